@@ -1,0 +1,12 @@
+"""The annotations, tags and namespaced keys that users and ACK know. facts: ACK runtime v0.62, section D.6."""
+
+from __future__ import annotations
+
+PREFIX = "services.k8s.aws/"
+
+REGION = PREFIX + "region"
+DELETION_POLICY = PREFIX + "deletion-policy"
+RECONCILE_REQUESTED_AT = PREFIX + "reconcile-requested-at"
+
+UID_TAG = PREFIX + "uid"
+"""Tag that proves a SageMaker resource was created for one Kubernetes object and no other."""

@@ -1,0 +1,207 @@
+"""The one door to AWS: every SageMaker call of the operator goes through `Aws.call`, and through nothing else.
+
+In this order: rate limit, client, fence (mutations only), the call under a deadline, one translated error. Reads are
+repeated here on transient failures; a mutation never is, because its reply may be the only thing that was lost: the
+next pass of the reconciler describes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import tenacity
+from botocore import xform_name
+
+from sagemaker_operator.aws.classify import is_read
+from sagemaker_operator.aws.failures import translate_error
+from sagemaker_operator.backoff import Backoff
+from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from aiobotocore.client import AioBaseClient
+
+    from sagemaker_operator.aws.limiter import Limiter
+    from sagemaker_operator.aws.sessions import Sessions
+    from sagemaker_operator.aws.target import Target
+    from sagemaker_operator.kinds.descriptor import Kind
+
+SERVICE = "sagemaker"
+READ_DEADLINE = 25.0
+"""Seconds per attempt: the 20 s socket timeout, the connection and a credential refresh."""
+MUTATION_DEADLINE = 10.0
+"""Seconds: what the lease has left at its worst (15 s lease, renewed every 2 s, 10 s to renew) with room to spare."""
+READ_ATTEMPTS = 3
+READ_PATIENCE = 8.0
+"""Seconds after which no further attempt of a read begins. What still fails then belongs to the work queue."""
+READ_BACKOFF = Backoff(base=0.2, cap=3.0)
+
+
+class NotLeader(OperatorError):
+    """A mutating call was refused by the lease fence: this process may no longer, or not for long enough, lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One finished call, for metrics and logs."""
+
+    operation: str
+    target: Target
+    category: ErrorCategory | None
+    """None: it succeeded."""
+    seconds: float
+    """Spent waiting for AWS, over all attempts; our own rate limit and back-off not included."""
+    attempts: int
+    """Requests made; 0 if the rate limit or the client's creation refused."""
+    http_status: int
+    """Of the last answer; 0: none."""
+
+
+class _Tally:
+    """What `Outcome` needs, collected over the attempts of one call."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.attempts = 0
+        self.http_status = 0
+
+
+class Aws:
+    """SageMaker as the operator sees it.
+
+    `observe` is told of every finished call. `fence(seconds)` says whether this process may mutate for that long from
+    now on; None: it always may (single process, tests).
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        limiter: Limiter,
+        *,
+        rng: random.Random,
+        observe: Callable[[Outcome], None] | None = None,
+        fence: Callable[[float], bool] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._sessions = sessions
+        self._limiter = limiter
+        self._rng = rng
+        self._observe = observe
+        self._fence = fence
+        self._sleep = sleep
+
+    async def call(
+        self, target: Target, operation: str, params: Mapping[str, Any], *, kind: Kind | None = None
+    ) -> dict[str, Any]:
+        """Call `operation` ("DescribeTrainingJob") with API-named `params`; returns the answer without metadata.
+
+        `kind` is the kind that the call is about; its own "not found" wording then counts.
+        Raises AwsError and, for mutations, NotLeader.
+        """
+        tally = _Tally()
+        attempt = self._patiently if is_read(operation) else self._renewing_credentials
+        try:
+            answer = await attempt(target, operation, params, kind, tally)
+        except AwsError as exc:
+            self._report(operation, target, exc.category, tally)
+            raise
+        self._report(operation, target, None, tally)
+        return answer
+
+    def _report(self, operation: str, target: Target, category: ErrorCategory | None, tally: _Tally) -> None:
+        if self._observe is not None:
+            self._observe(Outcome(operation, target, category, tally.seconds, tally.attempts, tally.http_status))
+
+    async def _patiently(
+        self, target: Target, operation: str, params: Mapping[str, Any], kind: Kind | None, tally: _Tally
+    ) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            # tenacity's own stop_after_delay reads the system clock, which virtual time does not move.
+            return state.attempt_number >= READ_ATTEMPTS or loop.time() - started >= READ_PATIENCE
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_transient),
+            stop=stop,
+            wait=lambda state: READ_BACKOFF.delay(state.attempt_number - 1, self._rng),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return await retrying(self._renewing_credentials, target, operation, params, kind, tally)
+
+    async def _renewing_credentials(
+        self, target: Target, operation: str, params: Mapping[str, Any], kind: Kind | None, tally: _Tally
+    ) -> dict[str, Any]:
+        try:
+            return await self._once(target, operation, params, kind, tally)
+        except AwsError as exc:
+            # `sent` here means that AWS itself refused the credentials: it took no action, so that even a mutation may
+            # be repeated with fresh ones. Without an answer there was nothing to send with, and nothing new to try.
+            if exc.category is not ErrorCategory.CREDENTIALS or not exc.sent:
+                raise
+        return await self._once(target, operation, params, kind, tally)
+
+    async def _once(
+        self, target: Target, operation: str, params: Mapping[str, Any], kind: Kind | None, tally: _Tally
+    ) -> dict[str, Any]:
+        await self._limiter.acquire(target.account, target.region, operation)
+        try:
+            async with self._sessions.client(SERVICE, target) as client:
+                return await self._send(client, target, operation, params, kind, tally)
+        except OperatorError as exc:
+            if isinstance(exc, ConfigurationError):  # a region that does not exist
+                raise translate_error(exc, operation=operation) from exc
+            raise
+        except Exception as exc:  # the client could not be made
+            raise translate_error(exc, operation=operation, kind=kind) from exc
+
+    async def _send(
+        self,
+        client: AioBaseClient,
+        target: Target,
+        operation: str,
+        params: Mapping[str, Any],
+        kind: Kind | None,
+        tally: _Tally,
+    ) -> dict[str, Any]:
+        method = getattr(client, xform_name(operation))
+        deadline = READ_DEADLINE if is_read(operation) else MUTATION_DEADLINE
+        # The last thing before the request: everything that can take time (token, client) is behind us.
+        if not is_read(operation) and self._fence is not None and not self._fence(deadline):
+            raise NotLeader(f"{operation}: the lease does not cover the next {deadline:g} s")
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        tally.attempts += 1
+        tally.http_status = 0
+        try:
+            async with asyncio.timeout(deadline):
+                answer: dict[str, Any] = await method(**params)
+        except Exception as exc:
+            error = translate_error(exc, operation=operation, kind=kind)
+            tally.http_status = error.http_status
+            await self._learn(error, client, target, operation)
+            if error is exc:
+                raise
+            raise error from exc
+        finally:
+            tally.seconds += loop.time() - started
+        tally.http_status = int(answer.pop("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return answer
+
+    async def _learn(self, error: AwsError, client: AioBaseClient, target: Target, operation: str) -> None:
+        if error.category is ErrorCategory.THROTTLED and error.sent:
+            error.retry_after = self._limiter.throttled(
+                target.account, target.region, operation, retry_after=error.retry_after
+            )
+        elif error.category is ErrorCategory.CREDENTIALS:
+            await self._sessions.drop(target, stale=client)
+
+
+def _is_transient(exc: BaseException) -> bool:
+    return isinstance(exc, AwsError) and exc.category is ErrorCategory.TRANSIENT

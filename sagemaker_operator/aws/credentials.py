@@ -1,0 +1,155 @@
+"""Where AWS credentials come from, and what their failures look like to the calls that wait for them.
+
+Credentials are fetched and refreshed in the middle of somebody's request, while it is being signed. Whatever goes wrong
+there is not about that request: it was never sent, and it must not be read as an answer to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiobotocore.credentials import AioCredentials, AioDeferredRefreshableCredentials
+from botocore.exceptions import ClientError
+
+from sagemaker_operator.aws.failures import CREDENTIALS_HINT, translate_error
+from sagemaker_operator.errors import AwsError, ErrorCategory
+
+if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
+    from botocore.credentials import ReadOnlyCredentials
+
+FAILURE_PAUSE = 15.0
+"""Seconds for which a failed refresh answers for the next ones: botocore tries again with every API call."""
+FRESHNESS = 5.0
+"""Seconds for which refreshed credentials are not questioned. When a refresh fails in the 15 minutes before expiry,
+botocore keeps the old credentials silently and tries again with every call; this makes it one try in 5 s."""
+
+AssumeRole = Callable[[str, str], Awaitable[dict[str, Any]]]
+"""(role ARN, region) -> the Credentials member of AssumeRole's answer."""
+
+
+class Provider(Protocol):
+    """botocore's chain, or anything in its place."""
+
+    async def load_credentials(self) -> AioCredentials | None:
+        """None: there are none."""
+
+
+class IdentitySession:
+    """One identity: the session that signs as it, and the credentials that the session was given."""
+
+    def __init__(self, session: AioSession, provider: Provider) -> None:
+        self.session = session
+        self._provider = provider
+        self._loaded: AioCredentials | None = None
+        session.register_component("credential_provider", self)
+
+    async def load_credentials(self) -> AioCredentials | None:
+        """Called by botocore. Raises AwsError."""
+        try:
+            self._loaded = await self._provider.load_credentials()
+        except Exception as exc:
+            raise _not_signed(exc) from exc
+        return None if self._loaded is None else _Guarded(self._loaded)
+
+    def expires_at(self) -> float | None:
+        """Seconds since the epoch. botocore gives the moment no public name, and static credentials have none."""
+        moment = getattr(self._loaded, "_expiry_time", None)
+        return None if moment is None else float(moment.timestamp())
+
+
+class Given:
+    """A provider of one fixed pair of keys."""
+
+    def __init__(self, access_key: str, secret_key: str) -> None:
+        self._credentials = AioCredentials(access_key, secret_key)
+
+    async def load_credentials(self) -> AioCredentials:
+        return self._credentials
+
+
+class Assumed:
+    """A provider of one assumed role's credentials: fetched on first use, refreshed 15 minutes before they expire."""
+
+    def __init__(self, assume: AssumeRole, role_arn: str, region: str) -> None:
+        self._assume = assume
+        self._role_arn = role_arn
+        self._region = region
+        self._credentials = AioDeferredRefreshableCredentials(refresh_using=self._refresh, method="sts-assume-role")
+
+    async def load_credentials(self) -> AioCredentials:
+        return self._credentials
+
+    async def _refresh(self) -> dict[str, str]:
+        fresh = await self._assume(self._role_arn, self._region)
+        return {
+            "access_key": fresh["AccessKeyId"],
+            "secret_key": fresh["SecretAccessKey"],
+            "token": fresh["SessionToken"],
+            "expiry_time": fresh["Expiration"].isoformat(),
+        }
+
+
+class _Guarded(AioCredentials):
+    """Credentials that fail as `AwsError` and are not refreshed more often than is useful."""
+
+    def __init__(self, inner: AioCredentials) -> None:
+        self._inner = inner
+        self.method = inner.method
+        self._frozen: ReadOnlyCredentials | None = None
+        self._frozen_until = float("-inf")
+        self._failure: AwsError | None = None
+        self._failed_until = float("-inf")
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        now = asyncio.get_running_loop().time()
+        if self._frozen is not None and now < self._frozen_until:
+            return self._frozen
+        if self._failure is not None and now < self._failed_until:
+            raise _not_signed(self._failure)
+        try:
+            self._frozen = await self._inner.get_frozen_credentials()
+        except Exception as exc:
+            self._failure = _not_signed(exc)
+            self._failed_until = now + FAILURE_PAUSE
+            raise self._failure from exc
+        self._frozen_until = now + FRESHNESS
+        return self._frozen
+
+    async def get_account_id(self) -> str | None:
+        return (await self.get_frozen_credentials()).account_id
+
+
+def role_not_assumed(error: AwsError, role_arn: str) -> AwsError:
+    """An AssumeRole's failure with the role's name in it. Who may assume what is not the operator's own credentials'
+    fault: access denied stays access denied."""
+    category = ErrorCategory.TRANSIENT if error.category is ErrorCategory.THROTTLED else error.category
+    return _unsent(error, category, message=f"cannot assume {role_arn}: {error.message}")
+
+
+def _not_signed(exc: Exception) -> AwsError:
+    """The failure of fetching credentials as the waiting call sees it. A new exception each time it is raised."""
+    if isinstance(exc, AwsError):
+        return _unsent(exc, exc.category)
+    operation = exc.operation_name if isinstance(exc, ClientError) else "GetCredentials"
+    error = translate_error(exc, operation=operation)
+    if error.category in (ErrorCategory.TRANSIENT, ErrorCategory.THROTTLED):
+        # An overloaded or unreachable STS says nothing about the rate of the operation that waits.
+        return _unsent(error, ErrorCategory.TRANSIENT)
+    message = error.message if CREDENTIALS_HINT in error.message else f"{error.message}; {CREDENTIALS_HINT}"
+    return _unsent(error, ErrorCategory.CREDENTIALS, message=message)
+
+
+def _unsent(error: AwsError, category: ErrorCategory, *, message: str | None = None) -> AwsError:
+    return AwsError(
+        error.message if message is None else message,
+        category=category,
+        operation=error.operation,
+        code=error.code,
+        http_status=error.http_status,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+        sent=False,
+    )

@@ -1,0 +1,195 @@
+"""Every exception that an AWS call can raise, translated once into `AwsError`, with a text that is safe to show.
+
+Safe means two things. *Stable*: no request id, nothing that differs between two failures of the same cause, since a
+condition is built from it. *Silent about values*: AWS and botocore both echo the offending value, and the value may be
+a secret in an environment or a hyperparameter; the member's name is enough for the user who wrote it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import aiohttp
+import botocore.exceptions as boto
+
+from sagemaker_operator.aws.classify import classify
+from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from sagemaker_operator.kinds.descriptor import Kind
+
+MAX_MESSAGE = 1024
+"""Characters. A condition's message may hold 32 KiB, but AWS's authorisation texts run to pages."""
+
+CREDENTIALS_HINT = (
+    "give the operator AWS credentials: an IAM role for its service account (IRSA or EKS Pod Identity), "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+)
+
+_UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+_NOISE: tuple[tuple[re.Pattern[str], str], ...] = (
+    # The Java SDK's trailer, passed on by services that call one another.
+    (re.compile(r"\s*\(Service: [^()]*; Status Code: \d+;[^()]*\)"), ""),
+    (re.compile(r"[,;.]?\s*\(?\b(?:x-amzn-)?request[ -]?id\b\s*[:=]?\s*[\w-]{8,}\)?", re.IGNORECASE), ""),
+    (re.compile(rf"\s*\(?\b(?:RequestID|trace ?id|correlation ?id)\b\s*[:=]?\s*{_UUID}\)?", re.IGNORECASE), ""),
+    (re.compile(r"\s*Encoded authorization failure message:\s*\S+", re.IGNORECASE), ""),
+    # Coral's constraint report: keep the path, drop the value.
+    (re.compile(r"Value '.*?' at '([\w.\[\]-]+)' failed to satisfy", re.DOTALL), r"Value at '\1' failed to satisfy"),
+)
+_SPACES = re.compile(r"\s+")
+
+# One line of botocore's validation report: what is wrong, where, and the safe part of the rest.
+_REPORTED = re.compile(
+    r"""^(?:
+      Missing\ required\ parameter\ in\ (?P<missing_in>\S+):\ "(?P<missing>\w+)"
+    | Unknown\ parameter\ in\ (?P<unknown_in>\S+):\ "(?P<unknown>\w+)"
+    | Invalid\ type\ for\ (?:document\ )?parameter\ (?P<type_of>\S+?),\ value:
+    | Invalid\ value\ for\ parameter\ (?P<range_of>\S+?),\ value:
+    | Invalid\ length\ for\ parameter\ (?P<length_of>\S+?),\ value:
+    | Invalid\ number\ of\ parameters\ set\ for\ tagged\ union\ structure\ (?P<union>\S+?)\.\s
+    | Must\ set\ one\ of\ the\ following\ keys\ for\ tagged\ unionstructure\ (?P<empty_union>\S+?):
+    )""",
+    re.VERBOSE | re.MULTILINE,
+)
+_PHRASES: Mapping[str, str] = {
+    "type_of": "{} has the wrong type",
+    "range_of": "{} is below its minimum",
+    "length_of": "{} is shorter than its minimum",
+    "union": "{} must have exactly one member set",
+    "empty_union": "{} must have exactly one member set",
+}
+
+# Raised before the connection carried a byte of the request.
+_NOT_SENT = (boto.ConnectTimeoutError, boto.SSLError, boto.ProxyConnectionError)
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.NoAuthTokenError,
+    boto.SSOError,
+    boto.LoginError,
+    boto.MetadataRetrievalError,
+    boto.ProfileNotFound,
+    boto.InvalidConfigError,
+)
+_NO_ENDPOINT = (
+    boto.BaseEndpointResolverError,
+    boto.EndpointProviderError,
+    boto.InvalidRegionError,
+    boto.UnknownRegionError,
+    boto.ServiceNotInRegionError,
+)
+
+
+def clean_message(text: str) -> str:
+    """`text` without request ids and echoed values, on one line, at most `MAX_MESSAGE` characters."""
+    for pattern, replacement in _NOISE:
+        text = pattern.sub(replacement, text)
+    text = _SPACES.sub(" ", text).strip()
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def translate_error(exc: BaseException, *, operation: str, kind: Kind | None = None) -> AwsError:
+    """The `AwsError` for anything raised while calling `operation`. The caller raises it `from` the original."""
+    if isinstance(exc, AwsError):
+        return exc
+    if isinstance(exc, boto.ClientError):
+        return _answered(exc, operation, kind)
+    if isinstance(exc, boto.ParamValidationError):
+        message = _rebuild_report(str(exc.kwargs.get("report", "")))
+        return AwsError(message, category=ErrorCategory.VALIDATION, operation=operation, sent=False)
+    if isinstance(exc, _NO_CREDENTIALS):
+        message = f"no usable AWS credentials ({type(exc).__name__}); {CREDENTIALS_HINT}"
+        return AwsError(message, category=ErrorCategory.CREDENTIALS, operation=operation, sent=False)
+    if isinstance(exc, (ConfigurationError, *_NO_ENDPOINT)):
+        return AwsError(clean_message(str(exc)), category=ErrorCategory.VALIDATION, operation=operation, sent=False)
+    return _unanswered(exc, operation)
+
+
+def _answered(exc: boto.ClientError, operation: str, kind: Kind | None) -> AwsError:
+    error: Mapping[str, Any] = exc.response.get("Error", {})
+    metadata: Mapping[str, Any] = exc.response.get("ResponseMetadata", {})
+    code = str(error.get("Code", ""))
+    text = str(error.get("Message", ""))
+    status = int(metadata.get("HTTPStatusCode", 0))
+    category = classify(operation, code, text, status, kind)
+    if category is ErrorCategory.TRANSIENT and not code.isidentifier():
+        # An answer that is no AWS error (a proxy's page): botocore puts the HTTP status where the code belongs.
+        code, text = "", f"HTTP {status} without an AWS error code"
+    message = clean_message(text)
+    if category is ErrorCategory.CREDENTIALS:
+        message = f"{message or code}; {CREDENTIALS_HINT}"
+    return AwsError(
+        message,
+        category=category,
+        operation=operation,
+        code=code,
+        http_status=status,
+        request_id=str(metadata.get("RequestId", "")),
+        retry_after=_retry_after(metadata.get("HTTPHeaders", {})),
+    )
+
+
+def _unanswered(exc: BaseException, operation: str) -> AwsError:
+    cause = exc.kwargs.get("error") if isinstance(exc, boto.BotoCoreError) else exc
+    sent = True
+    if isinstance(exc, _NOT_SENT):
+        sent = False
+    elif isinstance(exc, (boto.EndpointConnectionError, aiohttp.ClientError, OSError)):
+        # aiobotocore raises EndpointConnectionError for a refused connection *and* for one reset in the middle of
+        # the exchange; only the connector's own errors prove that nothing was sent.
+        sent = not isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+    if isinstance(exc, (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)) or _unparsable(exc):
+        return AwsError(
+            f"no answer from AWS ({_symptom(exc, cause)})",
+            category=ErrorCategory.TRANSIENT,
+            operation=operation,
+            sent=sent,
+        )
+    return AwsError(type(exc).__name__, category=ErrorCategory.UNKNOWN, operation=operation)
+
+
+def _unparsable(exc: BaseException) -> bool:
+    """An answer that is not the protocol: botocore's parser errors share no base with its other exceptions."""
+    return type(exc).__module__ == "botocore.parsers"
+
+
+def _symptom(exc: BaseException, cause: object) -> str:
+    """Type names only: the texts hold URLs with addresses and, for some transports, the request."""
+    if isinstance(cause, BaseException) and cause is not exc:
+        return f"{type(exc).__name__}: {type(cause).__name__}"
+    return type(exc).__name__
+
+
+def _rebuild_report(report: str) -> str:
+    """botocore's report without its values: "Invalid type for parameter Environment.PASSWORD, value: s3cret, ..."."""
+    parts: list[str] = []
+    for match in _REPORTED.finditer(report):
+        found = {name: text for name, text in match.groupdict().items() if text is not None}
+        if "missing" in found:
+            parts.append(f"{_inside(found['missing_in'])}{found['missing']} is required")
+        elif "unknown" in found:
+            parts.append(f"{_inside(found['unknown_in'])}{found['unknown']} is not a known member")
+        else:
+            ((name, where),) = found.items()
+            parts.append(_PHRASES[name].format(where))
+    return clean_message("; ".join(parts)) or "the request does not have the shape that the operation takes"
+
+
+def _inside(parent: str) -> str:
+    return "" if parent == "input" else f"{parent}."
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds. `x-amz-retry-after` counts milliseconds, HTTP's `retry-after` seconds (AWS sends no dates)."""
+    for header, unit in (("x-amz-retry-after", 1e-3), ("retry-after", 1.0)):
+        text = headers.get(header, "").strip()
+        if text.isdigit():
+            return int(text) * unit
+    return None

@@ -1,0 +1,39 @@
+"""Exponential backoff with full jitter: a pure value, random injected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    import random
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """Delay before attempt n+1 is uniform in [floor, base * factor**n], capped.
+
+    Full jitter (rather than a fixed delay) because a restart or an outage fails thousands of keys at the same moment.
+    """
+
+    base: float
+    cap: float
+    factor: float = 2.0
+    floor: float = 0.0
+    """A lower bound in seconds, so that jitter can never make a hot loop."""
+
+    def delay(self, failures: int, rng: random.Random) -> float:
+        """Seconds to wait after `failures` failures (0 = the first)."""
+        # 2**64 s is already for ever; bounding the exponent keeps the float finite.
+        ceiling = min(self.cap, self.base * self.factor ** min(failures, 64))
+        return rng.uniform(min(self.floor, ceiling), ceiling)
+
+
+WATCH = Backoff(base=0.8, cap=30.0, floor=0.2)
+"""client-go's and kube-rs' values for list+watch; they reset it after 120 s without an error."""
+
+RECONCILE = Backoff(base=1.0, cap=300.0, floor=0.5)
+"""client-go's 5 ms base suits writes to etcd: it would fire 8 AWS calls in the first 1.3 s of a failing object."""
+
+SLOW = Backoff(base=60.0, cap=900.0, floor=30.0)
+"""For what a person or a quota must mend: exhausted quotas, denied access, missing roles."""

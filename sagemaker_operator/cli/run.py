@@ -1,0 +1,158 @@
+"""`run`: the composition root. The only place that reads the real clock, the real random and the process's signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import click
+
+from sagemaker_operator.aws.calls import Aws
+from sagemaker_operator.aws.limiter import Limiter
+from sagemaker_operator.aws.sessions import Sessions
+from sagemaker_operator.cli.options import settings_from, settings_options
+from sagemaker_operator.clock import wall_clock
+from sagemaker_operator.errors import ConfigurationError, Forbidden, KubeError, NotFound, Unauthorized, Unavailable
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.descriptor import Kind
+from sagemaker_operator.kube.client import KubeClient
+from sagemaker_operator.kube.config import load_config
+from sagemaker_operator.kube.http import HttpTransport
+from sagemaker_operator.kube.transport import Transport
+from sagemaker_operator.logs import configure
+from sagemaker_operator.manager import Manager, observe_aws
+from sagemaker_operator.metrics import Metrics
+from sagemaker_operator.settings import Settings
+
+
+@click.command()
+@settings_options
+def run(**values: Any) -> None:
+    """Run the operator, in a cluster or against a kubeconfig."""
+    settings = settings_from(values)
+    configure(level=settings.log_level, format_=settings.log_format, clock=wall_clock)
+    run_loop(operate(settings))
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """uvloop where it can be had: a quarter less CPU under load. Ctrl-C ends without a traceback."""
+    try:
+        if sys.platform == "win32":
+            asyncio.run(main)
+        else:
+            import uvloop
+
+            uvloop.run(main)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def chosen_kinds(names: tuple[str, ...]) -> Mapping[str, Kind]:
+    """The descriptors of these kinds; all for an empty choice. Raises ConfigurationError for an unknown name."""
+    known = catalog()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigurationError(f"--reconcile-resources: unknown {', '.join(unknown)}; there are {', '.join(known)}")
+    return {name: kind for name, kind in known.items() if not names or name in names}
+
+
+async def operate(
+    settings: Settings,
+    *,
+    credentials: tuple[str, str] | None = None,
+    through: Callable[[Transport], Transport] = lambda transport: transport,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """One operator from start to stop. Raises ConfigurationError if it cannot start.
+
+    Without `stop` it listens to SIGTERM and SIGINT: the first stops in order, a second one at once. `through` may wrap
+    the connection to Kubernetes (the demo counts with it); `credentials` replace AWS's default chain.
+    """
+    kinds = chosen_kinds(settings.reconcile_resources)
+    rng = random.Random()
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        access = await load_config(kubeconfig=settings.kubeconfig, context=settings.context)
+        transport = through(await stack.enter_async_context(HttpTransport(access)))
+        kube = KubeClient(transport, observer=partial(_observe_kube, metrics))
+        await _check_cluster(kube, kinds, settings, access.source)
+        sessions = await stack.enter_async_context(Sessions(clock=wall_clock, credentials=credentials))
+
+        def fence(budget: float) -> bool:
+            return not settings.leader_election or manager.elector.fenced(budget)
+
+        aws = Aws(sessions, Limiter(rng=rng), rng=rng, observe=partial(observe_aws, metrics), fence=fence)
+        manager = Manager(
+            settings,
+            kinds=kinds,
+            kube=kube,
+            sessions=sessions,
+            aws=aws,
+            metrics=metrics,
+            identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{rng.getrandbits(32):08x}",
+            default_namespace=access.namespace,
+            clock=wall_clock,
+            rng=rng,
+        )
+        if stop is None:
+            _stop_on_signals(manager)
+            await manager.run()
+            return
+        watcher = asyncio.create_task(_stop_on_event(stop, manager))
+        try:
+            await manager.run()
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _stop_on_event(stop: asyncio.Event, manager: Manager) -> None:
+    await stop.wait()
+    manager.stop()
+
+
+def _stop_on_signals(manager: Manager) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        manager.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+
+
+def _observe_kube(metrics: Metrics, method: str, plural: str, subresource: str, status: int, seconds: float) -> None:
+    metrics.kube_requests.labels(str(status), method).inc()
+    metrics.kube_seconds.labels(method).observe(seconds)
+
+
+async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: Settings, source: str) -> None:
+    """What would leave the operator idle is better said at once. Raises ConfigurationError."""
+    for kind in kinds.values():
+        for namespace in settings.watch_namespaces or (None,):
+            where = f"in namespace {namespace}" if namespace else "in the cluster"
+            try:
+                await kube.list_page(kind.resource, namespace=namespace, limit=1)
+            except NotFound as error:
+                raise ConfigurationError(
+                    f"the cluster has no {kind.crd_name}: install it with `sagemaker-operator crds | kubectl apply -f -`"
+                ) from error
+            except Forbidden as error:
+                raise ConfigurationError(
+                    f"not allowed to list {kind.plural} {where}: apply manifests/rbac.yaml for this identity ({error.message})"
+                ) from error
+            except Unauthorized as error:
+                raise ConfigurationError(f"the API server does not accept the credentials of {source}: {error.message}") from error
+            except Unavailable as error:
+                raise ConfigurationError(f"cannot reach the API server of {source}: {error.message}") from error
+            except KubeError as error:
+                raise ConfigurationError(f"the API server of {source} answered: {error.message}") from error

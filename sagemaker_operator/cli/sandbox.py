@@ -1,0 +1,93 @@
+"""`sandbox` and `demo`: the operator without a cluster and without an AWS account."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sagemaker_operator.cli.run import run_loop
+from sagemaker_operator.errors import ConfigurationError
+
+_APISERVER = click.option(
+    "--apiserver",
+    type=click.Path(path_type=Path, exists=True),
+    help="A real Kubernetes API server instead of the emulator: a kubeconfig, or a program that is started as PROGRAM DIR "
+    "and writes DIR/kubeconfig.",
+)
+
+
+def _speed(default: float) -> Any:
+    return click.option(
+        "--speed", type=click.FloatRange(0.1, 1000), default=default, show_default=True, help="Simulated seconds per second."
+    )
+
+
+def _need_extra() -> None:
+    missing = [name for name in ("celpy", "jsonpatch", "json_merge_patch", "rich") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError("the sandbox needs its extra: pip install 'sagemaker-operator[sandbox]'")
+
+
+@click.command(context_settings={"show_default": True})
+@_APISERVER
+@_speed(20.0)
+@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Where to write the kubeconfig.")
+def sandbox(apiserver: Path | None, speed: float, directory: Path | None) -> None:
+    """Start a Kubernetes API and a SageMaker simulator on this machine, and keep them up until Ctrl-C."""
+    _need_extra()
+    run_loop(_sandbox(apiserver, speed, directory))
+
+
+async def _sandbox(apiserver: Path | None, speed: float, directory: Path | None) -> None:
+    from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP
+    from sagemaker_operator.sandbox.world import World
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with World(speed=speed, apiserver=apiserver, directory=directory) as world:
+        for line in world.exports():
+            click.echo(line)
+        click.echo(
+            f"\n# Paste the lines above into another terminal, then:\n"
+            f"#   sagemaker-operator run --log-format text &\n"
+            f"#   kubectl apply -f manifests/samples/trainingjob.yaml\n"
+            f"# Simulated time runs {speed:g} times as fast as yours. Ctrl-C ends the sandbox.\n#"
+        )
+        click.echo("\n".join(f"# {line}" for line in HELP.splitlines()))
+        await stop.wait()
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Manifest to run, instead of the built-in one; repeatable.",
+)
+@_APISERVER
+@_speed(30.0)
+@click.option("--format", "format_", type=click.Choice(["auto", "table", "text", "json"]), default="auto")
+@click.option("--timeout", type=float, default=300.0, help="Seconds after which the demo gives up.")
+def demo(filenames: tuple[Path, ...], apiserver: Path | None, speed: float, format_: str, timeout: float) -> None:
+    """Run a ten-minute training job from apply to Completed in half a minute, and count what it cost.
+
+    Exit code 0 if every object became ready, 1 if not.
+    """
+    _need_extra()
+    from sagemaker_operator.cli.demo import Demo, load_manifests
+
+    if format_ == "auto":
+        format_ = "table" if sys.stdout.isatty() else "text"
+    manifests = load_manifests(filenames)
+    show = Demo(manifests, speed=speed, apiserver=apiserver, format_=format_, timeout=timeout)
+    run_loop(show.run())
+    sys.exit(0 if show.ok else 1)

@@ -1,0 +1,130 @@
+"""Conditions, computed in one pure function from what one pass found out.
+
+ACK's four conditions keep their meaning for existing tools; Ready, Reconciling and Stalled follow kstatus, and jobs have
+Complete and Failed so that `kubectl wait --for=condition=Complete` works. An abnormal condition is absent unless True.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+SYNCED = "ACK.ResourceSynced"
+TERMINAL = "ACK.Terminal"
+RECOVERABLE = "ACK.Recoverable"
+READY = "Ready"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+COMPLETE = "Complete"
+FAILED = "Failed"
+
+_OURS = frozenset({SYNCED, TERMINAL, RECOVERABLE, READY, RECONCILING, STALLED, COMPLETE, FAILED})
+
+# A condition message is for people; API servers refuse more than 32 KiB, and AWS failure texts are at most 1,024.
+_MESSAGE_LIMIT = 2048
+
+
+class Progress(StrEnum):
+    """How far the resource is, as the conditions tell it."""
+
+    UNKNOWN = "Unknown"
+    """It could not be observed in this pass."""
+    MOVING = "InProgress"
+    """SageMaker is working on it."""
+    SETTLED = "Settled"
+    """It is what the spec asks for, and stays so."""
+    COMPLETE = "Complete"
+    """A job ended well."""
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+    @property
+    def at_rest(self) -> bool:
+        return self not in (Progress.UNKNOWN, Progress.MOVING)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one pass found out. At most one of `terminal` and `recoverable` is set."""
+
+    progress: Progress
+    message: str
+    """About the resource: "TrainingJob is in InProgress status."."""
+    reason: str = ""
+    """CamelCase, bounded: why Ready is what it is (the status, or the category of an error)."""
+    terminal: str | None = None
+    """What only an edit can mend."""
+    recoverable: str | None = None
+    """What keeps us waiting although nobody has to edit the spec."""
+    failure: str | None = None
+    """SageMaker's own words for a failure: shown wherever the resource is not ready because of it."""
+
+
+def compute(
+    previous: Sequence[Mapping[str, Any]], findings: Findings, *, generation: int, now: str
+) -> list[dict[str, Any]]:
+    """The new condition list. `now` (RFC 3339) marks a transition; a condition that did not flip keeps its time.
+
+    Conditions of other writers are kept as they are.
+    """
+    known = {condition.get("type"): condition for condition in previous}
+    result = [dict(condition) for condition in previous if condition.get("type") not in _OURS]
+    for type_, (status, reason, message) in _wanted(findings).items():
+        before = known.get(type_, {})
+        flipped = before.get("status") != status or not before.get("lastTransitionTime")
+        condition: dict[str, Any] = {
+            "type": type_,
+            "status": status,
+            "observedGeneration": generation,
+            "lastTransitionTime": now if flipped else before["lastTransitionTime"],
+        }
+        if reason:
+            condition["reason"] = reason
+        if message:
+            condition["message"] = message[:_MESSAGE_LIMIT]
+        result.append(condition)
+    return result
+
+
+def _wanted(findings: Findings) -> dict[str, tuple[str, str, str]]:
+    """type -> (status, reason, message), in the order shown to users."""
+    progress, reason, message = findings.progress, findings.reason, findings.message
+    wanted: dict[str, tuple[str, str, str]] = {}
+    if findings.terminal is not None:
+        # ACK says Synced=True beside Terminal=True for some kinds; both cannot be read as one state, so never here.
+        wanted[READY] = ("False", TERMINAL, findings.terminal)
+        wanted[SYNCED] = ("False", TERMINAL, message)
+        wanted[TERMINAL] = ("True", reason, findings.terminal)
+        wanted[STALLED] = ("True", reason or TERMINAL, findings.terminal)
+        return wanted | _job_end(findings)
+    if findings.recoverable is not None:
+        synced = "Unknown" if progress is Progress.UNKNOWN else "False"
+        wanted[READY] = ("False", RECOVERABLE, findings.recoverable)
+        wanted[SYNCED] = (synced, reason, message)
+        wanted[RECOVERABLE] = ("True", reason, findings.recoverable)
+        wanted[RECONCILING] = ("True", reason or RECOVERABLE, findings.recoverable)
+        return wanted | _job_end(findings)
+    ready = progress in (Progress.SETTLED, Progress.COMPLETE)
+    wanted[READY] = ("True" if ready else "False", reason, _explained(findings))
+    wanted[SYNCED] = ("True" if progress.at_rest else "False", reason, message)
+    if not progress.at_rest:
+        wanted[RECONCILING] = ("True", reason, message)
+    elif not ready:
+        wanted[STALLED] = ("True", reason, _explained(findings))
+    return wanted | _job_end(findings)
+
+
+def _explained(findings: Findings) -> str:
+    return f"{findings.message} {findings.failure}" if findings.failure else findings.message
+
+
+def _job_end(findings: Findings) -> dict[str, tuple[str, str, str]]:
+    match findings.progress:
+        case Progress.COMPLETE:
+            return {COMPLETE: ("True", findings.reason, findings.message)}
+        case Progress.FAILED | Progress.STOPPED:
+            # A stopped job is Failed too, as batch/v1 has it for a job past its deadline: who waits must not hang.
+            return {FAILED: ("True", findings.reason, _explained(findings))}
+    return {}

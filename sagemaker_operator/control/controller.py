@@ -1,0 +1,257 @@
+"""One kind at work: watchers fill stores, changes that matter become keys on the queue, workers reconcile them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol
+
+from sagemaker_operator.annotations import PREFIX
+from sagemaker_operator.backoff import RECONCILE, SLOW
+from sagemaker_operator.errors import Conflict, NotFound, OperatorError
+from sagemaker_operator.logs import get_logger
+from sagemaker_operator.runtime.store import Change, Store
+from sagemaker_operator.runtime.watcher import Watcher
+from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQueue
+
+if TYPE_CHECKING:
+    import random
+
+    from sagemaker_operator.control.reconciler import Reconciler, Result
+    from sagemaker_operator.errors import KubeError
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.listwatch import ListPage, WatchEvent
+    from sagemaker_operator.metrics import Metrics
+    from sagemaker_operator.objects import KubeObject, Meta, ObjectKey
+    from sagemaker_operator.settings import Settings
+
+# After a write conflict the watch brings the newer version within milliseconds.
+_CONFLICT_SECONDS = 0.5
+
+
+class ListPageOf(Protocol):
+    async def __call__(self, namespace: str | None, *, continue_: str | None, limit: int) -> ListPage: ...
+
+
+class WatchOf(Protocol):
+    def __call__(
+        self, namespace: str | None, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[WatchEvent, None]: ...
+
+
+class _Scope:
+    """Where the news of one watched namespace goes (None: of all of them)."""
+
+    def __init__(self, store: Store, namespace: str | None, on_change: Callable[[Change, bool], None]) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._on_change = on_change
+
+    def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
+        for change in self._store.replace(objects, resource_version, namespace=self._namespace):
+            self._on_change(change, True)
+
+    def applied(self, obj: KubeObject) -> None:
+        change = self._store.apply(obj)
+        if change is not None:
+            self._on_change(change, False)
+
+    def deleted(self, obj: KubeObject) -> None:
+        gone = self._store.delete(obj)
+        if gone is not None:
+            self._on_change(Change(gone, None), False)
+
+
+class Controller:
+    """Wires one kind. `attach` the reconciler, `watch()` always, `work()` only while leading."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        settings: Settings,
+        list_page: ListPageOf,
+        watch: WatchOf,
+        rng: random.Random,
+        metrics: Metrics,
+    ) -> None:
+        """`list_page` and `watch` take the namespace (None: all) as their first argument. Needs a running loop."""
+        self.kind = kind
+        self._workers = settings.workers(kind.name)
+        self._timeout = settings.reconcile_timeout
+        self._metrics = metrics
+        self._reconciler: Reconciler | None = None
+        self._log = get_logger(kind.name.lower())
+        self._store = Store(settings.watch_namespaces)
+        self._watchers = [
+            Watcher(
+                f"{kind.plural} in {namespace or 'all namespaces'}",
+                list_page=partial(list_page, namespace),
+                watch=partial(watch, namespace),
+                handler=_Scope(self._store, namespace, self._changed),
+                rng=rng,
+                on_error=self._watch_failed,
+            )
+            for namespace in settings.watch_namespaces or (None,)
+        ]
+        name = kind.name.lower()
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(
+            namespace_of=attrgetter("namespace"), workers=self._workers, rng=rng, observer=_QueueMetrics(metrics, name)
+        )
+        metrics.workers.labels(name).set(self._workers)
+        metrics.queue_depth.labels(name, name).set_function(lambda: len(self.queue))
+        metrics.queue_oldest.labels(name).set_function(self.queue.oldest_age)
+
+    def __repr__(self) -> str:
+        return f"<Controller {self.kind.name} {self.queue!r}>"
+
+    def attach(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+
+    def _watch_failed(self, error: KubeError, delay: float) -> None:
+        self._log.warning("Watch failed", controller=self.kind.name.lower(), err=error.message, retryAfterSeconds=round(delay, 1))
+
+    # --- the cache, as the reconciler sees it -----------------------------------------------------------------------
+
+    def get(self, key: ObjectKey) -> KubeObject | None:
+        return self._store.get(key.namespace, key.name)
+
+    def apply_own_write(self, obj: KubeObject) -> None:
+        self._store.apply_own_write(obj)
+
+    @property
+    def synced(self) -> bool:
+        return self._store.synced.is_set()
+
+    @property
+    def degraded(self) -> str | None:
+        """Why this kind is not served, or None."""
+        return next((watcher.degraded for watcher in self._watchers if watcher.degraded), None)
+
+    # --- events to keys ---------------------------------------------------------------------------------------------
+
+    def _changed(self, change: Change, listed: bool) -> None:
+        new = change.new
+        if new is None:
+            assert change.old is not None  # noqa: S101
+            if self._reconciler is not None:
+                self._reconciler.forget(change.old)
+            self.queue.forget(change.old.key)
+            self.queue.add(change.old.key)
+            return
+        if change.old is not None and not _matters(change.old.metadata, new.metadata):
+            return
+        if new.metadata.deletion_timestamp is not None:
+            priority = Priority.HIGH
+        else:
+            priority = Priority.LOW if listed else Priority.NORMAL
+        # An edit is a new chance: what failed before says nothing about it.
+        self.queue.forget(new.key)
+        self.queue.add(new.key, priority)
+
+    # --- the two loops ----------------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Runs until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for watcher in self._watchers:
+                group.create_task(watcher.run(), name=f"watch {watcher.name}")
+
+    async def work(self) -> None:
+        """Runs until the queue is shut down."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._worker(), name=f"worker {self.kind.name} {number}")
+
+    async def _worker(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except QueueShutDown:
+                return
+            try:
+                await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: ObjectKey) -> None:
+        """One pass and the switch on its result: the only place that decides when a key comes back."""
+        assert self._reconciler is not None, "work() before attach()"  # noqa: S101
+        name = self.kind.name.lower()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        outcome = "success"
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = await self._reconciler.reconcile(key, self.queue.failures(key))
+            outcome = self._schedule(key, result)
+        except NotFound:
+            # The object went away during the pass; the watch tells when it is really gone.
+            self.queue.forget(key)
+        except Conflict:
+            self.queue.add_after(key, _CONFLICT_SECONDS)
+            outcome = "requeue"
+        except (OperatorError, TimeoutError) as error:
+            what = "took too long" if isinstance(error, TimeoutError) else str(error)
+            self._log.warning("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
+            self.queue.add_rate_limited(key, RECONCILE)
+            outcome = "error"
+        except Exception:
+            # One object's bug must not take a worker down, nor may it spin.
+            self._log.exception("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name)
+            self.queue.add_rate_limited(key, SLOW)
+            outcome = "error"
+        if outcome == "error":
+            self._metrics.reconcile_errors.labels(name).inc()
+        self._metrics.reconciles.labels(name, outcome).inc()
+        self._metrics.reconcile_seconds.labels(name).observe(loop.time() - started)
+
+    def _schedule(self, key: ObjectKey, result: Result) -> str:
+        if result.failed:
+            self.queue.add_rate_limited(key, SLOW if result.slow else RECONCILE)
+            return "requeue"
+        self.queue.forget(key)
+        if result.after is not None:
+            self.queue.add_after(key, result.after, Priority.LOW if result.after > 60 else Priority.NORMAL)
+            return "requeue_after"
+        return "success"
+
+
+def _matters(old: Meta, new: Meta) -> bool:
+    """Whether a pass could come to another result. Status, labels and foreign annotations cannot change one."""
+    return (
+        old.uid != new.uid
+        or old.generation != new.generation
+        or old.deletion_timestamp != new.deletion_timestamp
+        or old.finalizers != new.finalizers
+        or _instructions(old) != _instructions(new)
+    )
+
+
+def _instructions(meta: Meta) -> dict[str, str]:
+    return {name: value for name, value in meta.annotations.items() if PREFIX in name}
+
+
+class _QueueMetrics:
+    """client-go's work queue metrics."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        labels = (name, name)
+        self._adds = metrics.queue_adds.labels(*labels)
+        self._retries = metrics.queue_retries.labels(*labels)
+        self._queued = metrics.queue_seconds.labels(*labels)
+        self._worked = metrics.work_seconds.labels(*labels)
+
+    def on_add(self, key: ObjectKey) -> None:
+        self._adds.inc()
+
+    def on_get(self, key: ObjectKey, queue_seconds: float) -> None:
+        self._queued.observe(queue_seconds)
+
+    def on_done(self, key: ObjectKey, work_seconds: float) -> None:
+        self._worked.observe(work_seconds)
+
+    def on_retry(self, key: ObjectKey) -> None:
+        self._retries.inc()

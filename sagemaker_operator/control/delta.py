@@ -1,0 +1,57 @@
+"""Which members that the user set differ from what SageMaker says: the only kind of drift there is.
+
+What the user left out is SageMaker's to default. ACK compares unset fields as well, and that is the source of its
+perpetual updates and of its false `not implemented`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+
+def differences(
+    desired: Mapping[str, Any], observed: Mapping[str, Any], *, ignored: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Paths (`ResourceConfig.InstanceCount`, `InputDataConfig[]`) of `desired` that `observed` does not match.
+
+    Both have API member names; `ignored` holds paths, with `[]` for any element of a list.
+    """
+    return tuple(_walk(desired, observed, "", frozenset(ignored)))
+
+
+def _walk(desired: Any, observed: Any, path: str, ignored: frozenset[str]) -> list[str]:
+    if path in ignored:
+        return []
+    match desired:
+        case Mapping():
+            actual = observed if isinstance(observed, Mapping) else {}
+            return [
+                found
+                for name, value in desired.items()
+                for found in _walk(value, actual.get(name), f"{path}.{name}" if path else name, ignored)
+            ]
+        case list() | tuple():
+            actual = observed if isinstance(observed, list | tuple) else ()
+            return [] if _same_elements(desired, actual, f"{path}[]", ignored) else [path]
+        case _ if desired == observed or (observed is None and not desired):
+            # "", 0, False and absent are the same wish: SageMaker leaves out what is at its zero value.
+            return []
+    return [path]
+
+
+def _same_elements(desired: Sequence[Any], observed: Sequence[Any], path: str, ignored: frozenset[str]) -> bool:
+    """Order counts for nothing: SageMaker returns several of its lists re-ordered, and none of them is a sequence of steps."""
+    if path in ignored:
+        return True
+    if len(desired) != len(observed):
+        return False
+    rest = list(observed)
+    for wanted in desired:
+        for index, candidate in enumerate(rest):
+            if not _walk(wanted, candidate, path, ignored):
+                del rest[index]
+                break
+        else:
+            return False
+    return True

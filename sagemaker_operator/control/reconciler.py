@@ -1,0 +1,443 @@
+"""One pass over one object: gather facts, carry out the plan's steps, write what changed. The only writer of objects.
+
+Order of a create, and why a crash anywhere ends in the same place: finalizer (a create may follow), create (tagged with the
+object's UID), status with the ARN. A pass that finds the finalizer and no ARN looks in SageMaker before it does anything.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from sagemaker_operator.annotations import DELETION_POLICY, REGION, UID_TAG
+from sagemaker_operator.aws.target import Target
+from sagemaker_operator.aws.translate import TranslationError
+from sagemaker_operator.clock import parse_rfc3339, rfc3339
+from sagemaker_operator.conditions import TERMINAL
+from sagemaker_operator.control.edit import judge
+from sagemaker_operator.control.observation import ABSENT, Observation, recall
+from sagemaker_operator.control.plan import (
+    Claim,
+    Create,
+    Delete,
+    Facts,
+    Follow,
+    Identify,
+    Mutation,
+    Observe,
+    Owner,
+    Settle,
+    Stop,
+    Update,
+    next_step,
+)
+from sagemaker_operator.control.request import create_request, identifiers, spec_problems
+from sagemaker_operator.control.status import status_patch
+from sagemaker_operator.control.transition import Transition, transitions
+from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.logs import Event, emit, get_logger
+from sagemaker_operator.settings import DeletionPolicy
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping
+
+    from sagemaker_operator.clock import Clock
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
+    from sagemaker_operator.settings import Settings
+
+# SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
+_YOUNG_SECONDS = 300.0
+_PARK_SECONDS = (1800.0, 3600.0)
+
+
+class AwsPort(Protocol):
+    async def call(
+        self, target: Target, operation: str, params: Mapping[str, Any], *, kind: Kind | None = None
+    ) -> dict[str, Any]: ...
+
+
+class KubePort(Protocol):
+    async def merge_patch(
+        self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str | None = None
+    ) -> KubeObject: ...
+
+
+class Cache(Protocol):
+    """The store of one kind, as a reconciler needs it."""
+
+    def get(self, key: ObjectKey) -> KubeObject | None: ...
+
+    def apply_own_write(self, obj: KubeObject) -> None: ...
+
+
+class Tracker(Protocol):
+    """The poller, as a reconciler needs it."""
+
+    def take(self, key: ObjectKey) -> Observation | None: ...
+
+    def track(self, key: ObjectKey, handle: Handle) -> None: ...
+
+    def untrack(self, key: ObjectKey) -> None: ...
+
+
+class Recorder(Protocol):
+    def record(self, regarding: Mapping[str, str], *, type: str, reason: str, note: str, action: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What the poller needs to follow one resource."""
+
+    kind: Kind
+    target: Target
+    identifiers: Mapping[str, Any]
+    created_at: float
+    """A lower bound of the resource's creation time, seconds since the epoch."""
+    last: Observation | None
+    """What we know already: only a change is news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the controller does with the key next. All None: nothing until an event."""
+
+    after: float | None = None
+    """Seconds; also forgets earlier failures."""
+    failed: bool = False
+    """Come back with the key's backoff."""
+    slow: bool = False
+    """...or the slow one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the operator is at AWS."""
+
+    account: str
+    partition: str
+
+
+class Reconciler:
+    """Reconciles all objects of one kind. Its only memory is of updates that did not take effect."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        settings: Settings,
+        identity: Identity,
+        cache: Cache,
+        kube: KubePort,
+        aws: AwsPort,
+        tracker: Tracker,
+        recorder: Recorder,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._kind = kind
+        self._settings = settings
+        self._identity = identity
+        self._cache = cache
+        self._kube = kube
+        self._aws = aws
+        self._tracker = tracker
+        self._recorder = recorder
+        self._clock = clock
+        self._rng = rng
+        self._log = get_logger(kind.name.lower())
+        self._accepted_updates: dict[str, tuple[Mapping[str, Any], int]] = {}
+        """uid -> (the last update, how often it was accepted): an update that never takes effect must not loop."""
+
+    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+        """One pass. Raises KubeError if Kubernetes refused a write; every AWS error ends in the object's status."""
+        obj = self._cache.get(key)
+        if obj is None:
+            self._tracker.untrack(key)
+            return Result()
+        with structlog.contextvars.bound_contextvars(
+            controller=self._kind.name.lower(),
+            kind=self._kind.name,
+            namespace=key.namespace,
+            name=key.name,
+            uid=obj.metadata.uid,
+            generation=obj.metadata.generation,
+            reconcileID=uuid.UUID(int=self._rng.getrandbits(128), version=4).hex,
+        ):
+            return await _Pass(self, key, obj, failures).run()
+
+    def forget(self, obj: KubeObject) -> None:
+        """The object is gone; drop what was remembered of it."""
+        self._accepted_updates.pop(obj.metadata.uid, None)
+
+
+class _Pass:
+    """The state of one pass: the object as last written, and the facts."""
+
+    def __init__(self, owner: Reconciler, key: ObjectKey, obj: KubeObject, failures: int) -> None:
+        self._r = owner
+        self._kind = owner._kind
+        self._key = key
+        self._obj = obj
+        self._spec = obj.decode_spec()
+        self._stored = obj.decode_status()
+        self._target = _target(owner, obj, self._stored)
+        self._facts = self._gather(failures)
+
+    def _gather(self, failures: int) -> Facts:
+        meta, stored, settings = self._obj.metadata, self._stored, self._r._settings
+        seen = stored.get("observedGeneration")
+        arn = (stored.get("ackResourceMetadata") or {}).get("arn")
+        policy = meta.annotations.get(DELETION_POLICY, settings.deletion_policy.value)
+        managed = self._kind.finalizer in meta.finalizers
+        return Facts(
+            kind=self._kind,
+            deleting=meta.deletion_timestamp is not None,
+            managed=managed,
+            arn=arn,
+            retain=policy == DeletionPolicy.RETAIN,
+            problems=spec_problems(self._kind, self._spec) if arn is None or not managed else (),
+            edited=seen is not None and seen != meta.generation,
+            unseen=seen is None,
+            drifts=meta.generation > 1 or not self._kind.stop_on_delete,
+            stalled=any(
+                condition.get("type") == TERMINAL and condition.get("status") == "True"
+                for condition in stored.get("conditions") or ()
+            ),
+            young=self._r._clock() - self._created_at() < _YOUNG_SECONDS,
+            failures=failures,
+            recalled=recall(self._kind, stored),
+            observed=self._r._tracker.take(self._key),
+        )
+
+    def _created_at(self) -> float:
+        recorded = self._stored.get("creationTime") or self._obj.metadata.creation_timestamp
+        return parse_rfc3339(recorded) if recorded else self._r._clock()
+
+    async def run(self) -> Result:
+        while True:
+            step = next_step(self._facts)
+            match step:
+                case Claim():
+                    await self._write_finalizers((*self._obj.metadata.finalizers, self._kind.finalizer))
+                    self._learn(managed=True, claimed=True)
+                case Create():
+                    await self._create()
+                case Observe():
+                    await self._observe()
+                case Identify():
+                    await self._identify()
+                case Update(request):
+                    await self._update(request)
+                case Stop():
+                    await self._mutate(self._kind.stop, Mutation.STOPPED)
+                case Delete():
+                    await self._mutate(self._kind.delete, Mutation.DELETED)
+                case Settle():
+                    return await self._settle(step)
+
+    def _learn(self, **facts: Any) -> None:
+        self._facts = replace(self._facts, **facts)
+
+    # --- the steps ---------------------------------------------------------------------------------------------------
+
+    async def _call(self, operation: str | None, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer, or None if it failed: then the error is among the facts."""
+        assert operation is not None, f"{self._kind.name} has no such operation"  # noqa: S101  a descriptor's promise
+        try:
+            return await self._r._aws.call(self._target, operation, params, kind=self._kind)
+        except AwsError as error:
+            self._learn(error=error)
+            return None
+
+    async def _create(self) -> None:
+        try:
+            request = create_request(self._kind, self._obj, self._spec, tag_templates=self._r._settings.resource_tags)
+        except TranslationError as error:
+            self._learn(problems=(str(error),), observed=self._facts.observed or ABSENT)
+            return
+        answer = await self._call(self._kind.create, request)
+        if answer is not None:
+            self._learn(mutation=Mutation.CREATED, arn=answer[self._kind.arn_member], observed=None)
+        elif self._facts.error is not None and self._facts.error.category is ErrorCategory.EXISTS:
+            self._learn(error=None, taken=True, observed=None)
+
+    async def _observe(self) -> None:
+        answer = await self._call(self._kind.describe, self._identifiers())
+        if answer is not None:
+            self._see(Observation(answer))
+        elif self._facts.error is not None and self._facts.error.category is ErrorCategory.NOT_FOUND:
+            self._learn(error=None)
+            self._see(ABSENT)
+
+    def _see(self, observation: Observation) -> None:
+        self._learn(observed=observation)
+        if not (observation.found and self._facts.arn and self._facts.drifts) or self._facts.deleting:
+            return
+        meta = self._obj.metadata
+        request = create_request(self._kind, self._obj, self._spec, tag_templates=())
+        fields, verdict = judge(self._kind, request, observation, edited=self._facts.edited)
+        last, times = self._r._accepted_updates.get(meta.uid, ({}, 0))
+        self._learn(differing=fields, verdict=verdict, repeated=times if verdict.request == last else 0)
+        if not fields:
+            self._r._accepted_updates.pop(meta.uid, None)
+
+    async def _identify(self) -> None:
+        observed = self._facts.observed
+        assert observed is not None  # noqa: S101  the plan identifies only what it has seen
+        arn = observed.data[self._kind.arn_member]
+        answer = await self._call("ListTags", {"ResourceArn": arn, "MaxResults": 100})
+        if answer is None:
+            return
+        ours = {"Key": UID_TAG, "Value": self._obj.metadata.uid} in answer.get("Tags", ())
+        self._learn(owner=Owner.OURS if ours else Owner.FOREIGN, arn=arn if ours else None)
+
+    async def _update(self, request: Mapping[str, Any]) -> None:
+        uid = self._obj.metadata.uid
+        if await self._call(self._kind.update, request) is not None:
+            self._r._accepted_updates[uid] = (request, self._facts.repeated + 1)
+            self._learn(mutation=Mutation.UPDATED)
+
+    async def _mutate(self, operation: str | None, mutation: Mutation) -> None:
+        answer = await self._call(operation, self._identifiers())
+        if answer is not None:
+            self._learn(mutation=mutation)
+            return
+        error = self._facts.error
+        if error is not None and error.category is ErrorCategory.NOT_FOUND:
+            self._learn(error=None, observed=ABSENT)
+        elif error is not None and error.category is ErrorCategory.VALIDATION and self._facts.observed is None:
+            # It ended since we last looked: a finished job refuses to be stopped.
+            self._learn(error=None)
+            await self._observe()
+
+    def _identifiers(self) -> dict[str, Any]:
+        return identifiers(self._kind, self._spec, self._facts.arn if self._facts.managed else None)
+
+    # --- the end of a pass -------------------------------------------------------------------------------------------
+
+    async def _settle(self, step: Settle) -> Result:
+        meta, facts = self._obj.metadata, self._facts
+        if step.findings is not None:
+            await self._write_status(step)
+        for transition in self._transitions(step):
+            self._tell(transition)
+        if step.release and facts.managed:
+            kept = tuple(name for name in meta.finalizers if name != self._kind.finalizer)
+            await self._write_finalizers(kept)
+            if facts.deleting:
+                self._tell(Transition(Event.RESOURCE_DELETED, fields={"resourceArn": facts.arn}))
+        return self._follow(step)
+
+    def _transitions(self, step: Settle) -> list[Transition]:
+        facts = self._facts
+        return list(
+            transitions(
+                self._kind,
+                name=str(self._identifiers().get(self._kind.name_member, self._key.name)),
+                arn=facts.arn,
+                target=self._target,
+                before=facts.recalled,
+                after=facts.observed,
+                mutation=facts.mutation,
+                recovered=facts.owner is Owner.OURS and not facts.deleting,
+                findings=step.findings,
+                told=self._stored.get("conditions") or (),
+                now=self._r._clock(),
+            )
+        )
+
+    def _tell(self, transition: Transition) -> None:
+        emit(self._r._log, transition.event, **transition.fields)
+        if transition.note is not None:
+            note = transition.note
+            self._r._recorder.record(
+                {
+                    "apiVersion": self._kind.resource.api_version,
+                    "kind": self._kind.name,
+                    "namespace": self._key.namespace,
+                    "name": self._key.name,
+                    "uid": self._obj.metadata.uid,
+                },
+                type="Warning" if note.warning else "Normal",
+                reason=note.reason,
+                note=note.text,
+                action=note.action,
+            )
+
+    def _follow(self, step: Settle) -> Result:
+        self._watch(step)
+        if step.after is not None:
+            return Result(after=step.after * self._r._rng.uniform(1.0, 1.25))
+        match step.follow:
+            case Follow.POLL:
+                return Result()
+            case Follow.RETRY:
+                return Result(failed=True)
+            case Follow.SLOW:
+                return Result(failed=True, slow=True)
+            case Follow.PARK:
+                return Result(after=self._r._rng.uniform(*_PARK_SECONDS))
+        if self._kind.stop_on_delete or not self._facts.managed:
+            return Result()
+        return Result(after=self._r._settings.resync(self._kind.name) * self._r._rng.uniform(0.9, 1.1))
+
+    def _watch(self, step: Settle) -> None:
+        """Whatever the state of its spec, what moves in SageMaker is followed."""
+        facts = self._facts
+        last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
+        moves = last is not None and (last.moving(self._kind) or last.lingers(self._kind))
+        if facts.arn is None or step.release or not (moves or step.follow is Follow.POLL):
+            self._r._tracker.untrack(self._key)
+            return
+        handle = Handle(self._kind, self._target, self._identifiers(), self._created_at(), last)
+        self._r._tracker.track(self._key, handle)
+
+    # --- writes ------------------------------------------------------------------------------------------------------
+
+    async def _write_finalizers(self, finalizers: tuple[str, ...]) -> None:
+        """Locked on the resource version: a list that somebody else changed in between must not be overwritten."""
+        meta = self._obj.metadata
+        patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": list(finalizers)}}
+        await self._write(patch, subresource=None)
+
+    async def _write_status(self, step: Settle) -> None:
+        meta, facts = self._obj.metadata, self._facts
+        assert step.findings is not None  # noqa: S101
+        recorded = (self._stored.get("ackResourceMetadata") or {}).get("arn")
+        patch = status_patch(
+            self._kind,
+            self._stored,
+            findings=step.findings,
+            observed=facts.observed if facts.arn else None,
+            arn=facts.arn if facts.managed else None,
+            target=self._target,
+            partition=self._r._identity.partition,
+            generation=meta.generation,
+            now=rfc3339(self._r._clock()),
+        )
+        if patch is None:
+            return
+        # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from
+        # reaching a namesake. All others give way to a newer version and run again.
+        lock = {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
+        await self._write({"metadata": lock, "status": patch}, subresource="status")
+
+    async def _write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
+        obj = await self._r._kube.merge_patch(
+            self._kind.resource, self._key.namespace, self._key.name, patch, subresource=subresource
+        )
+        self._obj = obj
+        self._r._cache.apply_own_write(obj)
+
+
+def _target(owner: Reconciler, obj: KubeObject, stored: Mapping[str, Any]) -> Target:
+    """Region: recorded with the ARN (sticky, it is where the resource is), else the annotation, else the flag."""
+    metadata = stored.get("ackResourceMetadata") or {}
+    recorded = metadata.get("region") if metadata.get("arn") else None
+    region = recorded or obj.metadata.annotations.get(REGION) or owner._settings.aws_region
+    return Target(owner._identity.account, region, None, owner._settings.aws_endpoint_url)

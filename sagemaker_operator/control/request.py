@@ -1,0 +1,144 @@
+"""From an object's spec to requests: the Create input with its tags, the identifiers of a resource, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator
+
+from sagemaker_operator import __version__
+from sagemaker_operator.annotations import UID_TAG
+from sagemaker_operator.aws.translate import to_api
+from sagemaker_operator.crds.schema import spec_schema
+from sagemaker_operator.kinds.model import service_model
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.objects import KubeObject
+
+# One wrong object can break dozens of rules; the first few tell the story, and a condition has to stay readable.
+_SHOWN = 5
+
+
+@cache
+def _validator(kind: Kind) -> Draft202012Validator:
+    return Draft202012Validator(spec_schema(kind))
+
+
+def spec_problems(kind: Kind, spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """What SageMaker would refuse in this spec, each with the field's path as the user wrote it. Empty: nothing found.
+
+    The API server checks the same schema at apply; this catches objects stored before, or under ACK's looser CRDs.
+    """
+    errors = sorted(_validator(kind).iter_errors(spec), key=lambda error: error.json_path)
+    found = [_explain(error) for error in errors]
+    found += [
+        f"spec: exactly one of {', '.join(f'spec.{path}' for path in group)} must be set"
+        for group in kind.either_or
+        if sum(_at(spec, path) is not None for path in group) != 1 and _parent_present(spec, group)
+    ]
+    if len(found) > _SHOWN:
+        found = [*found[:_SHOWN], f"and {len(found) - _SHOWN} more"]
+    return tuple(found)
+
+
+def _explain(error: ValidationError) -> str:
+    path = "spec" + error.json_path.removeprefix("$")
+    match error.validator:
+        case "required":
+            missing = next(name for name in error.validator_value if name not in error.instance)
+            return f"{path}.{missing}: required"
+        case "type":
+            return f"{path}: must be {error.validator_value}, not {_type_name(error.instance)}"
+        case "enum":
+            return f"{path}: must be one of {', '.join(map(str, error.validator_value))}"
+        case "pattern":
+            return f"{path}: must match {error.validator_value}"
+        case "minLength" | "minItems" | "minProperties" | "minimum":
+            return f"{path}: must be at least {error.validator_value}" + _unit(error.validator)
+        case "maxLength" | "maxItems" | "maxProperties" | "maximum":
+            return f"{path}: must be at most {error.validator_value}" + _unit(error.validator)
+    # The library's own text would quote the value, which may be a secret.
+    return f"{path}: not valid ({error.validator})"
+
+
+def _unit(rule: str) -> str:
+    return {"Length": " characters", "Items": " items", "Properties": " entries"}.get(rule[3:], "")
+
+
+def _type_name(value: Any) -> str:
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _at(spec: Mapping[str, Any], path: str) -> Any:
+    value: Any = spec
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _parent_present(spec: Mapping[str, Any], group: Sequence[str]) -> bool:
+    """A rule about members of an optional structure holds only where the structure is given."""
+    parents = {path.rpartition(".")[0] for path in group}
+    return all(not parent or _at(spec, parent) is not None for parent in parents)
+
+
+def create_request(
+    kind: Kind, obj: KubeObject, spec: Mapping[str, Any], *, tag_templates: Sequence[str]
+) -> dict[str, Any]:
+    """The Create input. Raises aws.translate's errors for a field that the API does not have."""
+    shape = service_model().operation_model(kind.create).input_shape
+    request: dict[str, Any] = to_api(shape, spec)
+    if kind.tags_on_create:
+        request["Tags"] = _tags(obj, request.get("Tags", []), tag_templates)
+    if kind.token_member is not None:
+        request[kind.token_member] = obj.metadata.uid
+    return request
+
+
+def _tags(obj: KubeObject, own: Sequence[Mapping[str, str]], templates: Sequence[str]) -> list[dict[str, str]]:
+    """The user's tags first and unchanged; a template never overrides one, and one that expands to nothing is left out."""
+    values = {
+        "%CONTROLLER_SERVICE%": "sagemaker",
+        "%CONTROLLER_VERSION%": __version__,
+        "%K8S_NAMESPACE%": obj.metadata.namespace,
+        "%K8S_RESOURCE_NAME%": obj.metadata.name,
+        "%K8S_RESOURCE_KIND%": obj.kind,
+        "%MANAGED_BY%": obj.metadata.labels.get("app.kubernetes.io/managed-by", ""),
+        "%KRO_VERSION%": obj.metadata.labels.get("kro.run/kro-version", ""),
+    }
+    tags = {tag["Key"]: tag["Value"] for tag in own}
+    for template in templates:
+        name, _, value = template.partition("=")
+        for token, text in values.items():
+            value = value.replace(token, text)
+        if value:
+            tags.setdefault(name, value)
+    # Last, and not to be overridden: it decides whose resource this is after a lost reply.
+    tags[UID_TAG] = obj.metadata.uid
+    return [{"Key": name, "Value": value} for name, value in tags.items()]
+
+
+def identifiers(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[str, Any]:
+    """The Describe input.
+
+    A recorded ARN outranks the spec: a name edited after creation never retargets a call. AWS lower-cases the name in
+    some ARNs, so the spec's spelling is used while it is the same name.
+    """
+    found: dict[str, Any] = {}
+    for member in kind.identifiers:
+        value = spec.get(member.field)
+        if member.api == kind.arn_member:
+            value = arn
+        elif member.api == kind.name_member and arn is not None:
+            recorded = arn.rpartition("/")[2]
+            if str(value).lower() != recorded.lower():
+                value = recorded
+        if value is not None:
+            found[member.api] = value
+    return found

@@ -1,0 +1,48 @@
+"""The status of an object as one pass wants it, and the smallest patch that gets it there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.conditions import Findings, compute
+from sagemaker_operator.control.observation import Observation, to_status
+
+if TYPE_CHECKING:
+    from sagemaker_operator.aws.target import Target
+    from sagemaker_operator.kinds.descriptor import Kind
+
+
+def status_patch(
+    kind: Kind,
+    stored: Mapping[str, Any],
+    *,
+    findings: Findings,
+    observed: Observation | None,
+    arn: str | None,
+    target: Target,
+    partition: str,
+    generation: int,
+    now: str,
+) -> dict[str, Any] | None:
+    """A JSON merge patch for `status`, or None if nothing would change: a write without a change is an etcd write."""
+    wanted: dict[str, Any] = {}
+    if observed is not None and observed.found:
+        wanted |= to_status(kind, observed)
+    metadata = {"ownerAccountID": target.account, "partition": partition, "region": target.region}
+    if arn is not None:
+        # Only a recorded ARN pins region and account: a mistake in either stays correctable until SageMaker accepted.
+        wanted["ackResourceMetadata"] = metadata | {"arn": arn}
+    wanted["observedGeneration"] = generation
+    wanted["conditions"] = compute(stored.get("conditions") or (), findings, generation=generation, now=now)
+    patch = {name: value for name, value in wanted.items() if stored.get(name) != value}
+    return {name: _replacing(stored.get(name), value) for name, value in patch.items()} or None
+
+
+def _replacing(stored: Any, wanted: Any) -> Any:
+    """A merge patch merges objects: what a new value no longer has must be named as null to go away."""
+    if not (isinstance(stored, Mapping) and isinstance(wanted, Mapping)):
+        return wanted
+    return {name: None for name in stored if name not in wanted} | {
+        name: _replacing(stored.get(name), value) for name, value in wanted.items()
+    }

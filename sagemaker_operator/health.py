@@ -1,0 +1,65 @@
+"""The two small HTTP servers of the pod: probes, and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from sagemaker_operator.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+Check = Callable[[], str | None]
+"""None: well. Otherwise one line that says what is wrong."""
+
+
+def _probe(check: Check) -> Callable[[web.Request], object]:
+    async def answer(_: web.Request) -> web.Response:
+        wrong = check()
+        return web.Response(status=200 if wrong is None else 503, text="ok\n" if wrong is None else f"{wrong}\n")
+
+    return answer
+
+
+def probes_app(*, live: Check, ready: Check) -> web.Application:
+    """`/healthz` (restart me if not) and `/readyz` (send me no work if not), as ACK's controller has them."""
+    app = web.Application()
+    app.router.add_get("/healthz", _probe(live))  # type: ignore[arg-type]
+    app.router.add_get("/readyz", _probe(ready))  # type: ignore[arg-type]
+    return app
+
+
+def metrics_app(registry: CollectorRegistry) -> web.Application:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/metrics", answer)
+    return app
+
+
+@asynccontextmanager
+async def serve(app: web.Application, address: tuple[str, int] | None, flag: str) -> AsyncIterator[int | None]:
+    """Serves until the block ends; yields the bound port, None if `address` is None (turned off).
+
+    Raises ConfigurationError, naming `flag`, if the address cannot be bound.
+    """
+    if address is None:
+        yield None
+        return
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, *address)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigurationError(f"{flag}: cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,189 @@
+"""A kind as data: what the generic machinery needs to know to create, watch, converge and delete one SageMaker resource.
+
+Descriptors are derived from botocore's service model by `kinds/catalog`; `kinds/overrides` holds the few lines a kind
+needs of its own, and `kinds/hooks` the behaviour that no table can express.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sagemaker_operator.objects import Resource
+
+GROUP = "sagemaker.services.k8s.aws"
+VERSION = "v1alpha1"
+
+
+class StatusClass(StrEnum):
+    """What a status value means, whatever a kind calls it. An unknown value is IN_PROGRESS, never an error."""
+
+    IN_PROGRESS = "InProgress"
+    STEADY = "Steady"
+    """Up and serving, or simply existing (Endpoint InService, Model). May change again."""
+    SUCCEEDED = "Succeeded"
+    """A job's good end."""
+    FAILED = "Failed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    DELETING = "Deleting"
+    DELETE_FAILED = "DeleteFailed"
+    GONE = "Gone"
+    """The record is still described, but the resource is no more (App `Deleted`)."""
+
+    @property
+    def in_transition(self) -> bool:
+        """SageMaker is still working on it: poll, and Synced is False."""
+        return self in (StatusClass.IN_PROGRESS, StatusClass.STOPPING, StatusClass.DELETING)
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """How a Describe says "there is none": the model's declared errors lie, so both code and text matter."""
+
+    codes: tuple[str, ...]
+    pattern: re.Pattern[str] | None = None
+    """None: the code alone decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One API member and the name it bears in the CRD."""
+
+    api: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListFacts:
+    """What the List operation can do for batched polling."""
+
+    operation: str
+    result: str
+    """The output member that holds the summaries."""
+    identifiers: tuple[tuple[str, str], ...]
+    """(summary member, identifier member of the Describe input) pairs that tell which resource a summary is about."""
+    observed: tuple[str, ...]
+    """Summary members that Describe has too under the same name: what a sweep may update in status."""
+    has_status: bool
+    created_after: str | None
+    """Input member of the lower bound on creation time, if there is one."""
+    modified_after: str | None
+    required: tuple[str, ...] = ()
+    """Input members that a List call must name (a parent resource)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One printer column of the CRD."""
+
+    name: str
+    path: str
+    type: str = "string"
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A hook's answer about an edit. At most one of `request`, `reject` and `wait` is set; all None: nothing to do."""
+
+    request: Mapping[str, Any] | None = None
+    """Input of the update operation, with API member names."""
+    reject: str | None = None
+    """Why SageMaker cannot make this edit: the text of ACK.Terminal."""
+    wait: str | None = None
+    """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
+
+
+PlanUpdate = Callable[[Mapping[str, Any], Mapping[str, Any], tuple[str, ...], bool], Verdict]
+"""(desired Create input, Describe output, paths that differ, the spec was edited since it was last observed) -> Verdict."""
+
+PendingReason = Callable[[Mapping[str, Any]], str | None]
+"""Describe output -> why the resource is not settled although its status is (debug rules still running), or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The behaviour of a true exception: pure functions of data, unable to call AWS or to write anything."""
+
+    plan_update: PlanUpdate | None = None
+    pending: PendingReason | None = None
+    lingers: Callable[[Mapping[str, Any]], bool] | None = None
+    """Describe output -> at rest, yet its record changes once more by itself (a warm pool that will end)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kind:
+    """One kind. Operation names are the API's ("CreateTrainingJob"); member names are the API's unless called `field`."""
+
+    name: str
+    plural: str
+    short_names: tuple[str, ...] = ()
+
+    create: str
+    describe: str
+    update: str | None = None
+    delete: str | None = None
+    stop: str | None = None
+    listing: ListFacts | None = None
+
+    identifiers: tuple[Member, ...]
+    """Members of the Describe input. Their values come from spec, or from the ARN for kinds that AWS names itself."""
+    name_member: str
+    """The member whose value people call the resource's name (`TrainingJobName`)."""
+    arn_member: str
+    resource_type: str
+    """How logs and ARNs call it: training-job."""
+    token_member: str | None = None
+    """Idempotency token of Create, filled from the UID."""
+    tags_on_create: bool = True
+
+    status_member: str | None = None
+    secondary_member: str | None = None
+    failure_member: str | None = None
+    created_member: str | None = None
+    started_member: str | None = None
+    ended_member: str | None = None
+    classes: Mapping[str, StatusClass] = field(default_factory=dict)
+    stop_on_delete: bool = False
+    """Deleting the object stops the job and keeps SageMaker's record, as ACK does."""
+    log_group: str | None = None
+    """CloudWatch log group of the resource's containers."""
+
+    not_found: NotFound
+
+    required: tuple[str, ...] = ()
+    """CRD fields of spec.required."""
+    status_members: tuple[Member, ...] = ()
+    """Describe output members shown in the object's status, beside ackResourceMetadata and conditions."""
+    columns: tuple[Column, ...] = ()
+    mutable: tuple[str, ...] = ()
+    """Top-level Create members that the update operation accepts."""
+    ignored: tuple[str, ...] = ()
+    """Paths (API names, `A.B`, `A[].B`) never compared: SageMaker rewrites them or never returns them."""
+    either_or: tuple[tuple[str, ...], ...] = ()
+    """CRD paths below spec of which exactly one must be set (a rule that AWS states in prose only)."""
+    log_lines_kind: str = "job"
+    """Which family of log events this kind emits: job, endpoint or resource."""
+    hooks: Hooks = Hooks()
+
+    @property
+    def resource(self) -> Resource:
+        return Resource(GROUP, VERSION, self.plural, self.name)
+
+    @property
+    def finalizer(self) -> str:
+        return f"finalizers.{GROUP}/{self.name}"
+
+    @property
+    def crd_name(self) -> str:
+        return f"{self.plural}.{GROUP}"
+
+    def classify(self, status: str | None) -> StatusClass:
+        """The meaning of a status value; a kind without a status member is steady as soon as it exists."""
+        if self.status_member is None:
+            return StatusClass.STEADY
+        return self.classes.get(status or "", StatusClass.IN_PROGRESS)

@@ -1,0 +1,250 @@
+"""Leader election over a coordination.k8s.io/v1 Lease, with a clock to check before every mutating call.
+
+A Lease elects, it does not fence: AWS accepts calls of anybody. So the leader itself asks `fenced` whether a call would
+end before another process may believe that the lease has expired. As in client-go, validity is counted on the local
+monotonic clock from the moment a change of the record was observed; timestamps in the Lease are for people only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.clock import rfc3339_micro
+from sagemaker_operator.errors import Conflict, NotFound, OperatorError
+from sagemaker_operator.objects import Resource
+
+if TYPE_CHECKING:
+    import random
+
+    from sagemaker_operator.clock import Clock
+    from sagemaker_operator.kube.client import KubeClient
+
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+# client-go's: standbys that all saw the same change must not all ask in the same moment.
+_JITTER = 0.2
+
+
+class LeadershipLost(OperatorError):
+    """The lease could not be renewed in time, or somebody else holds it. Only a restart makes sense after this."""
+
+
+class LeaderElector:
+    """One candidate. `run` acquires and keeps the lease; `leading` and `lost` tell the others about it.
+
+    Two processes never both find `fenced` True: the deadline is counted from before a renewal was sent, while others
+    count the (longer) lease from after they saw it.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        lease_seconds: float = 30.0,
+        renew_deadline: float = 20.0,
+        retry_seconds: float = 4.0,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        """`identity` must be unique to this process: two that share one would both believe that they lead.
+
+        30/20/4 s rather than client-go's 15/10/2: after a normal renewal 16 s are left, into which a call of 10 s fits.
+        """
+        if not retry_seconds * (1 + _JITTER) < renew_deadline < lease_seconds:
+            raise ValueError("retry_seconds (with jitter) < renew_deadline < lease_seconds must hold")
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._path = LEASES.path(namespace, name)
+        self.identity = identity
+        self._lease_seconds = lease_seconds
+        self._renew_deadline = renew_deadline
+        self._retry_seconds = retry_seconds
+        # Four attempts must fit into the deadline, so that one lost packet is no loss of leadership.
+        self._attempt_seconds = renew_deadline / 4
+        self._clock = clock
+        self._rng = rng
+        self._lease: dict[str, Any] | None = None
+        """The Lease as last seen or written, to write upon."""
+        self._record: dict[str, Any] = {}
+        """Its spec when it last changed."""
+        self._record_seen = 0.0
+        """Loop time of that observation."""
+        self._renewed: float | None = None
+        """Loop time just before the last successful write was sent; None while we do not lead."""
+        self._may_hold = False
+        """A write that makes us the holder was sent, answered or not, and the lease has not been given up since."""
+        self.last_error: str = ""
+        """Why the last attempt failed, for people; empty after one that did not."""
+        self.leading = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    @property
+    def is_leader(self) -> bool:
+        """True while we hold the lease and its renew deadline has not passed."""
+        return self.fenced(0.0)
+
+    @property
+    def holder(self) -> str:
+        """Who holds the lease, as last seen; empty if nobody does."""
+        return str(self._record.get("holderIdentity") or "")
+
+    def fenced(self, budget: float) -> bool:
+        """May a mutating call that takes at most `budget` seconds start now? Ask before every one."""
+        if self._renewed is None:
+            return False
+        return self._renewed + self._renew_deadline - _now() > budget
+
+    async def run(self) -> None:
+        """Waits for the lease, sets `leading` and renews, until cancelled. Sets `lost` and raises LeadershipLost."""
+        while not await self._attempt(self._attempt_seconds):  # noqa: ASYNC110  it depends on other processes
+            await asyncio.sleep(self._pause())
+        self.leading.set()
+        try:
+            await self._keep()
+        finally:
+            self.leading.clear()
+
+    async def _keep(self) -> None:
+        while self._renewed is not None:
+            deadline = self._renewed + self._renew_deadline
+            await asyncio.sleep(min(self._pause(), deadline - _now()))
+            left = deadline - _now()
+            if left <= 0:
+                break
+            await self._attempt(min(self._attempt_seconds, left))
+        self._renewed = None
+        self.lost.set()
+        why = f"{self.holder} holds it" if self.holder not in ("", self.identity) else self.last_error
+        raise LeadershipLost(f"lost the lease {self._namespace}/{self._name}: {why or 'it was not renewed in time'}")
+
+    async def release(self) -> bool:
+        """Gives the lease up, so that the next one need not wait for it to expire. True if it is given up.
+
+        Call it after `run` was cancelled and the work that needs the lease has ended. It is best effort: a lease that
+        cannot be released expires.
+        """
+        # First of all for ourselves: nothing may start on a lease that is being given away.
+        self._renewed = None
+        if not self._may_hold:
+            return False
+        try:
+            async with asyncio.timeout(self._attempt_seconds):
+                while not await self._give_up():
+                    continue
+        except Exception as error:
+            self.last_error = _text(error)
+            return False
+        return self.holder == ""
+
+    async def _give_up(self) -> bool:
+        """False: somebody wrote in between, look again. A renewal that was cancelled half-way may still arrive."""
+        lease = await self._client.get_json(self._path)
+        self._observe(lease)
+        if self.holder == self.identity:
+            now = rfc3339_micro(self._clock())
+            spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+            try:
+                self._observe(await self._put(lease, self._record | spec))
+            except Conflict:
+                return False
+        self._may_hold = False
+        return True
+
+    async def _attempt(self, timeout: float) -> bool:
+        """One try to acquire or to renew. Whatever goes wrong is a failed try: only the clock ends an election."""
+        try:
+            async with asyncio.timeout(timeout):
+                try:
+                    held = await self._acquire_or_renew()
+                except Conflict:
+                    # Look at once who was faster: if it is another holder, we must stop now and not in four seconds.
+                    self._lease = None
+                    held = await self._acquire_or_renew()
+        except Exception as error:
+            self.last_error = _text(error)
+            # Whatever we knew of the object may be outdated now.
+            self._lease = None
+            return False
+        self.last_error = ""
+        return held
+
+    async def _acquire_or_renew(self) -> bool:
+        lease = self._lease if self._renewed is not None else None
+        if lease is None:
+            try:
+                lease = await self._client.get_json(self._path)
+            except NotFound:
+                # Deleted, perhaps under a leader that does not know it yet: what it was promised still counts.
+                lease = None
+            else:
+                self._observe(lease)
+            if self._held_by_another():
+                self._renewed = None
+                return False
+        sent = _now()
+        self._may_hold = True
+        spec = self._desired()
+        if lease is None:
+            body = {
+                "apiVersion": LEASES.api_version,
+                "kind": LEASES.kind,
+                "metadata": {"name": self._name, "namespace": self._namespace},
+                "spec": spec,
+            }
+            stored = await self._client.create(LEASES, self._namespace, body)
+        else:
+            stored = await self._put(lease, spec)
+        self._observe(stored)
+        self._renewed = sent
+        return True
+
+    def _held_by_another(self) -> bool:
+        if self.holder in ("", self.identity):
+            return False
+        # The holder's own promise, which need not be ours: ACK's lease lasts 15 s.
+        duration = float(self._record.get("leaseDurationSeconds") or self._lease_seconds)
+        return self._renewed is not None or _now() < self._record_seen + duration
+
+    def _desired(self) -> dict[str, Any]:
+        now = rfc3339_micro(self._clock())
+        spec = self._record | {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": math.ceil(self._lease_seconds),
+            "renewTime": now,
+        }
+        if self.holder != self.identity:
+            spec["acquireTime"] = now
+            spec["leaseTransitions"] = int(self._record.get("leaseTransitions") or 0) + (1 if self._record else 0)
+        return spec
+
+    async def _put(self, lease: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+        # With its resourceVersion: of two who write at once, one gets a Conflict.
+        return await self._client.replace(LEASES, self._namespace, self._name, lease | {"spec": spec})
+
+    def _observe(self, lease: dict[str, Any]) -> None:
+        self._lease = lease
+        record = lease.get("spec") or {}
+        if record != self._record:
+            self._record = record
+            self._record_seen = _now()
+
+    def _pause(self) -> float:
+        return self._retry_seconds * (1 + self._rng.uniform(0.0, _JITTER))
+
+    def __repr__(self) -> str:
+        state = "leading" if self.is_leader else "lost" if self.lost.is_set() else "waiting"
+        return f"<LeaderElector {self._namespace}/{self._name} {state}, held by {self.holder or 'nobody'}>"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _text(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

@@ -1,0 +1,60 @@
+"""The port to Kubernetes: one request, one answer. Everything that reaches an API server passes through here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+Query = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole HTTP answer, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class StreamingResponse(Protocol):
+    """An HTTP answer whose body arrives while one reads: a watch."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Body bytes as they arrive, split anywhere. Ends when the server ends it; raises Unavailable if it is cut."""
+        ...
+
+    async def read(self) -> bytes:
+        """The whole body, for an answer that turned out to be no stream (an error status). Bounded to 64 KiB."""
+        ...
+
+
+class Transport(Protocol):
+    """Raises `Unavailable` when no HTTP answer could be had in time, and nothing else of its own."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        timeout: float,
+    ) -> Response:
+        """One request with a body that ends. `timeout` is in seconds and covers all of it."""
+        ...
+
+    def stream(
+        self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
+    ) -> AbstractAsyncContextManager[StreamingResponse]:
+        """A GET whose body is read as it comes. `timeout` covers connecting and the response headers only."""
+        ...

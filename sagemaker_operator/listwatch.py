@@ -1,0 +1,34 @@
+"""What a list and a watch answer, as data: `kube/` reads it and `runtime/` follows it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from sagemaker_operator.objects import KubeObject
+
+
+class EventType(StrEnum):
+    """The `type` of a watch event. ERROR is not among them: an in-stream error is raised as its `KubeError`."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
+
+
+class ListPage(NamedTuple):
+    """One page of a list. Every page of one list carries the same `resource_version`."""
+
+    items: list[KubeObject]
+    resource_version: str
+    continue_: str | None = None
+    """Token of the next page; None or empty on the last one."""
+
+
+class WatchEvent(NamedTuple):
+    """One event of a watch. A bookmark's object bears nothing but its resourceVersion."""
+
+    type: EventType
+    object: KubeObject

@@ -1,0 +1,145 @@
+"""Log lines as an API: flat JSON, lowerCamelCase keys, constant `msg`, a closed list of events (docs/logs.md).
+
+People scrape these lines for job progress, so `log_schema_v1.json` describes them and the tests check every line against it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from sagemaker_operator.clock import Clock
+
+SCHEMA = "v1"
+
+
+class Event(StrEnum):
+    """The closed list of event names. The value is the name; `MESSAGES` has its constant text and level."""
+
+    JOB_SUBMITTED = "job.submitted"
+    JOB_STATUS = "job.status"
+    JOB_TRANSITION = "job.transition"
+    JOB_STOPPING = "job.stopping"
+    JOB_COMPLETED = "job.completed"
+    JOB_FAILED = "job.failed"
+    JOB_STOPPED = "job.stopped"
+    JOB_RECOVERED = "job.recovered"
+    RESOURCE_CREATED = "resource.created"
+    RESOURCE_STATUS = "resource.status"
+    RESOURCE_UPDATED = "resource.updated"
+    RESOURCE_DELETED = "resource.deleted"
+    RESOURCE_TERMINAL = "resource.terminalError"
+    RESOURCE_WAITING = "resource.waiting"
+    AWS_THROTTLED = "aws.throttled"
+    AWS_ERROR = "aws.error"
+    OPERATOR_STARTED = "operator.started"
+    OPERATOR_READY = "operator.ready"
+    OPERATOR_DEGRADED = "operator.degraded"
+    LEADER_ACQUIRED = "operator.leaderAcquired"
+    LEADER_LOST = "operator.leaderLost"
+    OPERATOR_STOPPING = "operator.stopping"
+
+
+MESSAGES: dict[Event, tuple[str, int]] = {
+    Event.JOB_SUBMITTED: ("Job submitted", logging.INFO),
+    Event.JOB_STATUS: ("Job status changed", logging.INFO),
+    Event.JOB_TRANSITION: ("Job entered a new phase", logging.INFO),
+    Event.JOB_STOPPING: ("Job is being stopped", logging.INFO),
+    Event.JOB_COMPLETED: ("Job completed", logging.INFO),
+    Event.JOB_FAILED: ("Job failed", logging.ERROR),
+    Event.JOB_STOPPED: ("Job stopped", logging.WARNING),
+    Event.JOB_RECOVERED: ("Job found again after an interrupted create", logging.WARNING),
+    Event.RESOURCE_CREATED: ("Resource created", logging.INFO),
+    Event.RESOURCE_STATUS: ("Resource status changed", logging.INFO),
+    Event.RESOURCE_UPDATED: ("Resource updated", logging.INFO),
+    Event.RESOURCE_DELETED: ("Resource released", logging.INFO),
+    Event.RESOURCE_TERMINAL: ("Resource needs an edit", logging.ERROR),
+    Event.RESOURCE_WAITING: ("Resource is waiting", logging.WARNING),
+    Event.AWS_THROTTLED: ("AWS call throttled", logging.WARNING),
+    Event.AWS_ERROR: ("AWS call failed", logging.WARNING),
+    Event.OPERATOR_STARTED: ("Operator started", logging.INFO),
+    Event.OPERATOR_READY: ("Operator is ready", logging.INFO),
+    Event.OPERATOR_DEGRADED: ("A kind is degraded", logging.WARNING),
+    Event.LEADER_ACQUIRED: ("Leadership acquired", logging.INFO),
+    Event.LEADER_LOST: ("Leadership lost", logging.ERROR),
+    Event.OPERATOR_STOPPING: ("Operator is stopping", logging.INFO),
+}
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+def emit(logger: Logger, event: Event, **fields: Any) -> None:
+    """One event line. Fields that are None or "" are left out: absent means unknown."""
+    message, level = MESSAGES[event]
+    present = {name: value for name, value in fields.items() if value is not None and value != ""}
+    logger.log(level, message, _event=event.value, schema=SCHEMA, **present)
+
+
+def get_logger(name: str) -> Logger:
+    logger: Logger = structlog.get_logger(logger=name)
+    return logger
+
+
+def configure(*, level: str, format_: str, clock: Clock, stream: TextIO | None = None) -> None:
+    """Sets up structlog for the process. `format_` is `json` (machines, the default) or `text` (people)."""
+
+    def stamp(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line["ts"] = datetime.fromtimestamp(clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return line
+
+    out = stream if stream is not None else sys.stdout
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            stamp,
+            structlog.processors.EventRenamer("msg", "_event"),
+            _order,
+            _render_text if format_ == "text" else _render_json,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+
+
+_FIRST = ("ts", "level", "msg", "logger", "schema", "event", "kind", "namespace", "name")
+
+
+def _order(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What people read first comes first; machines do not care."""
+    return {key: line[key] for key in _FIRST if key in line} | {
+        key: value for key, value in line.items() if key not in _FIRST
+    }
+
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+def _render_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
+    return _encoder.encode(line).decode()
+
+
+_HIDDEN_IN_TEXT = frozenset(
+    {"ts", "level", "msg", "logger", "schema", "event", "kind", "namespace", "name", "uid", "generation", "terminal"}
+    | {"resourceType", "region", "accountId", "logGroup", "logStreamPrefix", "logUrl", "resourceArn", "exception"}
+)
+
+
+def _render_text(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
+    """12:34:56 info  TrainingJob ml/xgb  Job status changed  status=Completed ..."""
+    about = f"{line['kind']} {line.get('namespace', '')}/{line['name']}  " if "kind" in line and "name" in line else ""
+    # Values may hold text from AWS or from users; one line stays one line.
+    rest = "  ".join(f"{key}={' '.join(str(value).split())}" for key, value in line.items() if key not in _HIDDEN_IN_TEXT)
+    text = f"{line['ts'][11:19]} {line['level']:<7} {about}{line['msg']}  {rest}".rstrip()
+    return f"{text}\n{line['exception']}" if "exception" in line else text

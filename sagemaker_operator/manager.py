@@ -1,0 +1,283 @@
+"""The operator as a whole: what is started in which order, what stops it, and in which order it stops.
+
+Start: identity at AWS, stores synced (a standby keeps them warm), leadership, workers. Stop: no new work, calls in flight
+finish with their status patch, the lease is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sagemaker_operator import __version__
+from sagemaker_operator.control.controller import Controller
+from sagemaker_operator.control.poller import Poller
+from sagemaker_operator.control.reconciler import Identity, Reconciler
+from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
+from sagemaker_operator.health import metrics_app, probes_app, serve
+from sagemaker_operator.kube.events import EventRecorder
+from sagemaker_operator.kube.lease import LeaderElector
+from sagemaker_operator.logs import Event, emit, get_logger
+from sagemaker_operator.metrics import Metrics
+from sagemaker_operator.settings import Settings, split_address
+
+if TYPE_CHECKING:
+    from sagemaker_operator.aws.calls import Aws, Outcome
+    from sagemaker_operator.aws.sessions import Sessions
+    from sagemaker_operator.clock import Clock
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.kube.client import KubeClient
+    from sagemaker_operator.listwatch import ListPage, WatchEvent
+    from sagemaker_operator.objects import ObjectKey
+
+LEASE_NAME = "ack-sagemaker.services.k8s.aws"
+"""ACK's own: in a cluster that is switching, the two controllers can never lead at once."""
+
+COMPONENT = "sagemaker-operator"
+
+# The loop's heartbeat: a probe that hangs longer than this finds a loop that does not turn.
+_HEARTBEAT_SECONDS = 1.0
+_LOOP_STALL_SECONDS = 15.0
+_IDENTITY_RETRY_SECONDS = 5.0
+
+
+class Manager:
+    """Owns the tasks of one operator. `run()` ends when `stop()` was called, or leadership was lost."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        kinds: Mapping[str, Kind],
+        kube: KubeClient,
+        sessions: Sessions,
+        aws: Aws,
+        metrics: Metrics,
+        identity: str,
+        default_namespace: str,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._kinds = kinds
+        self._kube = kube
+        self._sessions = sessions
+        self._aws = aws
+        self._metrics = metrics
+        self._clock = clock
+        self._rng = rng
+        self._log = get_logger("operator")
+        self._stopping = asyncio.Event()
+        self._identity: Identity | None = None
+        self._beat = 0.0
+        self.controllers = {name: self._controller(kind) for name, kind in kinds.items()}
+        self.poller = Poller(aws, enqueue=self._enqueue, cadence=settings.cadence, rng=rng)
+        self.events = EventRecorder(kube, component=COMPONENT, instance=identity, clock=clock, rng=rng)
+        self.elector = LeaderElector(
+            kube,
+            namespace=settings.leader_election_namespace or default_namespace,
+            name=LEASE_NAME,
+            identity=identity,
+            lease_seconds=settings.lease_seconds,
+            renew_deadline=settings.renew_deadline,
+            retry_seconds=settings.retry_period,
+            clock=clock,
+            rng=rng,
+        )
+        for name in kinds:
+            metrics.polled.labels(name).set_function(partial(self.poller.tracked, name))
+
+    def _controller(self, kind: Kind) -> Controller:
+        selector = self._settings.watch_selectors or None
+
+        async def list_page(namespace: str | None, *, continue_: str | None, limit: int) -> ListPage:
+            return await self._kube.list_page(
+                kind.resource, namespace=namespace, limit=limit, continue_=continue_, label_selector=selector
+            )
+
+        def watch(
+            namespace: str | None, *, resource_version: str, timeout_seconds: int
+        ) -> AsyncGenerator[WatchEvent, None]:
+            return self._kube.watch(
+                kind.resource,
+                namespace=namespace,
+                resource_version=resource_version,
+                timeout_seconds=timeout_seconds,
+                label_selector=selector,
+            )
+
+        return Controller(
+            kind, settings=self._settings, list_page=list_page, watch=watch, rng=self._rng, metrics=self._metrics
+        )
+
+    def _enqueue(self, key: ObjectKey) -> None:
+        self.controllers[key.kind].queue.add(key)
+
+    # --- probes ------------------------------------------------------------------------------------------------------
+
+    def live(self) -> str | None:
+        lag = asyncio.get_running_loop().time() - self._beat
+        return f"the event loop was blocked for {lag:.0f} s" if self._beat and lag > _LOOP_STALL_SECONDS else None
+
+    def ready(self) -> str | None:
+        """A standby is ready: its caches are. Never asks AWS or the API server."""
+        if self._stopping.is_set():
+            return "stopping"
+        if self._identity is None:
+            return "waiting for AWS to say who we are (STS GetCallerIdentity)"
+        for name, controller in self.controllers.items():
+            if controller.degraded:
+                return f"{name}: {controller.degraded}"
+            if not controller.synced:
+                return f"{name}: the first list is not complete"
+        return None
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Asks `run()` to end in order. Idempotent; safe in a signal handler."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Raises ConfigurationError if the start is hopeless, LeadershipLost if another replica took over."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            probes = probes_app(live=self.live, ready=self.ready)
+            await stack.enter_async_context(serve(probes, split_address("--healthz-addr", settings.healthz_addr), "--healthz-addr"))
+            metrics = metrics_app(self._metrics.registry)
+            await stack.enter_async_context(serve(metrics, split_address("--metrics-addr", settings.metrics_addr), "--metrics-addr"))
+            emit(
+                self._log,
+                Event.OPERATOR_STARTED,
+                version=__version__,
+                kinds=list(self._kinds),
+                region=settings.aws_region,
+                watchNamespaces=list(settings.watch_namespaces) or ["(all)"],
+            )
+            main = asyncio.create_task(self._main(), name="manager")
+            stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
+            try:
+                await asyncio.wait({main, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not main.done():
+                    await self._drain()
+            finally:
+                for task in (main, stopping):
+                    task.cancel()
+                await asyncio.gather(main, stopping, return_exceptions=True)
+                await self._close()
+            if not main.cancelled():
+                failure = main.exception()
+                if failure is not None:
+                    raise _unwrapped(failure)
+
+    async def _main(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._heartbeat(), name="heartbeat")
+            identity = await self._who_am_i()
+            self._identity = identity
+            for kind, controller in self.controllers.items():
+                controller.attach(self._reconciler(self._kinds[kind], controller, identity))
+                group.create_task(controller.watch(), name=f"watch {kind}")
+            group.create_task(self.events.run(), name="events")
+            group.create_task(self._announce_ready(), name="ready")
+            if self._settings.leader_election:
+                group.create_task(self.elector.run(), name="lease")
+                await self.elector.leading.wait()
+                emit(self._log, Event.LEADER_ACQUIRED, identity=self.elector.identity)
+            self._metrics.leader.labels(LEASE_NAME).set(1)
+            for kind, controller in self.controllers.items():
+                group.create_task(controller.work(), name=f"work {kind}")
+
+    def _reconciler(self, kind: Kind, controller: Controller, identity: Identity) -> Reconciler:
+        return Reconciler(
+            kind,
+            settings=self._settings,
+            identity=identity,
+            cache=controller,
+            kube=self._kube,
+            aws=self._aws,
+            tracker=self.poller,
+            recorder=self.events,
+            clock=self._clock,
+            rng=self._rng,
+        )
+
+    async def _who_am_i(self) -> Identity:
+        """Account and partition, from STS. Wrong credentials are hopeless; an STS that is down is waited for."""
+        settings = self._settings
+        endpoint = settings.aws_identity_endpoint_url or settings.aws_endpoint_url
+        while True:
+            try:
+                found = await self._sessions.identity(settings.aws_region, endpoint_url=endpoint)
+            except AwsError as error:
+                if error.category in (ErrorCategory.CREDENTIALS, ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION):
+                    raise ConfigurationError(f"AWS does not accept the operator's credentials: {error.message}") from error
+                emit(self._log, Event.AWS_ERROR, operation=error.operation, errorCode=error.code, err=error.message)
+                await asyncio.sleep(_IDENTITY_RETRY_SECONDS)
+            else:
+                return Identity(found.account, found.partition)
+
+    async def _announce_ready(self) -> None:
+        """Says once when everything is served, and once per change what is not."""
+        told: str | None = ""
+        while True:
+            state = self.ready()
+            if state != told and (state is None or any(c.degraded for c in self.controllers.values())):
+                told = state
+                if state is None:
+                    emit(self._log, Event.OPERATOR_READY)
+                else:
+                    emit(self._log, Event.OPERATOR_DEGRADED, err=state)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    async def _heartbeat(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._beat = loop.time()
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    async def _drain(self) -> None:
+        """Passes in flight finish, so that a create's ARN is recorded; everything else is found again at the next start."""
+        emit(self._log, Event.OPERATOR_STOPPING)
+        await self.poller.close()
+        for controller in self.controllers.values():
+            controller.queue.shutdown()
+        async with asyncio.timeout(self._settings.drain_seconds + 1.0):
+            await asyncio.gather(*(c.queue.join(self._settings.drain_seconds) for c in self.controllers.values()))
+        await self.events.flush(2.0)
+
+    async def _close(self) -> None:
+        await self.poller.close()
+        self._metrics.leader.labels(LEASE_NAME).set(0)
+        if self._settings.leader_election:
+            await self.elector.release()
+
+
+def _unwrapped(failure: BaseException) -> BaseException:
+    """A task group wraps; the first leaf is what went wrong."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
+
+
+def observe_aws(metrics: Metrics, outcome: Outcome) -> None:
+    """ACK's two counters; `status_code` is the HTTP status here (ACK prints a fault enum by mistake)."""
+    verb = next((name for name in _OP_TYPES if outcome.operation.startswith(name)), "")
+    metrics.aws_requests.labels("sagemaker", _OP_TYPES.get(verb, "OTHER"), outcome.operation).inc()
+    if outcome.category is not None:
+        metrics.aws_errors.labels("sagemaker", outcome.operation, str(outcome.http_status)).inc()
+
+
+_OP_TYPES = {
+    "Describe": "READ_ONE",
+    "List": "READ_MANY",
+    "Create": "CREATE",
+    "Update": "UPDATE",
+    "Delete": "DELETE",
+    "Stop": "STOP",
+    "Start": "START",
+}

@@ -1,0 +1,184 @@
+"""Life cycles as data: which states a resource passes, for how long, and how its tags or name bend that.
+
+Nothing runs in the background: a timeline is computed when something happens, and read at the time of each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sagemaker_operator.kinds.descriptor import Kind, StatusClass
+from sagemaker_operator.sandbox.sagemaker.protocol import invalid
+
+OUTCOME_TAG = "sandbox/outcome"
+SECONDS_TAG = "sandbox/seconds"
+INTERRUPTIONS_TAG = "sandbox/interruptions"
+FAILING_NAME = "-fails-"
+
+HELP = f"""\
+The sandbox decides from a resource's tags or name how its life goes:
+  tag {OUTCOME_TAG}=Failed|Stopped|MaxRuntimeExceeded
+                             how a job ends (default: as hoped); for other resources only Failed means something
+  tag {SECONDS_TAG}=N         simulated seconds from creation to the end (job) or to readiness (anything else)
+  tag {INTERRUPTIONS_TAG}=N   how often a managed spot training job loses its instances on the way
+  a name with "{FAILING_NAME}" in it (or ending in "{FAILING_NAME[:-1]}") fails as well
+A job that names no {SECONDS_TAG} fits in its MaxRuntimeInSeconds; one that does may exceed it, and is stopped then.
+"""
+
+JOB_SECONDS = 600.0
+"""Ten minutes: long enough to see every state, a common length of a small training job."""
+READY_SECONDS = 120.0
+"""From creation to readiness of what is no job."""
+CHANGE_SECONDS = 30.0
+"""How long stopping, updating and deleting take."""
+
+GOOD = "Completed"
+FAILED = "Failed"
+STOPPED = "Stopped"
+MAX_RUNTIME = "MaxRuntimeExceeded"
+OUTCOMES = (GOOD, FAILED, STOPPED, MAX_RUNTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One state of a life cycle."""
+
+    status: str
+    seconds: float | None = None
+    """Simulated seconds; None: whatever the total leaves over, or for ever if it is the last step."""
+    secondary: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A step in time. It lasts until the next phase begins."""
+
+    start: float
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class LifeCycle:
+    """The steps of one kind. The last step of a sequence lasts for ever."""
+
+    runs: Mapping[str, tuple[Step, ...]]
+    """From creation to the end, by outcome."""
+    stop: tuple[Step, ...] = ()
+    update: tuple[Step, ...] = ()
+    """Empty: an update is done at once."""
+    delete: tuple[Step, ...] = ()
+    """While it is being deleted; empty: gone at once."""
+    seconds: float = READY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the tags and the name of a resource ask of its life."""
+
+    outcome: str = GOOD
+    seconds: float | None = None
+    interruptions: int = 0
+
+
+def wishes(name: str, tags: Mapping[str, str]) -> Wishes:
+    """Raises ServiceError(ValidationException) for a sandbox tag with a value it does not know."""
+    fails = FAILING_NAME in f"{name}-"
+    outcome = tags.get(OUTCOME_TAG, FAILED if fails else GOOD)
+    if outcome not in OUTCOMES:
+        invalid(f"Tag {OUTCOME_TAG} must be one of {', '.join(OUTCOMES)}")
+    seconds = tags.get(SECONDS_TAG)
+    interruptions = tags.get(INTERRUPTIONS_TAG, "0")
+    # Nine digits are 30 years: beyond any test, and far from where a timestamp stops being a date.
+    if any(not (text.isdecimal() and len(text) < 10) for text in (seconds or "0", interruptions)):
+        invalid(f"Tags {SECONDS_TAG} and {INTERRUPTIONS_TAG} must be whole numbers of at most nine digits")
+    return Wishes(outcome, None if seconds is None else float(seconds), int(interruptions))
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The past and the planned future of one resource."""
+
+    phases: list[Phase] = field(default_factory=list)
+
+    def schedule(self, steps: Sequence[Step], *, start: float, total: float | None = None) -> None:
+        """Drop what was planned from `start` on and plan `steps` instead, `total` seconds in all before the last."""
+        self.phases = [phase for phase in self.phases if phase.start < start]
+        moment = start
+        for step, seconds in zip(steps, _durations(steps, total), strict=True):
+            self.phases.append(Phase(moment, step))
+            moment += seconds
+
+    def at(self, now: float) -> Phase:
+        """The current phase; before the first one begins, the first."""
+        current = self.phases[0]
+        for phase in self.phases:
+            if phase.start > now:
+                break
+            current = phase
+        return current
+
+    def passed(self, now: float) -> list[Phase]:
+        """Every phase that has begun, the current one last."""
+        return [phase for phase in self.phases if phase.start <= now]
+
+    @property
+    def end(self) -> float:
+        """When the last phase begins (began)."""
+        return self.phases[-1].start
+
+
+def _durations(steps: Sequence[Step], total: float | None) -> list[float]:
+    """Seconds of each step. Fixed steps that would take over half of a short total shrink in proportion."""
+    body = steps[:-1]
+    fixed = sum(step.seconds or 0.0 for step in body)
+    flexible = [step for step in body if step.seconds is None]
+    if total is None or not flexible:
+        return [*(step.seconds or 0.0 for step in body), 0.0]
+    factor = min(1.0, total / 2 / fixed) if fixed else 1.0
+    rest = (total - fixed * factor) / len(flexible)
+    return [*(rest if step.seconds is None else step.seconds * factor for step in body), 0.0]
+
+
+def life_cycle(kind: Kind) -> LifeCycle:
+    """The life cycle of any kind, from its status values; kinds worth more detail have a behaviour of their own."""
+    if kind.status_member is None:
+        return LifeCycle({GOOD: (Step(""),)}, seconds=0.0)
+    words = {wanted: tuple(v for v, c in kind.classes.items() if c is wanted) for wanted in StatusClass}
+    begin = _word(words[StatusClass.IN_PROGRESS], ("inprogress", "creating", "createinprogress", "executing", "pending"))
+    failed = _word(words[StatusClass.FAILED], ("failed", "createfailed"))
+    stopped = tuple(
+        Step(word, seconds)
+        for word, seconds in (
+            (_word(words[StatusClass.STOPPING], ("stopping",)), CHANGE_SECONDS),
+            (_word(words[StatusClass.STOPPED], ("stopped",)), None),
+        )
+        if word
+    )
+    succeeded = _word(words[StatusClass.SUCCEEDED], ("completed", "succeeded"))
+    good = succeeded or _word(words[StatusClass.STEADY], ("inservice", "active", "created", "available", "createcompleted"))
+    deleting = _word(words[StatusClass.DELETING], ("deleting", "deleteinprogress"))
+    updating = _word(words[StatusClass.IN_PROGRESS], ("updating", "updateinprogress"), only=True)
+    opening = (Step(begin),) if begin else ()
+    runs = {GOOD: (*opening, Step(good))}
+    if failed:
+        runs[FAILED] = (*opening, Step(failed))
+    if succeeded and stopped:
+        runs[STOPPED] = (*opening, *stopped)
+    return LifeCycle(
+        runs,
+        stop=stopped,
+        update=(Step(updating, CHANGE_SECONDS), Step(good)) if updating else (),
+        delete=(Step(deleting, CHANGE_SECONDS), Step("")) if deleting and not succeeded else (),
+        seconds=JOB_SECONDS if succeeded else READY_SECONDS,
+    )
+
+
+def _word(values: Iterable[str], preferred: Sequence[str], *, only: bool = False) -> str:
+    """The value that spells one of `preferred`, whatever its case and underscores; otherwise the first, or ``""``."""
+    spelt = {value.replace("_", "").replace(" ", "").lower(): value for value in values}
+    for wanted in preferred:
+        if wanted in spelt:
+            return spelt[wanted]
+    return "" if only else next(iter(spelt.values()), "")

@@ -1,0 +1,125 @@
+"""What exists: one record per resource, kept apart by account, region and kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagemaker_operator.kinds.descriptor import Kind, StatusClass
+from sagemaker_operator.sandbox.sagemaker.lifecycle import Timeline, Wishes
+from sagemaker_operator.sandbox.sagemaker.protocol import Scope
+
+Identity = tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Record:
+    """One resource. Everything that time changes is computed from `timeline` when somebody asks."""
+
+    kind: Kind
+    scope: Scope
+    identity: Identity
+    """Values of `kind.identifiers`, in their order."""
+    name: str
+    arn: str
+    number: int
+    """Rises with every creation; breaks ties between equal creation times."""
+    input: dict[str, Any] = field(repr=False)
+    """The Create input with the server's defaults, without tags."""
+    tags: dict[str, str]
+    created: float
+    modified: float
+    """The last change from outside; states change on their own as well."""
+    wishes: Wishes
+    luck: float
+    """A number in [0, 1) drawn at creation, for what a real job would measure."""
+    timeline: Timeline = field(default_factory=Timeline)
+    deleting: bool = False
+
+    def status(self, now: float) -> str:
+        return self.timeline.at(now).step.status
+
+    def status_class(self, now: float) -> StatusClass:
+        return self.kind.classify(self.status(now))
+
+    def finished(self, now: float) -> bool:
+        """A job has come to its end, whichever."""
+        return self.status_class(now) in (StatusClass.SUCCEEDED, StatusClass.FAILED, StatusClass.STOPPED)
+
+    def gone(self, now: float) -> bool:
+        return self.deleting and now >= self.timeline.end
+
+    def last_modified(self, now: float) -> float:
+        return max(self.modified, self.timeline.at(now).start)
+
+
+class Collection:
+    """The resources of one kind in one account and region, in order of creation."""
+
+    def __init__(self) -> None:
+        self._records: dict[Identity, Record] = {}
+        self._tokens: dict[str, Record] = {}
+
+    def __repr__(self) -> str:
+        return f"<Collection {len(self._records)} records>"
+
+    def get(self, identity: Identity, *, now: float) -> Record | None:
+        record = self._records.get(identity)
+        if record is not None and record.gone(now):
+            self.remove(record)
+            return None
+        return record
+
+    def by_token(self, token: str, *, now: float) -> Record | None:
+        """The record that a create with this idempotency token made."""
+        record = self._tokens.get(token)
+        return None if record is None or record.gone(now) else record
+
+    def add(self, record: Record, *, token: str) -> None:
+        self._records[record.identity] = record
+        if token:
+            self._tokens[token] = record
+
+    def remove(self, record: Record) -> None:
+        del self._records[record.identity]
+        self._tokens = {token: other for token, other in self._tokens.items() if other is not record}
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records.values())
+
+    def __reversed__(self) -> Iterator[Record]:
+        return reversed(self._records.values())
+
+
+class Store:
+    """Every collection, and the way from an ARN to its record."""
+
+    def __init__(self) -> None:
+        self._collections: dict[tuple[Scope, str], Collection] = {}
+        self._arns: dict[str, Record] = {}
+        self._made = 0
+
+    def __repr__(self) -> str:
+        return f"<Store {self._made} records made>"
+
+    def collection(self, scope: Scope, kind: Kind) -> Collection:
+        return self._collections.setdefault((scope, kind.name), Collection())
+
+    def next_number(self) -> int:
+        self._made += 1
+        return self._made
+
+    def add(self, record: Record, *, token: str) -> None:
+        self.collection(record.scope, record.kind).add(record, token=token)
+        self._arns[record.arn] = record
+
+    def remove(self, record: Record) -> None:
+        self.collection(record.scope, record.kind).remove(record)
+
+    def by_arn(self, arn: str, scope: Scope, *, now: float) -> Record | None:
+        """A record of this account and region; the last one of its name if several bore the ARN in turn."""
+        record = self._arns.get(arn)
+        if record is None or record.scope != scope:
+            return None
+        return self.collection(scope, record.kind).get(record.identity, now=now)

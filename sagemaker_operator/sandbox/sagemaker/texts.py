@@ -1,0 +1,69 @@
+"""AWS's error texts. They differ by kind, and clients (ACK, Terraform) tell "not found" by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sagemaker_operator.kinds.descriptor import Kind
+from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError
+
+_NOT_FOUND: Mapping[str, str] = {
+    "App": 'Unable to describe App "{arn}". (Details: RecordNotFound)',
+    "AppImageConfig": "App Image Config with the name {name} does not exist.",
+    "Device": "No device with name {name} exists in this fleet.",
+    "DeviceFleet": "No devicefleet with name {name} exists in this account.",
+    "Image": "Image {name} does not exist.",
+    "ImageVersion": "ImageVersion {name} does not exist.",
+    "ModelPackage": "ModelPackage {arn} does not exist.",
+    "ModelPackageGroup": "ModelPackageGroup {arn} does not exist.",
+    "ModelPackageGroupPolicy": "Cannot find Model Package Group: {name}",
+    "NotebookInstance": "RecordNotFound",
+    "NotebookInstanceLifecycleConfig": 'Unable to describe Notebook Instance Lifecycle Config "{arn}". '
+    "(Details: RecordNotFound)",
+    "Pipeline": "Pipeline '{arn}' does not exist.",
+    "PipelineExecution": "PipelineExecution '{arn}' does not exist",
+    "ProcessingJob": "Could not find requested job with name: {name}",
+    "Project": "Project {name} does not exist.",
+    "Space": "RecordNotFound",
+    "TrainingJob": "Requested resource not found.",
+    "TransformJob": "Could not find requested job with name: {name}",
+    "Workforce": "No workforce found in account for name {name}",
+    "Workteam": "The work team {name} does not exist.",
+}
+"""Texts confirmed by a client that matches them; every other kind gets the commonest wording."""
+
+_COMMON = 'Could not find {words} "{arn}".'
+
+
+def words(kind: Kind) -> str:
+    """TrainingJob -> training job, AutoMLJobV2 -> auto ML job V2."""
+    if kind.name == "EndpointConfig":
+        return "endpoint configuration"
+    split: list[str] = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[A-Z]+\d*", kind.name)
+    return " ".join(word if word.isupper() or word[-1].isdigit() else word.lower() for word in split)
+
+
+def not_found(kind: Kind, *, name: str, arn: str) -> ServiceError:
+    """What Describe (and all that needs the resource) answers when there is none."""
+    text = _NOT_FOUND.get(kind.name, _COMMON).format(name=name, arn=arn, words=words(kind))
+    return ServiceError(kind.not_found.codes[0], text)
+
+
+def already_exists(kind: Kind, *, arn: str, declared: frozenset[str]) -> ServiceError:
+    """What Create answers when the name is taken. `declared`: the error codes that the model declares for Create."""
+    noun = words(kind)
+    if "ResourceInUse" in declared:
+        text = (
+            f"{noun[:1].upper()}{noun[1:]} names must be unique within an AWS account and region, and a {noun} with "
+            f"this name already exists ({arn})"
+        )
+        return ServiceError("ResourceInUse", text)
+    code = "ConflictException" if "ConflictException" in declared else "ValidationException"
+    return ServiceError(code, f'Cannot create already existing {noun} "{arn}".')
+
+
+def wrong_status(kind: Kind, status: str) -> ServiceError:
+    """What Stop, Update and Delete answer when the resource's state does not allow them."""
+    text = f"The request was rejected because the {words(kind)} is in status {status}."
+    return ServiceError("ValidationException", text)

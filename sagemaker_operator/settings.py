@@ -1,0 +1,123 @@
+"""What can be configured. Frozen after start: a change means a restart, as for every Deployment."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from sagemaker_operator.errors import ConfigurationError
+
+
+class DeletionPolicy(StrEnum):
+    """What deleting the Kubernetes object does in SageMaker."""
+
+    DELETE = "delete"
+    RETAIN = "retain"
+
+
+class Cadence(msgspec.Struct, frozen=True):
+    """How often an in-flight resource is asked about, in seconds.
+
+    A ten-minute job is polled 22 times at these defaults (ACK: 20 polls of two calls each), and a job of a day 1,500 times.
+    """
+
+    first: float = 5.0
+    """After a create: most bad jobs fail at once, and the user is looking."""
+    young: float = 20.0
+    """In the first minute, when Starting, Downloading and Training follow each other."""
+    base: float = 30.0
+    """Up to an hour: ACK's interval, which its users know."""
+    old: float = 60.0
+    """After an hour nobody waits for the second."""
+    young_until: float = 60.0
+    base_until: float = 3600.0
+    jitter: float = 0.1
+    """± share of the interval, so that 1,000 jobs of one burst do not stay a burst for ever."""
+
+    def scaled(self, factor: float) -> Cadence:
+        """The same cadence in a world where time runs `factor` times as fast (the sandbox)."""
+        return Cadence(
+            *(value / factor for value in msgspec.structs.astuple(self)[:-1]),
+            jitter=self.jitter,
+        )
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Flags, named as ACK's where ACK has them; `cli` shows each with its environment variable."""
+
+    aws_region: str
+    aws_endpoint_url: str | None = None
+    aws_identity_endpoint_url: str | None = None
+    allow_unsafe_aws_endpoint_urls: bool = False
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty: all namespaces."""
+    watch_selectors: str = ""
+    reconcile_resources: tuple[str, ...] = ()
+    """Kinds to reconcile; empty: all that are shipped."""
+
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    resource_tags: tuple[str, ...] = (
+        "services.k8s.aws/controller-version=%CONTROLLER_SERVICE%-%CONTROLLER_VERSION%",
+        "services.k8s.aws/namespace=%K8S_NAMESPACE%",
+    )
+
+    max_concurrent_syncs: int = 10
+    """Workers per kind. ACK's default of 1 made the last of 1,000 jobs wait 425 s; a worker here is one coroutine."""
+    max_concurrent_syncs_of: dict[str, int] = {}
+    resync_seconds: float = 36000.0
+    """ACK's 10 h. Only for resources at rest; whatever moves is polled, and a finished job is never asked about again."""
+    resync_seconds_of: dict[str, float] = {}
+    reconcile_timeout: float = 60.0
+    """Three AWS calls at their limits fit; a pass that takes longer hangs."""
+    cadence: Cadence = Cadence()
+
+    leader_election: bool = True
+    leader_election_namespace: str = ""
+    """Empty: the pod's own namespace; outside a cluster `default`."""
+    lease_seconds: float = 30.0
+    renew_deadline: float = 20.0
+    retry_period: float = 4.0
+    """30/20/4 s instead of client-go's 15/10/2: a mutating AWS call may take 10 s, and must fit into what is left of the lease."""
+
+    metrics_addr: str = "0.0.0.0:8080"  # noqa: S104  a pod's port, reached by the Service
+    healthz_addr: str = "0.0.0.0:8081"  # noqa: S104
+    log_level: str = "info"
+    log_format: str = "json"
+    drain_seconds: float = 20.0
+    """Time for calls in flight at shutdown; the Deployment grants 45 s in all."""
+
+    def __post_init__(self) -> None:
+        for flag, url in (
+            ("--aws-endpoint-url", self.aws_endpoint_url),
+            ("--aws-identity-endpoint-url", self.aws_identity_endpoint_url),
+        ):
+            if url is None or url.startswith("https://"):
+                continue
+            if not url.startswith("http://"):
+                raise ConfigurationError(f"{flag} {url!r} is no URL: write https://host[:port]")
+            if not self.allow_unsafe_aws_endpoint_urls:
+                raise ConfigurationError(
+                    f"{flag} {url!r} is not encrypted: use https://, or pass --allow-unsafe-aws-endpoint-urls to accept it"
+                )
+        if self.renew_deadline >= self.lease_seconds:
+            raise ConfigurationError("the lease's renew deadline must be shorter than its duration")
+
+    def workers(self, kind: str) -> int:
+        return self.max_concurrent_syncs_of.get(kind, self.max_concurrent_syncs)
+
+    def resync(self, kind: str) -> float:
+        return self.resync_seconds_of.get(kind, self.resync_seconds)
+
+
+def split_address(flag: str, address: str) -> tuple[str, int] | None:
+    """"host:port" -> (host, port); "0" or "" turns the server off (None). Raises ConfigurationError otherwise."""
+    if address in ("", "0"):
+        return None
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError(f"{flag} {address!r}: write HOST:PORT, or 0 to turn it off")
+    return host or "0.0.0.0", int(port)  # noqa: S104

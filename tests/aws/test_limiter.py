@@ -1,0 +1,341 @@
+"""The limiter in virtual time: what it lets through, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from sagemaker_operator.aws.limiter import Limiter
+from sagemaker_operator.errors import AwsError, ErrorCategory
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+
+ACCOUNT, REGION = "111122223333", "us-east-1"
+
+
+class NoJitter(random.Random):
+    """The lower end of every range, so that times are exact."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+def limiter(rate: float, *, shards: int = 1) -> Limiter:
+    return Limiter(rng=NoJitter(), ceilings={"": rate}, shards=shards)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def taken(limits: Limiter, operation: str = "DescribeTrainingJob", *, max_wait: float = 10.0) -> float:
+    await limits.acquire(ACCOUNT, REGION, operation, max_wait=max_wait)
+    return now()
+
+
+def throttle(limits: Limiter, operation: str = "DescribeTrainingJob", retry_after: float | None = None) -> float:
+    return limits.throttled(ACCOUNT, REGION, operation, retry_after=retry_after)
+
+
+def rate(limits: Limiter) -> float:
+    (state,) = limits.snapshot()
+    return state.rate
+
+
+async def drain(limits: Limiter) -> None:
+    """Take the whole burst."""
+    (state,) = limits.snapshot() or [None]
+    assert state is not None
+    for _ in range(int(max(1.0, state.rate))):
+        await taken(limits)
+
+
+async def test_a_full_bucket_passes_one_second_of_requests_at_once_and_the_rest_at_the_rate() -> None:
+    limits = limiter(4.0)
+    times = await asyncio.gather(*(taken(limits) for _ in range(8)))
+    assert times == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, 1.0])
+
+
+async def test_an_idle_bucket_saves_no_more_than_one_second_of_requests() -> None:
+    limits = limiter(4.0)
+    await taken(limits)
+    await asyncio.sleep(100)
+    times = await asyncio.gather(*(taken(limits) for _ in range(5)))
+    assert times == pytest.approx([100, 100, 100, 100, 100.25])
+
+
+async def test_a_rate_below_one_per_second_still_has_a_first_token() -> None:
+    limits = limiter(0.5)
+    times = await asyncio.gather(*(taken(limits) for _ in range(3)))
+    assert times == pytest.approx([0, 2, 4])
+
+
+async def test_waiters_are_served_in_order_of_arrival() -> None:
+    limits = limiter(1.0)
+    served: list[int] = []
+
+    async def one(n: int) -> None:
+        await taken(limits)
+        served.append(n)
+
+    async with asyncio.TaskGroup() as group:
+        for n in range(6):
+            group.create_task(one(n))
+    assert served == list(range(6))
+
+
+async def test_a_newcomer_does_not_overtake_a_waiter_when_a_token_is_there() -> None:
+    limits = limiter(1.0)
+    await taken(limits)
+    served: list[str] = []
+
+    async def one(name: str) -> None:
+        await taken(limits)
+        served.append(name)
+
+    async def late() -> None:
+        # Wakes at the very moment the token arrives, before or after the bucket's own timer.
+        await asyncio.sleep(1.0)
+        await one("late")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(late())
+        await asyncio.sleep(0.1)
+        group.create_task(one("early"))
+    assert served == ["early", "late"]
+
+
+async def test_operations_regions_and_accounts_do_not_share_a_bucket() -> None:
+    limits = limiter(1.0)
+    await limits.acquire(ACCOUNT, REGION, "ListTrainingJobs")
+    await limits.acquire(ACCOUNT, REGION, "CreateTrainingJob")
+    await limits.acquire(ACCOUNT, "eu-west-1", "ListTrainingJobs")
+    await limits.acquire("999", REGION, "ListTrainingJobs")
+    assert now() == 0
+    throttle(limits, "ListTrainingJobs")
+    assert {s.operation: s.rate for s in limits.snapshot() if s.account == ACCOUNT and s.region == REGION} == {
+        "ListTrainingJobs": 0.5,
+        "CreateTrainingJob": 1.0,
+    }
+
+
+async def test_the_longest_matching_ceiling_counts_and_shards_divide_it() -> None:
+    limits = Limiter(rng=NoJitter(), ceilings={"": 8, "List": 2, "ListTrainingJobs": 1}, shards=2)
+    for operation in ("CreateModel", "ListModels", "ListTrainingJobs"):
+        await limits.acquire(ACCOUNT, REGION, operation)
+    assert [s.ceiling for s in limits.snapshot()] == [4, 1, 0.5]
+
+
+async def test_a_wait_beyond_the_limit_is_refused_at_once_and_says_when_to_come_back() -> None:
+    limits = limiter(1.0)
+    waiting = [asyncio.create_task(taken(limits)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(AwsError) as refused:
+        await taken(limits, max_wait=2.5)
+    assert now() == 0
+    assert refused.value.category is ErrorCategory.THROTTLED
+    assert not refused.value.sent
+    assert refused.value.retry_after == pytest.approx(3.0)
+    assert await asyncio.gather(*waiting) == pytest.approx([0, 1, 2])
+
+
+async def test_those_turned_away_are_told_to_return_one_by_one() -> None:
+    limits = limiter(2.0)
+    waiting = [asyncio.create_task(taken(limits)) for _ in range(4)]
+    await asyncio.sleep(0)
+    returns = []
+    for _ in range(4):
+        with pytest.raises(AwsError) as refused:
+            await taken(limits, max_wait=0.1)
+        returns.append(refused.value.retry_after)
+    assert returns == pytest.approx([1.5, 2.0, 2.5, 3.0])
+    await asyncio.gather(*waiting)
+
+
+async def test_the_time_to_return_stays_bounded_however_many_are_turned_away() -> None:
+    limits = limiter(0.5)
+    await taken(limits)
+    for _ in range(1000):
+        with pytest.raises(AwsError) as refused:
+            await taken(limits, max_wait=0.1)
+    assert refused.value.retry_after == pytest.approx(2.0 + 60.0)
+
+
+async def test_throttling_halves_the_rate_once_per_second_however_many_calls_were_in_flight() -> None:
+    limits = limiter(8.0)
+    await taken(limits)
+    for _ in range(5):
+        throttle(limits)
+    assert rate(limits) == 4.0
+    await asyncio.sleep(0.99)
+    throttle(limits)
+    assert rate(limits) == 4.0
+    await asyncio.sleep(0.01)
+    throttle(limits)
+    assert rate(limits) == 2.0
+
+
+async def test_the_rate_never_falls_below_the_floor() -> None:
+    limits = limiter(8.0)
+    await taken(limits)
+    for _ in range(20):
+        throttle(limits)
+        await asyncio.sleep(1.0)
+    assert rate(limits) == 0.1
+
+
+async def test_a_throttle_holds_everybody_for_a_second_and_drops_the_saved_burst() -> None:
+    limits = limiter(8.0)
+    await taken(limits)
+    slot = throttle(limits)
+    assert slot == pytest.approx(1.0 + 1 / 4)
+    assert await taken(limits) == pytest.approx(slot)
+
+
+async def test_the_service_may_ask_for_a_longer_pause() -> None:
+    limits = limiter(8.0)
+    await taken(limits)
+    assert throttle(limits, retry_after=5.0) == pytest.approx(5.25)
+    assert await taken(limits) == pytest.approx(5.25)
+
+
+async def test_the_pause_is_jittered_so_that_shards_do_not_return_together() -> None:
+    pauses = set()
+    for seed in range(5):
+        limits = Limiter(rng=random.Random(seed), ceilings={"": 8.0})
+        pauses.add(limits.throttled(ACCOUNT, REGION, "ListModels"))
+    assert len(pauses) == 5
+    assert all(1.25 <= pause <= 2.25 for pause in pauses)
+
+
+async def test_the_rate_recovers_by_a_twentieth_of_the_ceiling_per_second_of_use() -> None:
+    limits = limiter(8.0)
+    await taken(limits)
+    throttle(limits)
+    assert rate(limits) == 4.0
+    await asyncio.sleep(1.0)
+    start = now()
+    while now() < start + 5.0:
+        await taken(limits)
+    assert rate(limits) == pytest.approx(4.0 + 5 * 0.4, abs=0.15)
+
+
+async def test_the_rate_recovers_to_the_ceiling_and_no_further() -> None:
+    limits = limiter(8.0)
+    await taken(limits)
+    throttle(limits)
+    while now() < 60:
+        await taken(limits)
+    assert rate(limits) == 8.0
+
+
+async def test_an_unused_bucket_does_not_recover() -> None:
+    limits = limiter(8.0)
+    await taken(limits)
+    throttle(limits)
+    await asyncio.sleep(1000)
+    await taken(limits)
+    # At most the one second in which its last call counts as use.
+    assert rate(limits) <= 4.4
+
+
+async def test_the_rate_settles_around_what_the_service_allows() -> None:
+    allowed = 3.0
+    limits = limiter(20.0)
+    accepted = refused = 0
+    window: list[float] = []
+    while now() < 120:
+        try:
+            await taken(limits)
+        except AwsError as exc:
+            await asyncio.sleep(exc.retry_after or 0.0)
+            continue
+        window = [t for t in window if t > now() - 1.0]
+        if len(window) < allowed:
+            window.append(now())
+            accepted += 1
+        else:
+            refused += 1
+            throttle(limits)
+        await asyncio.sleep(0)
+    assert accepted > 0.4 * allowed * 120
+    assert refused < accepted / 2
+
+
+async def test_a_waiter_whose_slot_a_throttle_pushed_past_its_deadline_is_sent_home_at_once() -> None:
+    limits = limiter(2.0)
+    tasks = [asyncio.create_task(taken(limits, max_wait=2.0)) for _ in range(6)]
+    await asyncio.sleep(0.1)
+    throttle(limits)
+    await asyncio.sleep(0)
+    failed = [task for task in tasks if task.done() and task.exception() is not None]
+    # Two had their tokens; at 1/s after a pause of 1 s the next comes at 2.1 s, past everybody's 2.0 s.
+    assert len(failed) == 4
+    assert now() == pytest.approx(0.1)
+    for task in failed:
+        error = task.exception()
+        assert isinstance(error, AwsError)
+        assert error.category is ErrorCategory.THROTTLED
+        assert not error.sent
+
+
+async def test_a_waiter_with_time_left_survives_a_throttle() -> None:
+    limits = limiter(2.0)
+    await taken(limits)
+    await taken(limits)
+    waiter = asyncio.create_task(taken(limits))
+    await asyncio.sleep(0.1)
+    throttle(limits)
+    assert await waiter == pytest.approx(0.1 + 1.0 + 1.0, abs=0.1)
+
+
+async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
+    limits = limiter(1.0)
+    await taken(limits)
+    first, second = (asyncio.create_task(taken(limits)) for _ in range(2))
+    await asyncio.sleep(0.5)
+    first.cancel()
+    assert await second == pytest.approx(1.0)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_a_waiter_cancelled_in_the_moment_it_is_served_gives_the_token_back() -> None:
+    limits = limiter(1.0)
+    await taken(limits)
+    loop = asyncio.get_running_loop()
+    first, second = (asyncio.create_task(taken(limits)) for _ in range(2))
+    await asyncio.sleep(0)
+
+    # In the batch of timers that serves the first waiter, after it: the token is its own and it has not run yet.
+    loop.call_at(1.0, first.cancel)
+    assert await second == pytest.approx(1.0)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_cancelling_everybody_leaves_nothing_behind() -> None:
+    limits = limiter(1.0)
+    tasks = [asyncio.create_task(taken(limits)) for _ in range(5)]
+    await asyncio.sleep(0.5)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    (state,) = limits.snapshot()
+    assert state.waiting == 0
+    assert await taken(limits) == pytest.approx(1.0)
+
+
+async def test_the_snapshot_tells_what_a_bucket_does() -> None:
+    limits = limiter(1.0)
+    await taken(limits)
+    waiter = asyncio.create_task(taken(limits))
+    await asyncio.sleep(0)
+    throttle(limits)
+    (state,) = limits.snapshot()
+    assert (state.account, state.region, state.operation) == (ACCOUNT, REGION, "DescribeTrainingJob")
+    assert (state.rate, state.ceiling, state.waiting, state.throttled) == (0.5, 1.0, 1, 1)
+    assert "1 waiting" in repr(limits)
+    await waiter

@@ -1,0 +1,302 @@
+"""The plan is a pure function: one row per situation."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from sagemaker_operator.conditions import Progress
+from sagemaker_operator.control.observation import ABSENT, Observation
+from sagemaker_operator.control.plan import (
+    Claim,
+    Create,
+    Facts,
+    Follow,
+    Identify,
+    Mutation,
+    Observe,
+    Owner,
+    Settle,
+    Stop,
+    Update,
+    next_step,
+)
+from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.descriptor import Verdict
+
+KIND = catalog()["TrainingJob"]
+ARN = "arn:aws:sagemaker:us-west-2:123456789012:training-job/xgb"
+
+
+def seen(status: str, *, complete: bool = True, **data: object) -> Observation:
+    return Observation({"TrainingJobStatus": status, "TrainingJobArn": ARN, **data}, complete=complete)
+
+
+def failed(category: ErrorCategory, operation: str = "CreateTrainingJob", **kwargs: object) -> AwsError:
+    return AwsError("no", category=category, operation=operation, code="Code", **kwargs)  # type: ignore[arg-type]
+
+
+new = Facts(kind=KIND)
+claimed = replace(new, managed=True, claimed=True)
+found_again = replace(new, managed=True)
+running = replace(new, managed=True, arn=ARN, recalled=seen("InProgress", complete=False), drifts=False)
+finished = replace(running, recalled=seen("Completed", complete=False))
+deleting = replace(running, deleting=True)
+
+
+def test_a_new_object_gets_the_finalizer_before_anything_else() -> None:
+    assert next_step(new) == Claim()
+
+
+def test_a_create_follows_its_own_claim_without_a_look() -> None:
+    """Nothing of ours can exist yet, and a name that is taken makes CreateTrainingJob fail: a Describe would be wasted."""
+    assert next_step(claimed) == Create()
+
+
+def test_a_finalizer_without_an_arn_looks_before_it_creates() -> None:
+    assert next_step(found_again) == Observe()
+    assert next_step(replace(found_again, observed=ABSENT)) == Create()
+
+
+def test_what_is_found_is_identified_before_it_is_taken_for_ours() -> None:
+    facts = replace(found_again, observed=seen("InProgress"))
+    assert next_step(facts) == Identify()
+    ours = next_step(replace(facts, owner=Owner.OURS, arn=ARN))
+    assert isinstance(ours, Settle)
+    assert ours.follow is Follow.POLL
+    assert not ours.release
+
+
+def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
+    step = next_step(replace(found_again, observed=seen("InProgress"), owner=Owner.FOREIGN))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert str(step.findings.terminal).startswith("Resource already exists")
+    assert step.release
+
+
+def test_a_taken_name_is_looked_at() -> None:
+    assert next_step(replace(claimed, taken=True)) == Observe()
+
+
+def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly() -> None:
+    """ACK writes the ARN of a foreign resource into the status of the object that collides with it."""
+    assert next_step(replace(new, arn=ARN)) == Observe()
+
+
+def test_a_wrong_spec_makes_no_call_and_names_the_field() -> None:
+    step = next_step(replace(new, problems=("spec.roleARN: required",)))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert step.findings.terminal == "spec.roleARN: required"
+    assert not step.release
+
+
+def test_after_the_create_the_poller_takes_over() -> None:
+    step = next_step(replace(claimed, mutation=Mutation.CREATED, arn=ARN))
+    assert isinstance(step, Settle)
+    assert step.follow is Follow.POLL
+    assert step.findings is not None
+    assert step.findings.progress is Progress.MOVING
+
+
+def test_a_running_job_without_news_is_only_followed() -> None:
+    assert next_step(running) == Settle(None, Follow.POLL)
+
+
+def test_a_finished_job_costs_nothing() -> None:
+    assert next_step(finished) == Settle(None, Follow.REST)
+
+
+def test_an_object_that_ack_wrote_is_looked_at_once() -> None:
+    assert next_step(replace(finished, unseen=True)) == Observe()
+
+
+def test_a_summary_is_enough_while_it_runs_and_not_at_its_end() -> None:
+    still = next_step(replace(running, observed=seen("InProgress", complete=False)))
+    assert isinstance(still, Settle)
+    assert next_step(replace(running, observed=seen("Failed", complete=False))) == Observe()
+
+
+@pytest.mark.parametrize(
+    ("status", "progress"),
+    [
+        ("Completed", Progress.COMPLETE),
+        ("Failed", Progress.FAILED),
+        ("Stopped", Progress.STOPPED),
+        ("InProgress", Progress.MOVING),
+        ("Stopping", Progress.MOVING),
+        ("SomethingNew", Progress.MOVING),
+    ],
+)
+def test_every_status_has_a_meaning(status: str, progress: Progress) -> None:
+    step = next_step(replace(running, observed=seen(status)))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert step.findings.progress is progress
+    assert step.findings.message == f"TrainingJob is in {status} status."
+
+
+def test_debug_rules_keep_a_completed_job_in_motion() -> None:
+    rules = [{"RuleConfigurationName": "r", "RuleEvaluationStatus": "InProgress"}]
+    step = next_step(replace(running, observed=seen("Completed", DebugRuleEvaluationStatuses=rules)))
+    assert isinstance(step, Settle)
+    assert step.follow is Follow.POLL
+    assert step.findings is not None
+    assert step.findings.message == "DebugRule is in InProgress status."
+
+
+def test_a_job_that_vanished_is_not_run_again() -> None:
+    step = next_step(replace(running, observed=ABSENT))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert "not run a second time" in str(step.findings.terminal)
+
+
+def test_a_job_that_is_not_visible_yet_has_not_vanished() -> None:
+    assert next_step(replace(running, observed=ABSENT, young=True)) == Settle(None, Follow.POLL)
+
+
+def test_an_edit_that_can_be_made_is_made_and_waited_for() -> None:
+    facts = replace(running, edited=True, drifts=True, observed=seen("InProgress"))
+    request = {"TrainingJobName": "xgb"}
+    assert next_step(replace(facts, verdict=Verdict(request=request))) == Update(request)
+    after = next_step(replace(facts, verdict=Verdict(request=request), mutation=Mutation.UPDATED))
+    assert isinstance(after, Settle)
+    assert after.follow is Follow.POLL
+
+
+def test_an_update_without_effect_ends_with_the_fields_name() -> None:
+    facts = replace(running, drifts=True, observed=seen("InProgress"), differing=("spec.profilerConfig",), repeated=2)
+    step = next_step(replace(facts, verdict=Verdict(request={"TrainingJobName": "xgb"})))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert "spec.profilerConfig" in str(step.findings.terminal)
+
+
+def test_a_rejected_edit_never_stops_the_polling() -> None:
+    step = next_step(replace(running, edited=True, observed=seen("InProgress"), verdict=Verdict(reject="spec.x no")))
+    assert isinstance(step, Settle)
+    assert step.follow is Follow.POLL
+    assert step.findings is not None
+    assert step.findings.progress is Progress.MOVING
+
+
+# --- deletion
+
+
+def test_a_running_job_is_stopped() -> None:
+    assert next_step(deleting) == Stop()
+
+
+def test_a_stopping_job_is_waited_for() -> None:
+    step = next_step(replace(deleting, observed=seen("Stopping", complete=False)))
+    assert isinstance(step, Settle)
+    assert (step.follow, step.release) == (Follow.POLL, False)
+
+
+@pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
+def test_a_finished_jobs_finalizer_comes_off_without_a_call(status: str) -> None:
+    assert next_step(replace(deleting, recalled=seen(status, complete=False))) == Settle(None, Follow.REST, release=True)
+
+
+def test_an_object_without_our_finalizer_is_not_ours_to_delete() -> None:
+    assert next_step(replace(deleting, managed=False)) == Settle(None, Follow.REST)
+
+
+def test_retain_lets_go_without_a_call() -> None:
+    assert next_step(replace(deleting, retain=True)) == Settle(None, Follow.REST, release=True)
+
+
+def test_a_create_that_may_have_happened_is_looked_for_before_the_object_goes() -> None:
+    facts = replace(found_again, deleting=True)
+    assert next_step(facts) == Observe()
+    assert next_step(replace(facts, observed=ABSENT)) == Settle(None, Follow.REST, release=True)
+    assert next_step(replace(facts, observed=seen("InProgress"))) == Identify()
+    foreign = replace(facts, observed=seen("InProgress"), owner=Owner.FOREIGN)
+    assert next_step(foreign) == Settle(None, Follow.REST, release=True)
+    assert next_step(replace(facts, observed=seen("InProgress"), owner=Owner.OURS, arn=ARN)) == Stop()
+
+
+# --- errors
+
+
+def test_throttling_changes_no_condition_and_knows_its_slot() -> None:
+    step = next_step(replace(claimed, error=failed(ErrorCategory.THROTTLED, retry_after=7.0)))
+    assert step == Settle(None, Follow.RETRY, after=7.0)
+
+
+def test_an_unanswered_create_keeps_its_finalizer_and_its_silence() -> None:
+    assert next_step(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Settle(None, Follow.RETRY)
+    told = next_step(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))
+    assert isinstance(told, Settle)
+    assert told.findings is not None
+    assert not told.release
+
+
+@pytest.mark.parametrize(
+    ("category", "follow"),
+    [
+        (ErrorCategory.VALIDATION, Follow.PARK),
+        (ErrorCategory.QUOTA, Follow.SLOW),
+        (ErrorCategory.ACCESS_DENIED, Follow.SLOW),
+        (ErrorCategory.CREDENTIALS, Follow.SLOW),
+        (ErrorCategory.DEPENDENCY, Follow.RETRY),
+    ],
+)
+def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCategory, follow: Follow) -> None:
+    step = next_step(replace(claimed, error=failed(category)))
+    assert isinstance(step, Settle)
+    assert (step.follow, step.release) == (follow, True)
+    assert step.findings is not None
+    text = step.findings.terminal or step.findings.recoverable or ""
+    assert text.startswith("CreateTrainingJob: Code: no")
+
+
+def test_a_refused_update_keeps_the_finalizer() -> None:
+    step = next_step(replace(running, error=failed(ErrorCategory.VALIDATION, "UpdateTrainingJob"), observed=seen("InProgress")))
+    assert isinstance(step, Settle)
+    assert not step.release
+    assert step.findings is not None
+    assert step.findings.progress is Progress.MOVING
+
+
+def test_a_deletion_that_aws_refuses_is_tried_again_and_never_lets_go() -> None:
+    for category in ErrorCategory:
+        step = next_step(replace(deleting, error=failed(category, "StopTrainingJob")))
+        assert isinstance(step, Settle)
+        assert not step.release
+        assert step.follow is not Follow.PARK
+
+
+def test_every_combination_of_facts_has_a_step() -> None:
+    """Total: no combination raises, and none that was settled by a mutation mutates again."""
+    observations = (None, ABSENT, seen("InProgress"), seen("InProgress", complete=False), seen("Completed"))
+    errors = (None, failed(ErrorCategory.TRANSIENT), failed(ErrorCategory.VALIDATION))
+    for deleting_, managed, arn, observed, recalled, owner, mutation, error in itertools.product(
+        (False, True),
+        (False, True),
+        (None, ARN),
+        observations,
+        (None, seen("InProgress", complete=False), seen("Stopped", complete=False)),
+        Owner,
+        (None, *Mutation),
+        errors,
+    ):
+        facts = Facts(
+            kind=KIND,
+            deleting=deleting_,
+            managed=managed,
+            arn=arn,
+            observed=observed,
+            recalled=recalled,
+            owner=owner,
+            mutation=mutation,
+            error=error,
+        )
+        step = next_step(facts)
+        if mutation is Mutation.CREATED and not deleting_:
+            assert isinstance(step, Settle), facts

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from sagemaker_operator.errors import ConfigurationError, Unavailable
+from sagemaker_operator.kube.config import ClusterAccess
+from sagemaker_operator.kube.http import HttpTransport
+
+from .scripted import Handler, ScriptedServer, answer, drop, hang, serve, status_body, streaming
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+
+@contextlib.asynccontextmanager
+async def transport_to(*handlers: Handler, **options: Any) -> AsyncIterator[tuple[HttpTransport, ScriptedServer]]:
+    async with (
+        serve(*handlers) as server,
+        HttpTransport(ClusterAccess(server=server.url), **options) as transport,
+    ):
+        yield transport, server
+
+
+class Rotating(ClusterAccess):
+    """Credentials that change on each refresh, as often as there are tokens."""
+
+    def __init__(self, server: str, *tokens: str) -> None:
+        super().__init__(server=server)
+        self.tokens = list(tokens)
+
+    async def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.tokens[0]}"}
+
+    async def refresh(self) -> None:
+        if len(self.tokens) == 1:
+            raise ConfigurationError("no more tokens")
+        self.tokens.pop(0)
+
+
+async def only_new(request: web.Request) -> web.StreamResponse:
+    """401 for all but the token `new`."""
+    if request.headers.get("Authorization") == "Bearer new":
+        return await answer({"ok": True})(request)
+    return await answer(status_body(401, "Unauthorized"), 401)(request)
+
+
+async def test_a_401_refreshes_the_credentials_and_asks_once_more() -> None:
+    async with serve(only_new) as server, HttpTransport(Rotating(server.url, "old", "new")) as transport:
+        assert (await transport.request("POST", "/x", body=b"{}", timeout=5)).status == 200
+        assert server.bodies == [b"{}", b"{}"]
+        async with transport.stream("/x", timeout=5) as stream:
+            assert stream.status == 200
+        assert len(server.requests) == 3
+
+
+async def test_a_second_401_is_the_answer() -> None:
+    async with serve(only_new) as server, HttpTransport(Rotating(server.url, "old", "older")) as transport:
+        assert (await transport.request("GET", "/x", timeout=5)).status == 401
+        assert len(server.requests) == 2
+
+
+async def test_credentials_that_cannot_be_refreshed_are_an_unavailable_with_the_reason() -> None:
+    async with serve(only_new) as server, HttpTransport(Rotating(server.url, "old")) as transport:
+        with pytest.raises(Unavailable, match="no more tokens"):
+            await transport.request("GET", "/x", timeout=5)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT", "GET"])
+async def test_an_idempotent_request_survives_a_connection_that_the_server_closed(method: str) -> None:
+    async with transport_to(answer({"n": 1}), drop, answer({"n": 2})) as (transport, server):
+        await transport.request("GET", "/x", timeout=5)
+        body = b"{}" if method != "GET" else None
+        got = await transport.request(method, "/x", body=body, timeout=5)
+        assert json.loads(got.body) == {"n": 2}
+        assert [request.method for request in server.requests] == ["GET", method, method]
+
+
+async def test_a_patch_is_sent_twice_at_most() -> None:
+    async with transport_to(drop) as (transport, server):
+        with pytest.raises(Unavailable):
+            await transport.request("PATCH", "/x", body=b"{}", timeout=5)
+        assert len(server.requests) == 2
+
+
+async def test_a_post_is_never_sent_twice() -> None:
+    async with transport_to(answer({}), drop, answer({})) as (transport, server):
+        await transport.request("GET", "/x", timeout=5)
+        with pytest.raises(Unavailable):
+            await transport.request("POST", "/x", body=b"{}", timeout=5)
+        assert len(server.requests) == 2
+
+
+async def test_silence_ends_at_the_timeout() -> None:
+    async with transport_to(hang) as (transport, server):
+        with pytest.raises(Unavailable, match=r"GET /x: .* gave no answer in 0\.05 s"):
+            await transport.request("GET", "/x", timeout=0.05)
+        with pytest.raises(Unavailable, match="no answer"):
+            async with transport.stream("/x", timeout=0.05):
+                pass
+
+
+async def test_a_body_that_never_ends_is_silence_too() -> None:
+    async with transport_to(streaming(b"{", then="stall")) as (transport, server):
+        with pytest.raises(Unavailable, match="no answer"):
+            await transport.request("GET", "/x", timeout=0.05)
+        async with transport.stream("/x", timeout=0.05) as stream:
+            with pytest.raises(Unavailable, match="no answer"):
+                await stream.read()
+
+
+async def test_the_timeout_of_a_stream_is_for_its_headers_only() -> None:
+    gate = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await gate.wait()
+        await response.write(b"late")
+        return response
+
+    async with transport_to(slow) as (transport, server):
+        async with transport.stream("/x", timeout=0.05) as stream:
+            asyncio.get_running_loop().call_later(0.1, gate.set)
+            assert [chunk async for chunk in stream.chunks()] == [b"late"]
+
+
+async def test_a_cut_answer_is_unavailable() -> None:
+    async with transport_to(streaming(b'{"kind":', then="cut")) as (transport, server):
+        with pytest.raises(Unavailable, match="cut"):
+            await transport.request("GET", "/x", timeout=5)
+        async with transport.stream("/x", timeout=5) as stream:
+            chunks = stream.chunks()
+            assert await anext(chunks) == b'{"kind":'
+            with pytest.raises(Unavailable, match="cut"):
+                await anext(chunks)
+
+
+async def test_a_refused_connection_says_so(unused_tcp_port: int) -> None:
+    async with HttpTransport(ClusterAccess(server=f"http://127.0.0.1:{unused_tcp_port}")) as transport:
+        with pytest.raises(Unavailable, match=r"cannot connect to http://127\.0\.0\.1"):
+            await transport.request("PATCH", "/x", timeout=5)
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with transport_to(answer({})) as (transport, server):
+        assert (await transport.request("GET", "/x", timeout=5)).status == 200
+
+
+async def test_a_proxy_that_was_asked_for_is_used() -> None:
+    async with serve(answer({"from": "proxy"})) as proxy:
+        access = ClusterAccess(server="http://api.invalid", proxy=proxy.url)
+        async with HttpTransport(access) as transport:
+            assert json.loads((await transport.request("GET", "/x", timeout=5)).body) == {"from": "proxy"}
+        async with HttpTransport(ClusterAccess(server="http://api.invalid"), proxy=proxy.url) as transport:
+            assert (await transport.request("GET", "/x", timeout=5)).status == 200
+        assert [request.headers["Host"] for request in proxy.requests] == ["api.invalid"] * 2
+
+
+async def test_redirects_are_answers() -> None:
+    async with transport_to(answer(b"", 302, Location="/elsewhere")) as (transport, server):
+        assert (await transport.request("GET", "/x", timeout=5)).status == 302
+        assert len(server.requests) == 1
+
+
+async def test_watches_do_not_take_the_turns_of_requests() -> None:
+    async def both(request: web.Request) -> web.StreamResponse:
+        return await (streaming(b"{}\n", then="stall") if request.path == "/watch" else answer({}))(request)
+
+    async with transport_to(both, max_requests=1) as (transport, server):
+        async with transport.stream("/watch", timeout=5), transport.stream("/watch", timeout=5):
+            assert (await transport.request("GET", "/x", timeout=5)).status == 200
+
+
+async def test_requests_beyond_the_limit_wait_for_their_turn() -> None:
+    running, most = 0, 0
+
+    async def count(request: web.Request) -> web.StreamResponse:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        running -= 1
+        return await answer({})(request)
+
+    async with transport_to(count, max_requests=3) as (transport, server):
+        await asyncio.gather(*(transport.request("GET", "/x", timeout=5) for _ in range(20)))
+    assert most == 3
+
+
+async def test_an_error_body_is_read_up_to_64_kib() -> None:
+    async with transport_to(answer(b"x" * 200_000, 500)) as (transport, server):
+        async with transport.stream("/x", timeout=5) as stream:
+            assert len(await stream.read()) == 65536
+
+
+async def test_a_cancelled_request_frees_its_turn() -> None:
+    arrived = asyncio.Event()
+
+    async def stuck(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        return await hang(request)
+
+    async with transport_to(stuck, answer({}), max_requests=1) as (transport, _):
+        first = asyncio.create_task(transport.request("GET", "/x", timeout=60))
+        await arrived.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        assert (await transport.request("GET", "/x", timeout=5)).status == 200
