@@ -6,10 +6,12 @@ Complete and Failed so that `kubectl wait --for=condition=Complete` works. An ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SYNCED = "ACK.ResourceSynced"
 TERMINAL = "ACK.Terminal"

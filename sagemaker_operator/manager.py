@@ -7,8 +7,6 @@ finish with their status patch, the lease is released.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,16 +20,19 @@ from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kube.events import EventRecorder
 from sagemaker_operator.kube.lease import LeaderElector
 from sagemaker_operator.logs import Event, emit, get_logger
-from sagemaker_operator.metrics import Metrics
 from sagemaker_operator.settings import Settings, split_address
 
 if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncGenerator, Mapping
+
     from sagemaker_operator.aws.calls import Aws, Outcome
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.listwatch import ListPage, WatchEvent
+    from sagemaker_operator.metrics import Metrics
     from sagemaker_operator.objects import ObjectKey
 
 LEASE_NAME = "ack-sagemaker.services.k8s.aws"
@@ -147,9 +148,13 @@ class Manager:
         settings = self._settings
         async with AsyncExitStack() as stack:
             probes = probes_app(live=self.live, ready=self.ready)
-            await stack.enter_async_context(serve(probes, split_address("--healthz-addr", settings.healthz_addr), "--healthz-addr"))
+            await stack.enter_async_context(
+                serve(probes, split_address("--healthz-addr", settings.healthz_addr), "--healthz-addr")
+            )
             metrics = metrics_app(self._metrics.registry)
-            await stack.enter_async_context(serve(metrics, split_address("--metrics-addr", settings.metrics_addr), "--metrics-addr"))
+            await stack.enter_async_context(
+                serve(metrics, split_address("--metrics-addr", settings.metrics_addr), "--metrics-addr")
+            )
             emit(
                 self._log,
                 Event.OPERATOR_STARTED,
@@ -215,7 +220,9 @@ class Manager:
                 found = await self._sessions.identity(settings.aws_region, endpoint_url=endpoint)
             except AwsError as error:
                 if error.category in (ErrorCategory.CREDENTIALS, ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION):
-                    raise ConfigurationError(f"AWS does not accept the operator's credentials: {error.message}") from error
+                    raise ConfigurationError(
+                        f"AWS does not accept the operator's credentials: {error.message}"
+                    ) from error
                 emit(self._log, Event.AWS_ERROR, operation=error.operation, errorCode=error.code, err=error.message)
                 await asyncio.sleep(_IDENTITY_RETRY_SECONDS)
             else:

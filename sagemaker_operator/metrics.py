@@ -33,7 +33,10 @@ class Metrics:
         self.queue_retries = Counter("workqueue_retries", "Keys retried", ("name", "controller"), registry=registry)
         self.queue_depth = Gauge("workqueue_depth", "Keys waiting", ("name", "controller"), registry=registry)
         self.queue_oldest = Gauge(
-            "sagemaker_operator_queue_oldest_seconds", "Age of the oldest key waiting", ("controller",), registry=registry
+            "sagemaker_operator_queue_oldest_seconds",
+            "Age of the oldest key waiting",
+            ("controller",),
+            registry=registry,
         )
         self.queue_seconds = Histogram(
             "workqueue_queue_duration_seconds",
@@ -49,17 +52,29 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.kube_requests = Counter("rest_client_requests", "Requests to Kubernetes", ("code", "method"), registry=registry)
+        self.kube_requests = Counter(
+            "rest_client_requests", "Requests to Kubernetes", ("code", "method"), registry=registry
+        )
         self.kube_seconds = Histogram(
-            "rest_client_request_duration_seconds", "Seconds per request", ("verb",), buckets=_SECONDS, registry=registry
+            "rest_client_request_duration_seconds",
+            "Seconds per request",
+            ("verb",),
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.aws_requests = Counter(
             "ack_outbound_api_requests", "AWS calls", ("service", "op_type", "op_id"), registry=registry
         )
         self.aws_errors = Counter(
-            "ack_outbound_api_requests_error", "AWS calls that failed", ("service", "op_id", "status_code"), registry=registry
+            "ack_outbound_api_requests_error",
+            "AWS calls that failed",
+            ("service", "op_id", "status_code"),
+            registry=registry,
         )
         self.polled = Gauge(
-            "sagemaker_operator_polled_resources", "In-flight resources followed by the poller", ("kind",), registry=registry
+            "sagemaker_operator_polled_resources",
+            "In-flight resources followed by the poller",
+            ("kind",),
+            registry=registry,
         )
         self.leader = Gauge("leader_election_master_status", "1 while this process leads", ("name",), registry=registry)

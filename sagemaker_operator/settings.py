@@ -83,8 +83,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_period: float = 4.0
     """30/20/4 s instead of client-go's 15/10/2: a mutating AWS call may take 10 s, and must fit into what is left of the lease."""
 
-    metrics_addr: str = "0.0.0.0:8080"  # noqa: S104  a pod's port, reached by the Service
-    healthz_addr: str = "0.0.0.0:8081"  # noqa: S104
+    metrics_addr: str = "0.0.0.0:8080"
+    healthz_addr: str = "0.0.0.0:8081"
     log_level: str = "info"
     log_format: str = "json"
     drain_seconds: float = 20.0
@@ -114,7 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def split_address(flag: str, address: str) -> tuple[str, int] | None:
-    """"host:port" -> (host, port); "0" or "" turns the server off (None). Raises ConfigurationError otherwise."""
+    """ "host:port" -> (host, port); "0" or "" turns the server off (None). Raises ConfigurationError otherwise."""
     if address in ("", "0"):
         return None
     host, colon, port = address.rpartition(":")

@@ -92,7 +92,7 @@ class Assumed:
         }
 
 
-class _Guarded(AioCredentials):
+class _Guarded(AioCredentials):  # type: ignore[misc]  # aiobotocore is untyped
     """Credentials that fail as `AwsError` and are not refreshed more often than is useful."""
 
     def __init__(self, inner: AioCredentials) -> None:
@@ -119,7 +119,8 @@ class _Guarded(AioCredentials):
         return self._frozen
 
     async def get_account_id(self) -> str | None:
-        return (await self.get_frozen_credentials()).account_id
+        account: str | None = (await self.get_frozen_credentials()).account_id
+        return account
 
 
 def role_not_assumed(error: AwsError, role_arn: str) -> AwsError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -144,7 +145,7 @@ def _unanswered(exc: BaseException, operation: str) -> AwsError:
     elif isinstance(exc, (boto.EndpointConnectionError, aiohttp.ClientError, OSError)):
         # aiobotocore raises EndpointConnectionError for a refused connection *and* for one reset in the middle of
         # the exchange; only the connector's own errors prove that nothing was sent.
-        sent = not isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+        sent = not isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror))
     if isinstance(exc, (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)) or _unparsable(exc):
         return AwsError(
             f"no answer from AWS ({_symptom(exc, cause)})",

@@ -7,7 +7,6 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -31,6 +30,8 @@ from sagemaker_operator.sandbox.world import CREDENTIALS, REGION, World
 from sagemaker_operator.settings import Cadence, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
     from sagemaker_operator.objects import KubeObject
@@ -214,7 +215,7 @@ class Demo:
         def watch(*, resource_version: str, timeout_seconds: int) -> Any:
             return kube.watch(kind.resource, resource_version=resource_version, timeout_seconds=timeout_seconds)
 
-        await Watcher(kind.plural, list_page=list_page, watch=watch, handler=self, rng=random.Random()).run()  # noqa: S311
+        await Watcher(kind.plural, list_page=list_page, watch=watch, handler=self, rng=random.Random()).run()
 
     def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
         for obj in objects:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write one file per kind into this directory.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write one file per kind into this directory."
+)
 @click.option("--relaxed", is_flag=True, help="Only what the API server needs: no enums, patterns, lengths or rules.")
 def crds(out: Path | None, relaxed: bool) -> None:
     """Print the CustomResourceDefinitions: sagemaker-operator crds | kubectl apply -f -"""

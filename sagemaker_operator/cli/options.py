@@ -6,15 +6,17 @@ Deployment's environment works unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from sagemaker_operator.errors import ConfigurationError
 from sagemaker_operator.settings import DeletionPolicy, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Pairs(click.ParamType):
@@ -66,7 +68,13 @@ def _flat(values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 
 OPTIONS: tuple[Option, ...] = (
     Option("--aws-region", "aws_region", str, "AWS region; required.", "AWS_REGION"),
-    Option("--aws-endpoint-url", "aws_endpoint_url", str, "SageMaker endpoint, instead of the region's own.", "AWS_ENDPOINT_URL"),
+    Option(
+        "--aws-endpoint-url",
+        "aws_endpoint_url",
+        str,
+        "SageMaker endpoint, instead of the region's own.",
+        "AWS_ENDPOINT_URL",
+    ),
     Option(
         "--aws-identity-endpoint-url",
         "aws_identity_endpoint_url",
@@ -74,14 +82,25 @@ OPTIONS: tuple[Option, ...] = (
         "STS endpoint, used once at start.",
         "AWS_IDENTITY_ENDPOINT_URL",
     ),
+    Option("--allow-unsafe-aws-endpoint-urls", "allow_unsafe_aws_endpoint_urls", bool, "Accept http:// endpoints."),
     Option(
-        "--allow-unsafe-aws-endpoint-urls", "allow_unsafe_aws_endpoint_urls", bool, "Accept http:// endpoints."
+        "--kubeconfig",
+        "kubeconfig",
+        str,
+        "Kubeconfig file; otherwise $KUBECONFIG, the pod's service account, ~/.kube/config.",
     ),
-    Option("--kubeconfig", "kubeconfig", str, "Kubeconfig file; otherwise $KUBECONFIG, the pod's service account, ~/.kube/config."),
     Option("--context", "context", str, "Context of the kubeconfig."),
     Option("--watch-namespace", "watch_namespaces", Csv(), "Namespaces to watch; empty: all.", "ACK_WATCH_NAMESPACE"),
-    Option("--watch-selectors", "watch_selectors", str, "Label selector for the objects to reconcile.", "ACK_WATCH_SELECTORS"),
-    Option("--reconcile-resources", "reconcile_resources", Csv(), "Kinds to reconcile; empty: all.", "RECONCILE_RESOURCES"),
+    Option(
+        "--watch-selectors",
+        "watch_selectors",
+        str,
+        "Label selector for the objects to reconcile.",
+        "ACK_WATCH_SELECTORS",
+    ),
+    Option(
+        "--reconcile-resources", "reconcile_resources", Csv(), "Kinds to reconcile; empty: all.", "RECONCILE_RESOURCES"
+    ),
     Option(
         "--deletion-policy",
         "deletion_policy",
@@ -90,7 +109,15 @@ OPTIONS: tuple[Option, ...] = (
         "DELETION_POLICY",
         read=DeletionPolicy,
     ),
-    Option("--resource-tags", "resource_tags", Csv(), "Tags for everything created.", "ACK_RESOURCE_TAGS", repeat=True, read=_flat),
+    Option(
+        "--resource-tags",
+        "resource_tags",
+        Csv(),
+        "Tags for everything created.",
+        "ACK_RESOURCE_TAGS",
+        repeat=True,
+        read=_flat,
+    ),
     Option(
         "--reconcile-default-max-concurrent-syncs",
         "max_concurrent_syncs",
@@ -123,7 +150,9 @@ OPTIONS: tuple[Option, ...] = (
         repeat=True,
         read=dict,
     ),
-    Option("--enable-leader-election", "leader_election", bool, "Work only while holding the lease, which is ACK's own."),
+    Option(
+        "--enable-leader-election", "leader_election", bool, "Work only while holding the lease, which is ACK's own."
+    ),
     Option(
         "--leader-election-namespace",
         "leader_election_namespace",
@@ -133,12 +162,19 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("--metrics-addr", "metrics_addr", str, "HOST:PORT of /metrics; 0 turns it off."),
     Option("--healthz-addr", "healthz_addr", str, "HOST:PORT of /healthz and /readyz; 0 turns it off."),
-    Option("--log-level", "log_level", click.Choice(["debug", "info", "warning", "error"]), "Least level logged.", "ACK_LOG_LEVEL"),
+    Option(
+        "--log-level",
+        "log_level",
+        click.Choice(["debug", "info", "warning", "error"]),
+        "Least level logged.",
+        "ACK_LOG_LEVEL",
+    ),
     Option("--log-format", "log_format", click.Choice(["json", "text"]), "json for machines, text for people."),
 )
 
 _DEFAULTS = {
-    field.name: field.default if field.default is not msgspec.NODEFAULT else None for field in msgspec.structs.fields(Settings)
+    field.name: field.default if field.default is not msgspec.NODEFAULT else None
+    for field in msgspec.structs.fields(Settings)
 }
 
 
@@ -147,10 +183,19 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         default = _DEFAULTS[option.setting]
         shown = default.value if isinstance(default, DeletionPolicy) else default
-        described = f"{option.help}  [env: {', '.join(option.env)}" + (f"; default: {_text(shown)}]" if _text(shown) else "]")
+        described = f"{option.help}  [env: {', '.join(option.env)}" + (
+            f"; default: {_text(shown)}]" if _text(shown) else "]"
+        )
         extra: dict[str, Any] = {"flag_value": True, "is_flag": False} if option.type is bool else {}
         command = click.option(
-            option.flag, option.setting, type=option.type, envvar=option.env, help=described, multiple=option.repeat, default=None, **extra
+            option.flag,
+            option.setting,
+            type=option.type,
+            envvar=option.env,
+            help=described,
+            multiple=option.repeat,
+            default=None,
+            **extra,
         )(command)
     return command
 

@@ -8,10 +8,9 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,15 +21,19 @@ from sagemaker_operator.cli.options import settings_from, settings_options
 from sagemaker_operator.clock import wall_clock
 from sagemaker_operator.errors import ConfigurationError, Forbidden, KubeError, NotFound, Unauthorized, Unavailable
 from sagemaker_operator.kinds.catalog import catalog
-from sagemaker_operator.kinds.descriptor import Kind
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.kube.config import load_config
 from sagemaker_operator.kube.http import HttpTransport
-from sagemaker_operator.kube.transport import Transport
 from sagemaker_operator.logs import configure
 from sagemaker_operator.manager import Manager, observe_aws
 from sagemaker_operator.metrics import Metrics
-from sagemaker_operator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.kube.transport import Transport
+    from sagemaker_operator.settings import Settings
 
 
 @click.command()
@@ -151,7 +154,9 @@ async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: 
                     f"not allowed to list {kind.plural} {where}: apply manifests/rbac.yaml for this identity ({error.message})"
                 ) from error
             except Unauthorized as error:
-                raise ConfigurationError(f"the API server does not accept the credentials of {source}: {error.message}") from error
+                raise ConfigurationError(
+                    f"the API server does not accept the credentials of {source}: {error.message}"
+                ) from error
             except Unavailable as error:
                 raise ConfigurationError(f"cannot reach the API server of {source}: {error.message}") from error
             except KubeError as error:

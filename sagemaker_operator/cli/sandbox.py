@@ -24,7 +24,11 @@ _APISERVER = click.option(
 
 def _speed(default: float) -> Any:
     return click.option(
-        "--speed", type=click.FloatRange(0.1, 1000), default=default, show_default=True, help="Simulated seconds per second."
+        "--speed",
+        type=click.FloatRange(0.1, 1000),
+        default=default,
+        show_default=True,
+        help="Simulated seconds per second.",
     )
 
 
@@ -37,7 +41,9 @@ def _need_extra() -> None:
 @click.command(context_settings={"show_default": True})
 @_APISERVER
 @_speed(20.0)
-@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Where to write the kubeconfig.")
+@click.option(
+    "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Where to write the kubeconfig."
+)
 def sandbox(apiserver: Path | None, speed: float, directory: Path | None) -> None:
     """Start a Kubernetes API and a SageMaker simulator on this machine, and keep them up until Ctrl-C."""
     _need_extra()

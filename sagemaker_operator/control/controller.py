@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +17,7 @@ from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQu
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import AsyncGenerator, Callable
 
     from sagemaker_operator.control.reconciler import Reconciler, Result
     from sagemaker_operator.errors import KubeError
@@ -111,7 +111,9 @@ class Controller:
         self._reconciler = reconciler
 
     def _watch_failed(self, error: KubeError, delay: float) -> None:
-        self._log.warning("Watch failed", controller=self.kind.name.lower(), err=error.message, retryAfterSeconds=round(delay, 1))
+        self._log.warning(
+            "Watch failed", controller=self.kind.name.lower(), err=error.message, retryAfterSeconds=round(delay, 1)
+        )
 
     # --- the cache, as the reconciler sees it -----------------------------------------------------------------------
 

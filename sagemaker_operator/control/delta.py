@@ -41,7 +41,7 @@ def _walk(desired: Any, observed: Any, path: str, ignored: frozenset[str]) -> li
 
 
 def _same_elements(desired: Sequence[Any], observed: Sequence[Any], path: str, ignored: frozenset[str]) -> bool:
-    """Order counts for nothing: SageMaker returns several of its lists re-ordered, and none of them is a sequence of steps."""
+    """Order counts for nothing: SageMaker returns several of its lists re-ordered, and a drift that is none never ends."""
     if path in ignored:
         return True
     if len(desired) != len(observed):

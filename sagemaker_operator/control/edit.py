@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.aws.translate import api_path_to_field_path
 from sagemaker_operator.control.delta import differences
 from sagemaker_operator.kinds.descriptor import Verdict
-from sagemaker_operator.kinds.model import service_model
+from sagemaker_operator.kinds.model import operation, output_members
+from sagemaker_operator.kinds.naming import field_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.kinds.descriptor import Kind
 
@@ -19,11 +20,11 @@ def judge(
     kind: Kind, desired: Mapping[str, Any], observed: Observation, *, edited: bool
 ) -> tuple[tuple[str, ...], Verdict]:
     """(the differing fields as the user wrote them, what to do). `desired` is a Create input; `observed` a Describe."""
-    returned = service_model().operation_model(kind.describe).output_shape.members
+    returned = output_members(kind.describe)
     comparable = {name: value for name, value in desired.items() if name in returned}
     paths = differences(comparable, observed.data, ignored=kind.ignored)
-    shape = service_model().operation_model(kind.create).input_shape
-    fields = tuple(api_path_to_field_path(path, shape) for path in paths)
+    shape = operation(kind.create).input_shape
+    fields = tuple(f"spec.{field_path(shape, path)}" for path in paths)
     if kind.hooks.plan_update is not None:
         return fields, kind.hooks.plan_update(desired, observed.data, paths, edited)
     if not paths:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.aws.translate import to_api, to_field
-from sagemaker_operator.kinds.model import service_model
+from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 
 
@@ -47,15 +47,9 @@ class Observation:
 ABSENT = Observation({}, found=False)
 
 
-@cache
-def _describe_members(operation: str) -> Mapping[str, Any]:
-    members: Mapping[str, Any] = service_model().operation_model(operation).output_shape.members
-    return members
-
-
 def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:
     """The CRD status fields that this observation knows. None: SageMaker no longer has a value; absent: not asked."""
-    shapes = _describe_members(kind.describe)
+    shapes = output_members(kind.describe)
     fields: dict[str, Any] = {}
     for member in kind.status_members:
         if member.api in observation.data:
@@ -71,7 +65,7 @@ def recall(kind: Kind, status: Mapping[str, Any]) -> Observation | None:
         status.get(member.field) for member in kind.status_members if member.api == kind.status_member
     ):
         return None
-    shapes = _describe_members(kind.describe)
+    shapes = output_members(kind.describe)
     known = {
         member.api: to_api(shapes[member.api], status[member.field], path=f"status.{member.field}")
         for member in kind.status_members

@@ -6,15 +6,18 @@ A pass makes at most one mutating AWS call: after one, every branch here settles
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.conditions import Findings, Progress
-from sagemaker_operator.control.observation import Observation
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.control.observation import Observation
 
 
 class Owner(StrEnum):
@@ -238,9 +241,7 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     return Settle(findings, follow)
 
 
-def _with(
-    findings: Findings, *, reason: str, terminal: str | None = None, recoverable: str | None = None
-) -> Findings:
+def _with(findings: Findings, *, reason: str, terminal: str | None = None, recoverable: str | None = None) -> Findings:
     return Findings(findings.progress, findings.message, reason, terminal, recoverable, findings.failure)
 
 
@@ -328,8 +329,14 @@ def _waiting(facts: Facts, text: str) -> Findings:
 
 _NEXT = {
     ErrorCategory.QUOTA: (Follow.SLOW, "It is tried again every 1 to 15 minutes until the quota allows it."),
-    ErrorCategory.ACCESS_DENIED: (Follow.SLOW, "Give the operator's role this permission; it is tried again every 1 to 15 minutes."),
-    ErrorCategory.CREDENTIALS: (Follow.SLOW, "Check the operator's AWS credentials; it is tried again every 1 to 15 minutes."),
+    ErrorCategory.ACCESS_DENIED: (
+        Follow.SLOW,
+        "Give the operator's role this permission; it is tried again every 1 to 15 minutes.",
+    ),
+    ErrorCategory.CREDENTIALS: (
+        Follow.SLOW,
+        "Check the operator's AWS credentials; it is tried again every 1 to 15 minutes.",
+    ),
     ErrorCategory.DEPENDENCY: (Follow.RETRY, "It is tried again, in case what the request names appears."),
     ErrorCategory.IN_USE: (Follow.RETRY, "It is tried again when the resource is free."),
     ErrorCategory.TRANSIENT: (Follow.RETRY, "It is tried again."),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.schedule import PAGE, interval, list_is_cheaper
 from sagemaker_operator.errors import AwsError, ErrorCategory
-from sagemaker_operator.kinds.model import service_model
+from sagemaker_operator.kinds.model import output_members
 from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable, Mapping
 
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.control.reconciler import AwsPort, Handle
@@ -92,9 +92,7 @@ class Poller:
         if self._closing:
             return
         now = asyncio.get_running_loop().time()
-        group = self._groups.setdefault(
-            (handle.kind.name, handle.target), _Group(handle.kind, handle.target)
-        )
+        group = self._groups.setdefault((handle.kind.name, handle.target), _Group(handle.kind, handle.target))
         if self._group_of.get(key) is not group:
             self.untrack(key)
         self._group_of[key] = group
@@ -107,7 +105,9 @@ class Poller:
             member.fingerprint = _fingerprint(handle.kind, handle.last)
         group.wake.set()
         if group.task is None:
-            group.task = asyncio.create_task(self._follow(group), name=f"poller {handle.kind.name} {handle.target.region}")
+            group.task = asyncio.create_task(
+                self._follow(group), name=f"poller {handle.kind.name} {handle.target.region}"
+            )
 
     def untrack(self, key: ObjectKey) -> None:
         self._seen.pop(key, None)
@@ -185,7 +185,12 @@ class Poller:
         listing = group.kind.listing
         by_describe = {key: member for key, member in due.items() if _needs_describe(group.kind, member)}
         by_list = {key: member for key, member in due.items() if key not in by_describe}
-        if listing is None or not listing.has_status or listing.required or not list_is_cheaper(len(by_list), pages=group.pages):
+        if (
+            listing is None
+            or not listing.has_status
+            or listing.required
+            or not list_is_cheaper(len(by_list), pages=group.pages)
+        ):
             await self._describe(group, due)
             # The estimate fades, so that a cheaper List is tried again some day.
             group.pages = max(1, math.ceil(len(group.members) / PAGE), group.pages - 1)
@@ -277,7 +282,7 @@ def _needs_describe(kind: Kind, member: _Member) -> bool:
 @cache
 def _news(kind: Kind) -> tuple[str, ...]:
     """Members whose change is news: what a List shows, without times (a heartbeat is no news), plus the status itself."""
-    shapes = service_model().operation_model(kind.describe).output_shape.members
+    shapes = output_members(kind.describe)
     shown = set(kind.listing.observed) if kind.listing else set()
     shown |= {member for member in (kind.status_member, kind.secondary_member) if member}
     identity = {member.api for member in kind.identifiers} | {kind.arn_member, kind.name_member}

@@ -424,7 +424,9 @@ class _Pass:
             return
         # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from
         # reaching a namesake. All others give way to a newer version and run again.
-        lock = {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
+        lock = (
+            {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
+        )
         await self._write({"metadata": lock, "status": patch}, subresource="status")
 
     async def _write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:

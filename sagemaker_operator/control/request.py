@@ -12,7 +12,7 @@ from sagemaker_operator import __version__
 from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import to_api
 from sagemaker_operator.crds.schema import spec_schema
-from sagemaker_operator.kinds.model import service_model
+from sagemaker_operator.kinds.model import operation
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -92,8 +92,7 @@ def create_request(
     kind: Kind, obj: KubeObject, spec: Mapping[str, Any], *, tag_templates: Sequence[str]
 ) -> dict[str, Any]:
     """The Create input. Raises aws.translate's errors for a field that the API does not have."""
-    shape = service_model().operation_model(kind.create).input_shape
-    request: dict[str, Any] = to_api(shape, spec)
+    request: dict[str, Any] = to_api(operation(kind.create).input_shape, spec)
     if kind.tags_on_create:
         request["Tags"] = _tags(obj, request.get("Tags", []), tag_templates)
     if kind.token_member is not None:

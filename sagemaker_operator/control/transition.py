@@ -3,7 +3,6 @@ wrote the status and its conditions. So the four cannot disagree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.logs import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.conditions import Findings
     from sagemaker_operator.control.observation import Observation
@@ -79,14 +80,20 @@ def transitions(
         "accountId": target.account,
     }
     if kind.log_group is not None:
-        common |= {"logGroup": kind.log_group, "logStreamPrefix": f"{name}/", "logUrl": _log_url(kind.log_group, name, target)}
+        common |= {
+            "logGroup": kind.log_group,
+            "logStreamPrefix": f"{name}/",
+            "logUrl": _log_url(kind.log_group, name, target),
+        }
     if mutation is Mutation.CREATED or recovered:
         yield _born(kind, name, common, recovered=recovered)
     if mutation is Mutation.STOPPED:
         note = Note("Stopping", f"Asked SageMaker to stop {kind.resource_type} {name}", "Stop")
         yield Transition(Event.JOB_STOPPING, common | {"phase": "Stopping", "terminal": False}, note)
     if mutation is Mutation.UPDATED:
-        yield Transition(Event.RESOURCE_UPDATED, common, Note("Updated", f"Updated {kind.resource_type} {name}", "Update"))
+        yield Transition(
+            Event.RESOURCE_UPDATED, common, Note("Updated", f"Updated {kind.resource_type} {name}", "Update")
+        )
     if after is not None and after.found:
         yield from _moved(kind, name, common, before, after, now)
     if findings is not None:
@@ -129,7 +136,12 @@ def _moved(
         took = f" after {_duration(here['elapsedSeconds'])}" if "elapsedSeconds" in here else ""
         note = Note(status, f"{kind.resource_type} {name} {status.lower()}{took}{f': {failure}' if failure else ''}", "Observe",
                     warning=state is not StatusClass.SUCCEEDED)  # fmt: skip
-        summary = {"oldStatus": old, "failureReason": failure[:1024], "reason": _reason(state, failure), **_summary(kind, after)}
+        summary = {
+            "oldStatus": old,
+            "failureReason": failure[:1024],
+            "reason": _reason(state, failure),
+            **_summary(kind, after),
+        }
         yield Transition(_ENDS[state], here | summary, note)
     elif status != old and old:
         yield Transition(Event.JOB_STATUS, here | {"oldStatus": old})
@@ -143,7 +155,8 @@ def _steps(kind: Kind, after: Observation, old: str) -> list[dict[str, str]]:
         names = [entry["Status"] for entry in history]
         start = len(names) - names[::-1].index(old) if old in names else 0
         return [
-            {"secondaryStatus": entry["Status"], "statusMessage": entry.get("StatusMessage", "")} for entry in history[start:]
+            {"secondaryStatus": entry["Status"], "statusMessage": entry.get("StatusMessage", "")}
+            for entry in history[start:]
         ]
     return [{"secondaryStatus": newest}] if newest and newest != old else []
 
@@ -180,8 +193,11 @@ def _summary(kind: Kind, after: Observation) -> dict[str, Any]:
         "instanceType": resources.get("InstanceType"),
         "instanceCount": resources.get("InstanceCount"),
         "spot": spot,
-        "spotSavingsPercent": round(100 * (1 - billable / training), 1) if spot and training and billable is not None else None,
-        "metrics": {metric["MetricName"]: metric["Value"] for metric in (data.get("FinalMetricDataList") or ())[:40]} or None,
+        "spotSavingsPercent": round(100 * (1 - billable / training), 1)
+        if spot and training and billable is not None
+        else None,
+        "metrics": {metric["MetricName"]: metric["Value"] for metric in (data.get("FinalMetricDataList") or ())[:40]}
+        or None,
         "modelArtifacts": (data.get("ModelArtifacts") or {}).get("S3ModelArtifacts"),
     }
 
@@ -206,7 +222,11 @@ def _trouble(findings: Findings, common: Mapping[str, Any], told: Sequence[Mappi
             continue
         quiet = findings.reason in ("Deleting", "Updating")  # waiting for one's own request is no trouble
         if not quiet:
-            yield Transition(event, {**common, "reason": findings.reason, "err": text}, Note(findings.reason, text, "Reconcile", warning=True))
+            yield Transition(
+                event,
+                {**common, "reason": findings.reason, "err": text},
+                Note(findings.reason, text, "Reconcile", warning=True),
+            )
 
 
 def _seconds(data: Mapping[str, Any], member: str | None) -> float | None:
@@ -224,7 +244,9 @@ _CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-
 
 
 def _log_url(group: str, name: str, target: Target) -> str:
-    partition = "aws-cn" if target.region.startswith("cn-") else "aws-us-gov" if target.region.startswith("us-gov-") else "aws"
+    partition = (
+        "aws-cn" if target.region.startswith("cn-") else "aws-us-gov" if target.region.startswith("us-gov-") else "aws"
+    )
     host = _CONSOLES.get(partition, "console.aws.amazon.com")
     return (
         f"https://{target.region}.{host}/cloudwatch/home?region={target.region}"

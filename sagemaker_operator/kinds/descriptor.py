@@ -6,13 +6,15 @@ needs of its own, and `kinds/hooks` the behaviour that no table can express.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.objects import Resource
+
+if TYPE_CHECKING:
+    import re
 
 GROUP = "sagemaker.services.k8s.aws"
 VERSION = "v1alpha1"

@@ -65,8 +65,8 @@ class LeaderElector:
         self._lease_seconds = lease_seconds
         self._renew_deadline = renew_deadline
         self._retry_seconds = retry_seconds
-        # Four attempts must fit into the deadline, so that one lost packet is no loss of leadership.
-        self._attempt_seconds = renew_deadline / 4
+        # A call that is given up leaves time for others before the deadline: one lost packet loses no leadership.
+        self._call_seconds = renew_deadline / 4
         self._clock = clock
         self._rng = rng
         self._lease: dict[str, Any] | None = None
@@ -102,7 +102,7 @@ class LeaderElector:
 
     async def run(self) -> None:
         """Waits for the lease, sets `leading` and renews, until cancelled. Sets `lost` and raises LeadershipLost."""
-        while not await self._attempt(self._attempt_seconds):  # noqa: ASYNC110  it depends on other processes
+        while not await self._attempt(self._renew_deadline):  # noqa: ASYNC110  it depends on other processes
             await asyncio.sleep(self._pause())
         self.leading.set()
         try:
@@ -117,7 +117,7 @@ class LeaderElector:
             left = deadline - _now()
             if left <= 0:
                 break
-            await self._attempt(min(self._attempt_seconds, left))
+            await self._attempt(left)
         self._renewed = None
         self.lost.set()
         why = f"{self.holder} holds it" if self.holder not in ("", self.identity) else self.last_error
@@ -134,7 +134,7 @@ class LeaderElector:
         if not self._may_hold:
             return False
         try:
-            async with asyncio.timeout(self._attempt_seconds):
+            async with asyncio.timeout(2 * self._call_seconds):
                 while not await self._give_up():
                     continue
         except Exception as error:
@@ -144,7 +144,7 @@ class LeaderElector:
 
     async def _give_up(self) -> bool:
         """False: somebody wrote in between, look again. A renewal that was cancelled half-way may still arrive."""
-        lease = await self._client.get_json(self._path)
+        lease = await self._get()
         self._observe(lease)
         if self.holder == self.identity:
             now = rfc3339_micro(self._clock())
@@ -178,7 +178,7 @@ class LeaderElector:
         lease = self._lease if self._renewed is not None else None
         if lease is None:
             try:
-                lease = await self._client.get_json(self._path)
+                lease = await self._get()
             except NotFound:
                 # Deleted, perhaps under a leader that does not know it yet: what it was promised still counts.
                 lease = None
@@ -197,7 +197,8 @@ class LeaderElector:
                 "metadata": {"name": self._name, "namespace": self._namespace},
                 "spec": spec,
             }
-            stored = await self._client.create(LEASES, self._namespace, body)
+            async with asyncio.timeout(self._call_seconds):
+                stored = await self._client.create(LEASES, self._namespace, body)
         else:
             stored = await self._put(lease, spec)
         self._observe(stored)
@@ -209,7 +210,7 @@ class LeaderElector:
             return False
         # The holder's own promise, which need not be ours: ACK's lease lasts 15 s.
         duration = float(self._record.get("leaseDurationSeconds") or self._lease_seconds)
-        return self._renewed is not None or _now() < self._record_seen + duration
+        return _now() < self._record_seen + duration
 
     def _desired(self) -> dict[str, Any]:
         now = rfc3339_micro(self._clock())
@@ -223,9 +224,14 @@ class LeaderElector:
             spec["leaseTransitions"] = int(self._record.get("leaseTransitions") or 0) + (1 if self._record else 0)
         return spec
 
+    async def _get(self) -> dict[str, Any]:
+        async with asyncio.timeout(self._call_seconds):
+            return await self._client.get_json(self._path)
+
     async def _put(self, lease: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         # With its resourceVersion: of two who write at once, one gets a Conflict.
-        return await self._client.replace(LEASES, self._namespace, self._name, lease | {"spec": spec})
+        async with asyncio.timeout(self._call_seconds):
+            return await self._client.replace(LEASES, self._namespace, self._name, lease | {"spec": spec})
 
     def _observe(self, lease: dict[str, Any]) -> None:
         self._lease = lease

@@ -18,7 +18,6 @@ SAME: list[tuple[Any, Any]] = [
     ({"A": False}, {}),
     ({"A": []}, {}),
     ({"A": {"B": ""}}, {}),
-    ({"A": None}, {"A": 3}),
 ]
 DIFFERENT: list[tuple[Any, Any, tuple[str, ...]]] = [
     ({"A": {"B": 1}}, {"A": {"B": 2}}, ("A.B",)),

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from sagemaker_operator.kinds.catalog import catalog
 
 from sagemaker_operator.conditions import Progress
 from sagemaker_operator.control.observation import ABSENT, Observation
@@ -24,7 +25,6 @@ from sagemaker_operator.control.plan import (
     next_step,
 )
 from sagemaker_operator.errors import AwsError, ErrorCategory
-from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Verdict
 
 KIND = catalog()["TrainingJob"]
@@ -200,7 +200,9 @@ def test_a_stopping_job_is_waited_for() -> None:
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
 def test_a_finished_jobs_finalizer_comes_off_without_a_call(status: str) -> None:
-    assert next_step(replace(deleting, recalled=seen(status, complete=False))) == Settle(None, Follow.REST, release=True)
+    assert next_step(replace(deleting, recalled=seen(status, complete=False))) == Settle(
+        None, Follow.REST, release=True
+    )
 
 
 def test_an_object_without_our_finalizer_is_not_ours_to_delete() -> None:
@@ -257,7 +259,9 @@ def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCatego
 
 
 def test_a_refused_update_keeps_the_finalizer() -> None:
-    step = next_step(replace(running, error=failed(ErrorCategory.VALIDATION, "UpdateTrainingJob"), observed=seen("InProgress")))
+    step = next_step(
+        replace(running, error=failed(ErrorCategory.VALIDATION, "UpdateTrainingJob"), observed=seen("InProgress"))
+    )
     assert isinstance(step, Settle)
     assert not step.release
     assert step.findings is not None

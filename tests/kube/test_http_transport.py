@@ -97,7 +97,7 @@ async def test_a_post_is_never_sent_twice() -> None:
 
 
 async def test_silence_ends_at_the_timeout() -> None:
-    async with transport_to(hang) as (transport, server):
+    async with transport_to(hang) as (transport, _):
         with pytest.raises(Unavailable, match=r"GET /x: .* gave no answer in 0\.05 s"):
             await transport.request("GET", "/x", timeout=0.05)
         with pytest.raises(Unavailable, match="no answer"):
@@ -106,7 +106,7 @@ async def test_silence_ends_at_the_timeout() -> None:
 
 
 async def test_a_body_that_never_ends_is_silence_too() -> None:
-    async with transport_to(streaming(b"{", then="stall")) as (transport, server):
+    async with transport_to(streaming(b"{", then="stall")) as (transport, _):
         with pytest.raises(Unavailable, match="no answer"):
             await transport.request("GET", "/x", timeout=0.05)
         async with transport.stream("/x", timeout=0.05) as stream:
@@ -124,14 +124,13 @@ async def test_the_timeout_of_a_stream_is_for_its_headers_only() -> None:
         await response.write(b"late")
         return response
 
-    async with transport_to(slow) as (transport, server):
-        async with transport.stream("/x", timeout=0.05) as stream:
-            asyncio.get_running_loop().call_later(0.1, gate.set)
-            assert [chunk async for chunk in stream.chunks()] == [b"late"]
+    async with transport_to(slow) as (transport, _), transport.stream("/x", timeout=0.05) as stream:
+        asyncio.get_running_loop().call_later(0.1, gate.set)
+        assert [chunk async for chunk in stream.chunks()] == [b"late"]
 
 
 async def test_a_cut_answer_is_unavailable() -> None:
-    async with transport_to(streaming(b'{"kind":', then="cut")) as (transport, server):
+    async with transport_to(streaming(b'{"kind":', then="cut")) as (transport, _):
         with pytest.raises(Unavailable, match="cut"):
             await transport.request("GET", "/x", timeout=5)
         async with transport.stream("/x", timeout=5) as stream:
@@ -150,7 +149,9 @@ async def test_a_refused_connection_says_so(unused_tcp_port: int) -> None:
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    async with transport_to(answer({})) as (transport, server):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with transport_to(answer({})) as (transport, _):
         assert (await transport.request("GET", "/x", timeout=5)).status == 200
 
 
@@ -174,9 +175,12 @@ async def test_watches_do_not_take_the_turns_of_requests() -> None:
     async def both(request: web.Request) -> web.StreamResponse:
         return await (streaming(b"{}\n", then="stall") if request.path == "/watch" else answer({}))(request)
 
-    async with transport_to(both, max_requests=1) as (transport, server):
-        async with transport.stream("/watch", timeout=5), transport.stream("/watch", timeout=5):
-            assert (await transport.request("GET", "/x", timeout=5)).status == 200
+    async with (
+        transport_to(both, max_requests=1) as (transport, _),
+        transport.stream("/watch", timeout=5),
+        transport.stream("/watch", timeout=5),
+    ):
+        assert (await transport.request("GET", "/x", timeout=5)).status == 200
 
 
 async def test_requests_beyond_the_limit_wait_for_their_turn() -> None:
@@ -191,15 +195,14 @@ async def test_requests_beyond_the_limit_wait_for_their_turn() -> None:
         running -= 1
         return await answer({})(request)
 
-    async with transport_to(count, max_requests=3) as (transport, server):
+    async with transport_to(count, max_requests=3) as (transport, _):
         await asyncio.gather(*(transport.request("GET", "/x", timeout=5) for _ in range(20)))
     assert most == 3
 
 
 async def test_an_error_body_is_read_up_to_64_kib() -> None:
-    async with transport_to(answer(b"x" * 200_000, 500)) as (transport, server):
-        async with transport.stream("/x", timeout=5) as stream:
-            assert len(await stream.read()) == 65536
+    async with transport_to(answer(b"x" * 200_000, 500)) as (transport, _), transport.stream("/x", timeout=5) as stream:
+        assert len(await stream.read()) == 65536
 
 
 async def test_a_cancelled_request_frees_its_turn() -> None:

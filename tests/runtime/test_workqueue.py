@@ -161,6 +161,7 @@ async def test_a_getter_cancelled_while_waiting_leaves_the_queue_as_it_was() -> 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await queue.get()
+    assert not queue._getters
     queue.add(A)
     assert await take(queue) == A
     assert queue.unfinished() == {A: 0}
@@ -284,13 +285,26 @@ async def test_one_timer_serves_any_number_of_delayed_keys_in_order() -> None:
 
 async def test_keys_promoted_for_ever_do_not_fill_the_heap() -> None:
     queue = new_queue()
-    for _ in range(10_000):
+    queue.add_after(B, 5)  # a live head: behind it void entries can pile up
+    for _ in range(1000):
         queue.add_after(A, 36_000)
         queue.add(A)
         queue.done(await take(queue))
-    assert len(queue._heap) <= 65
-    queue.add_after(B, 5)
+    queue.add_after(A, 7)
+    assert len(queue._heap) <= 70
     assert await queue.get() == B
+    assert await queue.get() == A
+    assert now() == pytest.approx(7)
+
+
+async def test_a_delay_that_was_cancelled_by_a_promotion_does_not_shorten_the_next_one() -> None:
+    queue = new_queue()
+    queue.add_after(A, 5)
+    queue.add(A)
+    queue.done(await take(queue))
+    queue.add_after(A, 8)
+    assert await queue.get() == A
+    assert now() == pytest.approx(8)
 
 
 # Failures
@@ -479,8 +493,11 @@ async def test_join_waits_for_the_work_in_hand_and_says_whether_it_ended() -> No
     queue = new_queue()
     assert await queue.join(0)
     queue.add(A)
+    queue.add(B)
+    await take(queue)
     await take(queue)
     queue.shutdown()
+    queue.done(B)
     assert not await queue.join(3)
     assert now() == pytest.approx(3)
     asyncio.get_running_loop().call_later(4, queue.done, A)

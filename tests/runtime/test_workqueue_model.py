@@ -226,6 +226,7 @@ class WorkQueueMachine(RuleBasedStateMachine):
         assert self.loop.run_until_complete(self.queue.join(0)) is not bool(self.held)
         joining = self.loop.create_task(self.queue.join())
         while self.held:
+            self.loop.run_until_complete(asyncio.sleep(0))
             assert not joining.done()
             self.queue.done(self.held.pop())
         assert self.loop.run_until_complete(joining)

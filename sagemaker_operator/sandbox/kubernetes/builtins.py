@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_operator.sandbox.kubernetes.events import CORE_EVENT, EVENTS_EVENT
 from sagemaker_operator.sandbox.kubernetes.resources import ResourceType, TableColumn
 from sagemaker_operator.sandbox.kubernetes.schema import Schema
 from sagemaker_operator.sandbox.kubernetes.status import FieldError, bad_request, invalid_value
 from sagemaker_operator.sandbox.kubernetes.table import age
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 JsonObject = dict[str, Any]
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import celpy
 from celpy import celtypes
+from celpy.celparser import CELParseError
+from celpy.evaluation import CELEvalError
 
 from sagemaker_operator.sandbox.kubernetes.status import FieldError
 
@@ -20,9 +22,9 @@ _ABSENT = object()
 _TRANSITION = re.compile(r"\boldSelf\b")
 # Names that CEL cannot say as they are, and what Kubernetes lets rules call them.
 _RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return var void"
-    " while".split()
-)
+    ("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
+     "loop", "package", "namespace", "return", "var", "void", "while")
+)  # fmt: skip
 _ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
 _REASONS = {
     "FieldValueForbidden": "Forbidden: ",
@@ -93,7 +95,7 @@ class RuleTree:
                 if rule.program.evaluate(activation):
                     continue
                 why = _message(rule, activation)
-            except celpy.CELEvalError as error:
+            except CELEvalError as error:
                 why = f"rule evaluation error: {error.args[0]}"
             reason = rule.reason or "FieldValueInvalid"
             prefix = _REASONS.get(reason)
@@ -137,7 +139,7 @@ def _compile(text: str) -> Any:
     environment = celpy.Environment()
     try:
         return environment.program(environment.compile(text))
-    except celpy.CELParseError as error:
+    except CELParseError as error:
         raise RuleError(f"compilation failed: {error.args[0]}") from error
 
 

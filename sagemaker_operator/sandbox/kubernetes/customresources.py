@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.sandbox.kubernetes.cel import RuleError
 from sagemaker_operator.sandbox.kubernetes.resources import ResourceType
 from sagemaker_operator.sandbox.kubernetes.schema import Schema
 from sagemaker_operator.sandbox.kubernetes.status import FieldError, invalid_value, required
 from sagemaker_operator.sandbox.kubernetes.table import crd_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 JsonObject = dict[str, Any]
 

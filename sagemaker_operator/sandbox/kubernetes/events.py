@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_operator.sandbox.kubernetes.resources import ResourceType, TableColumn
 from sagemaker_operator.sandbox.kubernetes.schema import Schema
 from sagemaker_operator.sandbox.kubernetes.status import FieldError, invalid_value, required
 from sagemaker_operator.sandbox.kubernetes.table import age
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 JsonObject = dict[str, Any]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_operator.sandbox.kubernetes.schema import Schema, json_type
 from sagemaker_operator.sandbox.kubernetes.status import FieldError, forbidden_value, invalid_value, required
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator, Mapping
 
 JsonObject = dict[str, Any]
 
@@ -37,7 +39,7 @@ META_SCHEMA: Final[JsonObject] = {
                 "type": "object",
                 "properties": {
                     **dict.fromkeys(("apiVersion", "kind", "name", "uid"), _STRING),
-                    **dict.fromkeys(("controller", "blockOwnerDeletion"), {"type": "boolean"}),
+                    **{name: {"type": "boolean"} for name in ("controller", "blockOwnerDeletion")},
                 },
             },
         },
@@ -109,7 +111,8 @@ def decode_error(struct: str, schema: Mapping[str, Any], obj: Mapping[str, Any],
     if isinstance(value, str) and schema["type"] == "string":
         layout = "2006-01-02T15:04:05.000000Z07:00" if schema["format"] == "micro-time" else "2006-01-02T15:04:05Z07:00"
         return f'parsing time "{value}" as "{layout}": cannot parse it'
-    return _cannot_unmarshal(value, f"{struct}.{re.split(r'[.\[]', field)[0]}", schema)
+    top = re.split(r"[.\[]", field)[0]
+    return _cannot_unmarshal(value, f"{struct}.{top}", schema)
 
 
 def _cannot_unmarshal(value: Any, field: str, schema: Mapping[str, Any]) -> str:
@@ -194,10 +197,11 @@ def errors(meta: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Ite
             )
 
 
-def warnings(meta: Mapping[str, Any]) -> Iterator[str]:
-    """What a server accepts with a raised eyebrow."""
+def warnings(meta: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """What a server accepts with a raised eyebrow, unless `old` has it already."""
+    known = old.get("finalizers", ()) if old else ()
     for finalizer in meta.get("finalizers", ()):
-        if "/" not in finalizer:
+        if "/" not in finalizer and finalizer not in known:
             yield (
                 f'metadata.finalizers: "{finalizer}": prefer a domain-qualified finalizer name to avoid accidental'
                 " conflicts with other finalizer writers"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sagemaker_operator.sandbox.kubernetes.schema import Schema
-from sagemaker_operator.sandbox.kubernetes.status import FieldError
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from sagemaker_operator.sandbox.kubernetes.schema import Schema
+    from sagemaker_operator.sandbox.kubernetes.status import FieldError
 
 JsonObject = dict[str, Any]
 ALL_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -19,9 +20,9 @@ from sagemaker_operator.sandbox.kubernetes.status import FieldError, invalid_val
 
 # Keywords with the same meaning in JSON Schema draft 4 (which, like OpenAPI 3.0, has boolean exclusive bounds).
 _SAME = frozenset(
-    "required enum minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern minItems"
-    " maxItems uniqueItems minProperties maxProperties".split()
-)
+    ("required", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
+     "maxLength", "pattern", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties")
+)  # fmt: skip
 _FORMATS = frozenset({"date-time", "micro-time"})
 # A real server refuses a MicroTime without a fraction, which is what isoformat() writes once in a million times.
 _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
@@ -69,7 +70,9 @@ class Schema:
         changed = {name: value for name, value in obj.items() if value != stored.get(name, _ABSENT)}
         for name, value in changed.items():
             if name in self._properties:
-                for error in self._validator.evolve(schema=self._validator.schema["properties"][name]).iter_errors(value):
+                for error in self._validator.evolve(schema=self._validator.schema["properties"][name]).iter_errors(
+                    value
+                ):
                     path = (name, *error.absolute_path)
                     if old is None or _at(obj, path) != _at(stored, path):
                         yield _field_error(error, path)
@@ -157,9 +160,11 @@ def _regex(pattern: str) -> Any:
         raise ValueError(f"pattern {pattern!r} is no RE2 expression: {error}") from error
 
 
-def _check_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not _regex(pattern).search(instance):
-        yield ValidationError("")
+def _check_pattern(_: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    # A real server stops at the first thing wrong with a string, and looks at the length first.
+    if isinstance(instance, str) and schema.get("minLength", 0) <= len(instance) <= schema.get("maxLength", math.inf):
+        if not _regex(pattern).search(instance):
+            yield ValidationError("")
 
 
 def _check_required(_: Any, names: list[str], instance: Any, __: Any) -> Iterator[ValidationError]:
@@ -167,7 +172,9 @@ def _check_required(_: Any, names: list[str], instance: Any, __: Any) -> Iterato
         yield from (ValidationError(name) for name in names if name not in instance)
 
 
-_Validator = extend(Draft4Validator, {"pattern": _check_pattern, "required": _check_required})
+_Validator: type[Any] = extend(  # type: ignore[no-untyped-call]
+    Draft4Validator, {"pattern": _check_pattern, "required": _check_required}
+)
 _formats = FormatChecker(formats=())
 
 
@@ -183,7 +190,8 @@ def _is_micro_time(value: object) -> bool:
 
 def _field_error(error: ValidationError, path: tuple[str | int, ...]) -> FieldError:
     field = show_path(path)
-    limit, value = error.validator_value, error.instance
+    limit: Any = error.validator_value
+    value: Any = error.instance
     match error.validator:
         case "required":
             return required(f"{field}.{error.message}")

@@ -5,9 +5,11 @@ The texts are those of a Kubernetes 1.36 API server, because clients (kubectl am
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Errors after which the server does not run CEL rules: they would only repeat, less clearly, what is wrong already.
 _BLOCKING = frozenset(
@@ -62,6 +64,7 @@ class ApiError(Exception):
         *,
         details: dict[str, Any] | None = None,
         retry_after: int | None = None,
+        continue_: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -69,10 +72,13 @@ class ApiError(Exception):
         self.message = message
         self.details = details
         self.retry_after = retry_after
+        self.continue_ = continue_
+        """Where a paged list that has expired may go on, without being consistent any more."""
 
     def status(self) -> dict[str, Any]:
         """The Status object."""
-        body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        meta = {"continue": self.continue_} if self.continue_ else {}
+        body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": meta, "status": "Failure"}
         body["message"] = self.message
         if self.reason:
             body["reason"] = self.reason
@@ -145,15 +151,15 @@ def invalid(resource: Named, name: str, errors: Sequence[FieldError]) -> ApiErro
     )
 
 
-class _ListOptions(NamedTuple):
-    kind: str = "ListOptions"
+class _Options(NamedTuple):
+    kind: str
     group: str = "meta.k8s.io"
     plural: str = ""
 
 
 def invalid_options(kind: str, errors: Sequence[FieldError]) -> ApiError:
-    """422 about the query parameters."""
-    return invalid(_ListOptions(kind), "", errors)
+    """422 about the query parameters; `kind` is ListOptions, CreateOptions..."""
+    return invalid(_Options(kind), "", errors)
 
 
 def invalid_patch(shown: str, why: str) -> ApiError:
@@ -171,8 +177,19 @@ def unsupported_media(message: str) -> ApiError:
     return ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
 
 
-def expired(message: str) -> ApiError:
-    return ApiError(HTTPStatus.GONE, "Expired", message)
+def expired(message: str, *, continue_: str | None = None) -> ApiError:
+    return ApiError(HTTPStatus.GONE, "Expired", message, continue_=continue_)
+
+
+def not_allowed() -> ApiError:
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", message, details={})
+
+
+def success(resource: Named, name: str, uid: str) -> dict[str, Any]:
+    """The Status object that answers a delete."""
+    details = {**_details(resource, name), "uid": uid}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
 
 def too_large_version(wanted: int, current: int) -> ApiError:

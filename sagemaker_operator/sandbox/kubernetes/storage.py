@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Storage:
     def __init__(self, *, history: int) -> None:
         self._history = history
         self._collections: dict[CollectionId, _Collection] = {}
-        self._snapshots: OrderedDict[tuple[CollectionId, int], list[JsonObject]] = OrderedDict()
+        self._snapshots: OrderedDict[tuple[CollectionId, int], Sequence[JsonObject]] = OrderedDict()
         self.version = 0
 
     def get(self, collection: CollectionId, key: ObjectId) -> JsonObject | None:
@@ -125,7 +125,7 @@ class Storage:
         if len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
 
-    def at_snapshot(self, collection: CollectionId, version: int) -> list[JsonObject] | None:
+    def at_snapshot(self, collection: CollectionId, version: int) -> Sequence[JsonObject] | None:
         """The collection as it was at `version`, or None if that is forgotten."""
         return self._snapshots.get((collection, version))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.sandbox.kubernetes.resources import ResourceType, TableColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 JsonObject = dict[str, Any]
 

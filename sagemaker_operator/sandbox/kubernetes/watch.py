@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sagemaker_operator.sandbox.kubernetes.selectors import Matcher
 from sagemaker_operator.sandbox.kubernetes.storage import Change, ChangeType, CollectionId, Storage
+
+if TYPE_CHECKING:
+    from sagemaker_operator.sandbox.kubernetes.selectors import Matcher
 
 JsonObject = dict[str, Any]
 Render = Callable[[JsonObject], JsonObject]
@@ -77,9 +79,8 @@ class Watch:
         now = change.type is not ChangeType.DELETED and self._matches(change.object)
         if now:
             self._event(ChangeType.MODIFIED if was else ChangeType.ADDED, change.object)
-        elif was:
+        elif was and change.previous is not None:
             # The client knew the old state; its version is the write's, so that a resumed watch does not repeat it.
-            assert change.previous is not None
             meta = {**change.previous["metadata"], "resourceVersion": str(change.version)}
             self._event(ChangeType.DELETED, {**change.previous, "metadata": meta})
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
-
-from botocore.model import Shape
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.kinds.model import service_model
 from sagemaker_operator.sandbox.sagemaker import texts
 from sagemaker_operator.sandbox.sagemaker.lifecycle import FAILED, GOOD, LifeCycle, life_cycle
-from sagemaker_operator.sandbox.sagemaker.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.model import Shape
+
+    from sagemaker_operator.sandbox.sagemaker.records import Record
 
 LAST_MODIFIED = "LastModifiedTime"
 

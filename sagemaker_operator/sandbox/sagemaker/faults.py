@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from sagemaker_operator.sandbox.sagemaker.protocol import Request, Scope, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ANY = "*"
 
@@ -89,15 +92,19 @@ _ERRORS = {
     ),
     FaultKind.ACCESS_DENIED: (
         "AccessDeniedException",
-        "User: arn:aws:iam::{account}:user/sandbox is not authorized to perform: sagemaker:{operation} because no "
-        "identity-based policy allows the sagemaker:{operation} action",
+        (
+            "User: arn:aws:iam::{account}:user/sandbox is not authorized to perform: sagemaker:{operation} because no "
+            "identity-based policy allows the sagemaker:{operation} action"
+        ),
         400,
     ),
     FaultKind.QUOTA: (
         "ResourceLimitExceeded",
-        "The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Instances, with current "
-        "utilization of 0 Instances and a request delta of 1 Instances. Please use AWS Service Quotas to request an "
-        "increase for this quota.",
+        (
+            "The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Instances, with current "
+            "utilization of 0 Instances and a request delta of 1 Instances. Please use AWS Service Quotas to request an "
+            "increase for this quota."
+        ),
         400,
     ),
 }

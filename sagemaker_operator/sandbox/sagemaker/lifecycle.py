@@ -5,11 +5,14 @@ Nothing runs in the background: a timeline is computed when something happens, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.sandbox.sagemaker.protocol import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 OUTCOME_TAG = "sandbox/outcome"
 SECONDS_TAG = "sandbox/seconds"
@@ -146,7 +149,9 @@ def life_cycle(kind: Kind) -> LifeCycle:
     if kind.status_member is None:
         return LifeCycle({GOOD: (Step(""),)}, seconds=0.0)
     words = {wanted: tuple(v for v, c in kind.classes.items() if c is wanted) for wanted in StatusClass}
-    begin = _word(words[StatusClass.IN_PROGRESS], ("inprogress", "creating", "createinprogress", "executing", "pending"))
+    begin = _word(
+        words[StatusClass.IN_PROGRESS], ("inprogress", "creating", "createinprogress", "executing", "pending")
+    )
     failed = _word(words[StatusClass.FAILED], ("failed", "createfailed"))
     stopped = tuple(
         Step(word, seconds)
@@ -157,7 +162,9 @@ def life_cycle(kind: Kind) -> LifeCycle:
         if word
     )
     succeeded = _word(words[StatusClass.SUCCEEDED], ("completed", "succeeded"))
-    good = succeeded or _word(words[StatusClass.STEADY], ("inservice", "active", "created", "available", "createcompleted"))
+    good = succeeded or _word(
+        words[StatusClass.STEADY], ("inservice", "active", "created", "available", "createcompleted")
+    )
     deleting = _word(words[StatusClass.DELETING], ("deleting", "deleteinprogress"))
     updating = _word(words[StatusClass.IN_PROGRESS], ("updating", "updateinprogress"), only=True)
     opening = (Step(begin),) if begin else ()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 JSON_TYPE = "application/x-amz-json-1.1"
 _TARGET = "SageMaker."
-_CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request")
+_CREDENTIAL = re.compile(
+    r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request"
+)
 _ACCOUNT_IN_KEY = re.compile(r"A[KS]IA(\d{12})")
 """Real access keys have no twelve decimal digits here (they are base 32), so the rule cannot catch one by accident."""
 
@@ -106,14 +110,20 @@ def target(headers: Mapping[str, str]) -> str:
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The call's input. Raises ServiceError(SerializationException) for anything but a JSON object."""
+    """The call's input, without nulls: to AWS they are the same as absent. Raises ServiceError for no JSON object."""
     try:
-        decoded = json.loads(body or b"{}")
+        decoded = _without_nulls(json.loads(body or b"{}"))
     except ValueError:
         decoded = None
     if not isinstance(decoded, dict):
         raise ServiceError("SerializationException", "Start of structure or map found where not expected.")
     return decoded
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def success(output: Mapping[str, Any] | None, *, request_id: str) -> Answer:

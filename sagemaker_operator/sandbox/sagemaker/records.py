@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.sandbox.sagemaker.lifecycle import Timeline, Wishes
-from sagemaker_operator.sandbox.sagemaker.protocol import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sagemaker_operator.sandbox.sagemaker.protocol import Scope
 
 Identity = tuple[str, ...]
 
@@ -88,9 +91,6 @@ class Collection:
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records.values())
 
-    def __reversed__(self) -> Iterator[Record]:
-        return reversed(self._records.values())
-
 
 class Store:
     """Every collection, and the way from an ARN to its record."""
@@ -116,6 +116,7 @@ class Store:
 
     def remove(self, record: Record) -> None:
         self.collection(record.scope, record.kind).remove(record)
+        self._arns.pop(record.arn, None)
 
     def by_arn(self, arn: str, scope: Scope, *, now: float) -> Record | None:
         """A record of this account and region; the last one of its name if several bore the ARN in turn."""

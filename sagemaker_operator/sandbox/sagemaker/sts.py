@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import re
 import string
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from sagemaker_operator.clock import Clock, rfc3339
 from sagemaker_operator.sandbox.sagemaker.protocol import Answer, Scope, ServiceError
+
+if TYPE_CHECKING:
+    import random
 
 _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 _ROLE = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/(?:.*/)?(?P<name>[\w+=,.@-]{1,64})")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from sagemaker_operator.kinds.descriptor import Kind
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.kinds.descriptor import Kind
 
 _NOT_FOUND: Mapping[str, str] = {
     "App": 'Unable to describe App "{arn}". (Details: RecordNotFound)',

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.kinds.descriptor import Kind
 from sagemaker_operator.sandbox.sagemaker import texts
 from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour
 from sagemaker_operator.sandbox.sagemaker.lifecycle import (
@@ -20,13 +18,19 @@ from sagemaker_operator.sandbox.sagemaker.lifecycle import (
     Step,
 )
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError, invalid
-from sagemaker_operator.sandbox.sagemaker.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.sandbox.sagemaker.records import Record
 
 RULE_SECONDS = 60.0
 """How long after the job's end its debugger and profiler rules are evaluated."""
 
 _RUNNING = "InProgress"
 _DAY = 86_400
+_INSTANCES = ("InstanceType", "InstanceGroups", "InstancePreferences")
 _SPOT_BILLED = 0.3
 """AWS advertises savings of up to 90 % for spot; 70 % is what its own examples show."""
 
@@ -73,11 +77,12 @@ class TrainingJobs(Behaviour):
         if "ServerlessJobConfig" not in given:
             if algorithm is None or ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
                 invalid("You must specify either TrainingImage or AlgorithmName in AlgorithmSpecification, not both.")
-            if ("InstanceType" in resources) + ("InstanceGroups" in resources) + ("InstancePreferences" in resources) != 1:
-                invalid("You must specify exactly one of InstanceType, InstanceGroups or InstancePreferences.")
+            if sum(name in resources for name in _INSTANCES) != 1:
+                invalid(f"You must specify exactly one of {', '.join(_INSTANCES)}.")
         runtime, wait = stopping.get("MaxRuntimeInSeconds", _DAY), stopping.get("MaxWaitTimeInSeconds")
         if spot and (wait is None or wait < runtime):
-            invalid("Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds")
+            rule = "It must be present and be greater than or equal to MaxRuntimeInSeconds"
+            invalid(f"Invalid MaxWaitTimeInSeconds. {rule}")
         if wait is not None and not spot:
             invalid("MaxWaitTimeInSeconds is only valid when EnableManagedSpotTraining is true.")
         if spot and resources.get("KeepAlivePeriodInSeconds"):
@@ -114,9 +119,8 @@ class TrainingJobs(Behaviour):
             record.timeline.schedule((_EXCEEDED,), start=started + limit)
 
     def update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
-        parts = [name for name in self._updated if name in change]
-        if not parts:
-            invalid("At least one of ProfilerConfig, ProfilerRuleConfigurations, ResourceConfig and RemoteDebugConfig is needed.")
+        if not any(name in change for name in self._updated):
+            invalid(f"You must specify at least one of {', '.join(self._updated)}.")
         if "ResourceConfig" in change:
             self._check_warm_pool(record, now)
         if "RemoteDebugConfig" in change and record.timeline.at(now).step.secondary not in ("Downloading", "Training"):
@@ -233,12 +237,10 @@ def _metric(record: Record) -> dict[str, Any]:
 
 def _warm_pool(record: Record, now: float) -> dict[str, Any] | None:
     """Instances are kept after completion only, for the period that the job or its last update asked for."""
-    period = record.input.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
-    # An update may set 0, which ends a pool; a job created with 0 never had one.
-    if record.status(now) != "Completed" or (not period and record.modified == record.created):
+    period = record.input.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds")
+    if record.status(now) != "Completed" or period is None:
         return None
-    kept = now - record.timeline.end
-    if kept < period:
+    if now < record.timeline.end + period:
         return {"Status": "Available"}
     return {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": period}
 

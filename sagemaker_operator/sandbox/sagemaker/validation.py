@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
-
-from botocore.model import Shape
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError, invalid
+
+if TYPE_CHECKING:
+    from botocore.model import Shape
 
 Holds = Callable[[Any], bool]
 Constraint = tuple[str, Holds]
@@ -63,7 +64,7 @@ def _walk(shape: Shape, value: Any, path: str) -> Iterator[str]:
 
 def _structure(shape: Shape, value: Mapping[str, Any], path: str) -> Iterator[str]:
     for name in shape.required_members:
-        if value.get(name) is None:
+        if name not in value:
             yield f"Value null at '{_join(path, name)}' failed to satisfy constraint: Member must not be null"
     if shape.is_tagged_union and len(value) != 1:
         yield f"Value at '{path}' failed to satisfy constraint: Exactly one member must be set"
@@ -71,7 +72,7 @@ def _structure(shape: Shape, value: Mapping[str, Any], path: str) -> Iterator[st
         member = shape.members.get(name)
         if member is None:
             yield f"Value at '{_join(path, name)}' failed to satisfy constraint: Member is not part of the model"
-        elif item is not None:
+        else:
             yield from _walk(member, item, _join(path, name))
 
 
@@ -151,7 +152,7 @@ def _at_least(bound: float, *, sized: bool) -> Holds:
 
 
 def _java(pattern: str) -> re.Pattern[str] | None:
-    """A pattern of the model is Java's; what Python cannot compile (`\\p{L}`) is not checked, as ASCII hardly breaks it."""
+    """The model's patterns are Java's. What Python cannot compile (`\\p{L}`) is not checked: ASCII hardly breaks it."""
     try:
         return re.compile(pattern.replace(r"\p{Alnum}", "a-zA-Z0-9"))
     except re.error:

@@ -1,0 +1,190 @@
+"""Structural OpenAPI v3 schemas of a kind's spec and status, from the service model.
+
+Types and names are ACK's, so that every field path it has is here with the same type. Beyond ACK: what SageMaker would
+refuse is refused at `kubectl apply`, in the words of the field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.crds.patterns import portable
+from sagemaker_operator.crds.rules import Rule, frozen, one_of
+from sagemaker_operator.kinds.model import (
+    Shape,
+    input_members,
+    is_union,
+    members,
+    output_members,
+    required_members,
+    summary,
+    words,
+)
+from sagemaker_operator.kinds.naming import field_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sagemaker_operator.kinds.descriptor import Kind
+
+Schema = dict[str, Any]
+
+_SCALARS: Mapping[str, Schema] = {
+    "string": {"type": "string"},
+    "blob": {"type": "string"},
+    "boolean": {"type": "boolean"},
+    "integer": {"type": "integer", "format": "int64"},
+    "long": {"type": "integer", "format": "int64"},
+    "float": {"type": "number"},
+    "double": {"type": "number"},
+    "timestamp": {"type": "string", "format": "date-time"},
+}
+_LIMITS: Mapping[str, tuple[str, str]] = {
+    "string": ("minLength", "maxLength"),
+    "blob": ("minLength", "maxLength"),
+    "list": ("minItems", "maxItems"),
+    "map": ("minProperties", "maxProperties"),
+    "integer": ("minimum", "maximum"),
+    "long": ("minimum", "maximum"),
+    "float": ("minimum", "maximum"),
+    "double": ("minimum", "maximum"),
+}
+_MAX_ENUM = 20
+"""AWS extends long sets often: a frozen list of 225 instance types refuses what is on sale next week."""
+
+
+_CONDITION: Schema = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "status": {"type": "string", "description": "True, False or Unknown."},
+        "observedGeneration": {"type": "integer", "format": "int64"},
+        "lastTransitionTime": {"type": "string", "format": "date-time"},
+        "reason": {"type": "string", "description": "One word for machines."},
+        "message": {"type": "string", "description": "A sentence for people."},
+    },
+    "required": ["status", "type"],
+}
+_COMMON_STATUS: Schema = {
+    "ackResourceMetadata": {
+        "type": "object",
+        "description": "Which AWS resource this object stands for.",
+        "properties": {
+            "arn": {"type": "string", "description": "Set as soon as SageMaker accepted the resource."},
+            "ownerAccountID": {"type": "string"},
+            "partition": {"type": "string"},
+            "region": {"type": "string"},
+        },
+        "required": ["ownerAccountID", "region"],
+    },
+    "conditions": {"type": "array", "items": _CONDITION},
+    "observedGeneration": {
+        "type": "integer",
+        "format": "int64",
+        "description": "The metadata.generation that this status is about.",
+    },
+}
+
+
+def spec_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
+    """The schema of `spec`: the Create input under CRD names.
+
+    `relaxed` leaves out enums, patterns, limits and rules: what ACK's own CRDs check, and no more.
+    """
+    schema = _object(_spec_members(kind).items(), kind.required, checked=not relaxed)
+    schema["description"] = f"What SageMaker is asked for: the input of {kind.create}."
+    if not relaxed:
+        for group in kind.either_or:
+            *parents, _ = group[0].split(".")
+            _add_rule(_node(schema, parents), one_of([path.rpartition(".")[2] for path in group]))
+    return schema
+
+
+def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
+    """The schema of the whole object, with the rule that needs to see both spec and status."""
+    schema: Schema = {
+        "type": "object",
+        "description": f"One SageMaker {' '.join(words(kind.name)).lower()}.",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec_schema(kind, relaxed=relaxed),
+            "status": status_schema(kind),
+        },
+    }
+    unchangeable = [field_name(name) for name in _spec_members(kind) if name not in kind.mutable and name != "Tags"]
+    if not relaxed and unchangeable:
+        _add_rule(schema, frozen(kind, sorted(unchangeable)))
+    return schema
+
+
+def status_schema(kind: Kind) -> Schema:
+    """The schema of `status`. Types only: whatever SageMaker answers must fit, values of next year included."""
+    outputs = output_members(kind.describe)
+    shown = _object(((member.api, outputs[member.api]) for member in kind.status_members), (), checked=False)
+    return {
+        "type": "object",
+        "description": "What SageMaker last said.",
+        "properties": {**_COMMON_STATUS, **shown["properties"]},
+    }
+
+
+def _schema(shape: Shape, *, checked: bool) -> Schema:
+    match shape.type_name:
+        case "structure":
+            required = [field_name(name) for name in required_members(shape)] if checked else []
+            schema = _object(members(shape).items(), required, checked=checked)
+            if checked and is_union(shape):
+                _add_rule(schema, one_of([field_name(name) for name in members(shape)]))
+        case "list":
+            schema = {"type": "array", "items": _schema(shape.member, checked=checked)}
+        case "map":
+            schema = {"type": "object", "additionalProperties": _schema(shape.value, checked=checked)}
+        case scalar:
+            schema = dict(_SCALARS[scalar])
+    if checked:
+        schema |= _checks(shape)
+    return schema
+
+
+def _object(fields: Iterable[tuple[str, Shape]], required: Iterable[str], *, checked: bool) -> Schema:
+    properties: Schema = {}
+    for name, shape in fields:
+        text = summary(shape)
+        properties[field_name(name)] = ({"description": text} if text else {}) | _schema(shape, checked=checked)
+    schema: Schema = {"type": "object", "properties": dict(sorted(properties.items()))}
+    if names := sorted(required):
+        schema["required"] = names
+    return schema
+
+
+def _checks(shape: Shape) -> Schema:
+    """The model's constraints on one value, where they say something."""
+    checks: Schema = {}
+    facts = shape.metadata
+    for fact, name in zip(("min", "max"), _LIMITS.get(shape.type_name, ()), strict=False):
+        # A lower bound of 0 is no news for a length; for a number it is.
+        if fact in facts and (facts[fact] or name == "minimum"):
+            checks[name] = facts[fact]
+    values = facts.get("enum", ())
+    if 0 < len(values) <= _MAX_ENUM and not shape.name.endswith("InstanceType"):
+        checks["enum"] = list(values)
+    if "pattern" in facts and (pattern := portable(facts["pattern"])):
+        checks["pattern"] = pattern
+    return checks
+
+
+def _node(schema: Schema, path: Iterable[str]) -> Schema:
+    for name in path:
+        schema = schema["properties"][name]
+    return schema
+
+
+def _add_rule(schema: Schema, rule: Rule) -> None:
+    schema.setdefault("x-kubernetes-validations", []).append(rule)
+
+
+def _spec_members(kind: Kind) -> Mapping[str, Shape]:
+    """All of the Create input but the idempotency token, which is the object's UID."""
+    return {name: shape for name, shape in input_members(kind.create).items() if name != kind.token_member}

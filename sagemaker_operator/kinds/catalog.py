@@ -1,0 +1,247 @@
+"""Kinds, derived from the service model: what follows from a name is a rule here, what does not is in `kinds/overrides`.
+
+The rules hold for 63 of the 68 kinds that SageMaker can create and describe (tests/kinds/test_catalog.py lists the rest).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from sagemaker_operator.kinds.descriptor import Column, Hooks, Kind, ListFacts, Member, NotFound, StatusClass
+from sagemaker_operator.kinds.model import (
+    Shape,
+    input_members,
+    kebab_case,
+    members,
+    operation,
+    operations,
+    output_members,
+    required_members,
+)
+from sagemaker_operator.kinds.naming import field_name
+from sagemaker_operator.kinds.overrides import (
+    ABSENT_BY_TEXT_CODES,
+    NOT_FOUND_CODES,
+    OVERRIDES,
+    Override,
+    not_found_pattern,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SHIPPED = ("TrainingJob",)
+"""The kinds that this version installs and reconciles."""
+
+_CREATE_VERBS = ("Create", "Start", "Import", "Register", "Put")
+
+# Statuses by their letters in lower case: SageMaker spells them InProgress, INPROGRESS, IN_PROGRESS and Update_Failed.
+# What is missing here is in progress.
+_CLASSES: Mapping[str, StatusClass] = {
+    spelling: meaning
+    for meaning, spellings in {
+        StatusClass.STEADY: (
+            "inservice active available created updated createcompleted updatecompleted started scheduled running"
+            " maintenancecomplete completed"
+        ),
+        StatusClass.SUCCEEDED: "succeeded",
+        StatusClass.FAILED: (
+            "failed createfailed updatefailed createrollbackfailed updaterollbackfailed importfailed stopfailed"
+            " startfailed maintenancefailed completedwithfailures"
+        ),
+        StatusClass.STOPPING: "stopping",
+        StatusClass.STOPPED: "stopped expired cancelled outofservice",
+        StatusClass.DELETING: "deleting deleteinprogress deletepending pendingdelete contentdeleted exportjobsdeleted",
+        StatusClass.DELETE_FAILED: "deletefailed deleterollbackfailed deletionfailed",
+        StatusClass.GONE: "deleted deletecompleted",
+    }.items()
+    for spelling in spellings.split()
+}
+# A job that was created, is scheduled or runs is on its way; for anything else these are the states to reach.
+_JOB_CLASSES: Mapping[str, StatusClass] = {
+    "completed": StatusClass.SUCCEEDED,
+    "created": StatusClass.IN_PROGRESS,
+    "scheduled": StatusClass.IN_PROGRESS,
+    "running": StatusClass.IN_PROGRESS,
+}
+
+
+@cache
+def catalog() -> Mapping[str, Kind]:
+    """The shipped kinds by name."""
+    return MappingProxyType({name: derive(f"Create{name}") for name in SHIPPED})
+
+
+@cache
+def derive(create: str) -> Kind:
+    """The kind that an operation such as ``CreateTrainingJob`` makes.
+
+    Raises LookupError if `create` makes nothing that can be described.
+    """
+    name = kind_name(create)
+    own = OVERRIDES.get(name, {})
+    describe = own.get("describe", f"Describe{name}")
+    inputs, outputs = input_members(create), output_members(describe)
+    identifiers = own.get("identifiers", required_members(operation(describe).input_shape))
+    job = own.get("job", name.endswith("Job"))
+    update = _existing(f"Update{name}")
+    stop = own.get("stop", _existing(f"Stop{name}"))
+    status = own.get("status_member", _first(outputs, f"{name}Status", "Status"))
+    failure = own.get("failure_member", _first(outputs, "FailureReason"))
+    secondary = _first(outputs, "SecondaryStatus", f"{name}SecondaryStatus")
+    token = next((member for member, shape in inputs.items() if shape.metadata.get("idempotencyToken")), None)
+    shown = _shown(outputs, inputs, own, status, failure)
+    return Kind(
+        name=name,
+        plural=plural(name),
+        short_names=own.get("short_names", ()),
+        create=create,
+        describe=describe,
+        update=update,
+        delete=_existing(f"Delete{name}"),
+        stop=stop,
+        listing=_listing(own.get("listing", f"List{_plural(name)}"), outputs, identifiers, status),
+        identifiers=tuple(Member(member, field_name(member)) for member in identifiers),
+        name_member=own.get("name_member", _name_member(name, inputs, identifiers)),
+        arn_member=own.get("arn_member") or _arn_member(name, create, outputs),
+        resource_type=kebab_case(name),
+        token_member=token,
+        tags_on_create="Tags" in inputs,
+        status_member=status,
+        secondary_member=secondary,
+        failure_member=failure,
+        created_member=_first(outputs, "CreationTime", "CreateDate", "RegistrationTime"),
+        started_member=_time_ending(outputs, "StartTime"),
+        ended_member=_time_ending(outputs, "EndTime", "CompletionTime"),
+        classes=_classes(outputs[status], job=job) if status else {},
+        stop_on_delete=own.get("stop_on_delete", job and stop is not None),
+        log_group=own.get("log_group"),
+        not_found=NotFound(ABSENT_BY_TEXT_CODES if "not_found" in own else NOT_FOUND_CODES, not_found_pattern(name)),
+        required=tuple(
+            field_name(member) for member in required_members(operation(create).input_shape) if member != token
+        ),
+        status_members=tuple(Member(member, field_name(member)) for member in shown),
+        columns=_columns(own, status, secondary, failure),
+        mutable=tuple(
+            member
+            for member in (input_members(update) if update else ())
+            if member in inputs and member not in identifiers and member != "Tags"
+        ),
+        ignored=own.get("ignored", ()),
+        either_or=own.get("either_or", ()),
+        log_lines_kind=own.get("log_lines_kind", "job" if job else "resource"),
+        hooks=own.get("hooks", Hooks()),
+    )
+
+
+def kind_name(create: str) -> str:
+    """``CreateTrainingJob`` -> ``TrainingJob``. Raises LookupError for an operation that creates nothing."""
+    for verb in _CREATE_VERBS:
+        if create.startswith(verb):
+            return create.removeprefix(verb)
+    raise LookupError(f"{create} creates nothing")
+
+
+def plural(kind: str) -> str:
+    """The resource name of a kind in URLs, as ACK forms it: ``trainingjobs``, ``coderepositories``."""
+    return _plural(kind).lower()
+
+
+def _plural(name: str) -> str:
+    if name.endswith("y"):
+        return f"{name[:-1]}ies"
+    return f"{name}s"
+
+
+def _existing(name: str) -> str | None:
+    return name if name in operations() else None
+
+
+def _first(found: Mapping[str, Shape], *candidates: str) -> str | None:
+    return next((name for name in candidates if name in found), None)
+
+
+def _time_ending(outputs: Mapping[str, Shape], *endings: str) -> str | None:
+    times = (name for name, shape in outputs.items() if shape.type_name == "timestamp")
+    return next((name for name in times if name.endswith(endings)), None)
+
+
+def _name_member(kind: str, inputs: Mapping[str, Shape], identifiers: tuple[str, ...]) -> str:
+    if f"{kind}Name" in inputs:
+        return f"{kind}Name"
+    named = [name for name in (*reversed(identifiers), *inputs) if name.endswith("Name")]
+    return named[0] if named else identifiers[-1]
+
+
+def _arn_member(kind: str, create: str, outputs: Mapping[str, Shape]) -> str:
+    if f"{kind}Arn" in outputs:
+        return f"{kind}Arn"
+    # Create answers with little more than the ARN, under the name that Describe uses too.
+    answered = [name for name in output_members(create) if name.endswith("Arn") and name in outputs]
+    if not answered:
+        raise LookupError(f"{create}: no member of the answer is the ARN")
+    return answered[0]
+
+
+def _classes(status: Shape, *, job: bool) -> Mapping[str, StatusClass]:
+    table = {**_CLASSES, **(_JOB_CLASSES if job else {})}
+    known = {
+        value: table.get("".join(filter(str.isalpha, value)).lower(), StatusClass.IN_PROGRESS)
+        for value in getattr(status, "enum", ())
+    }
+    return MappingProxyType(known)
+
+
+def _shown(
+    outputs: Mapping[str, Shape], inputs: Mapping[str, Shape], own: Override, status: str | None, failure: str | None
+) -> tuple[str, ...]:
+    """Status members: every status and time, the failure, and what the kind names itself; nothing the spec has too."""
+    by_rule = [
+        name
+        for name, shape in outputs.items()
+        if name not in inputs
+        and (name in (status, failure) or shape.type_name == "timestamp" or _is_status(name, shape))
+    ]
+    return tuple(name for name in outputs if name in by_rule or name in own.get("shown", ()))
+
+
+def _is_status(name: str, shape: Shape) -> bool:
+    return shape.type_name == "string" and name.endswith("Status")
+
+
+def _columns(own: Override, status: str | None, secondary: str | None, failure: str | None) -> tuple[Column, ...]:
+    columns = list(own.get("columns", ()))
+    if failure:
+        columns.append(Column("FAILURE-REASON", f".status.{field_name(failure)}", priority=1))
+    if secondary:
+        columns.append(Column("SECONDARY-STATUS", f".status.{field_name(secondary)}"))
+    if status:
+        columns.append(Column("STATUS", f".status.{field_name(status)}"))
+    # kubectl drops its own AGE as soon as a CRD has columns.
+    return (*columns, Column("AGE", ".metadata.creationTimestamp", "date"))
+
+
+def _listing(
+    name: str, outputs: Mapping[str, Shape], identifiers: tuple[str, ...], status: str | None
+) -> ListFacts | None:
+    if name not in operations():
+        return None
+    lists = {member: shape for member, shape in output_members(name).items() if shape.type_name == "list"}
+    if not lists:
+        return None
+    result, summaries = next(iter(lists.items()))
+    fields, inputs = members(summaries.member), input_members(name)
+    return ListFacts(
+        operation=name,
+        result=result,
+        identifiers=tuple((member, member) for member in identifiers if member in fields),
+        observed=tuple(
+            member for member, shape in fields.items() if member in outputs and outputs[member].name == shape.name
+        ),
+        has_status=status in fields and all(member in fields for member in identifiers),
+        created_after=_first(inputs, "CreationTimeAfter", "CreatedAfter"),
+        modified_after=_first(inputs, "LastModifiedTimeAfter", "ModifiedTimeAfter"),
+        required=required_members(operation(name).input_shape),
+    )

@@ -1,0 +1,301 @@
+"""The one door, against a scripted loopback SageMaker. Requests are counted where they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sagemaker_operator.aws import calls
+from sagemaker_operator.aws.calls import Aws, NotLeader, Outcome
+from sagemaker_operator.aws.limiter import Limiter
+from sagemaker_operator.aws.sessions import Sessions
+from sagemaker_operator.aws.target import Target
+from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.descriptor import Kind, Member, NotFound
+from tests.aws.fake_aws import Answer, FakeAws, cut, error, hang, html, ok, sts_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+ROLE = "arn:aws:iam::222233334444:role/team"
+
+NOTEBOOK = Kind(
+    name="NotebookInstance",
+    plural="notebookinstances",
+    create="CreateNotebookInstance",
+    describe="DescribeNotebookInstance",
+    identifiers=(Member("NotebookInstanceName", "notebookInstanceName"),),
+    name_member="NotebookInstanceName",
+    arn_member="NotebookInstanceArn",
+    resource_type="notebook-instance",
+    not_found=NotFound(("ValidationException",), re.compile("^Strange words for nothing")),
+)
+
+
+class Door:
+    """An `Aws` and everything that it told others."""
+
+    def __init__(self, fake: FakeAws, sessions: Sessions) -> None:
+        self.fake = fake
+        self.outcomes: list[Outcome] = []
+        self.slept: list[float] = []
+        self.fenced: list[float] = []
+        self.leads = True
+        self.limiter = Limiter(rng=random.Random(1))
+        self.aws = Aws(
+            sessions,
+            self.limiter,
+            rng=random.Random(1),
+            observe=self.outcomes.append,
+            fence=self._fence,
+            sleep=self._sleep,
+        )
+        self.target = Target("111122223333", "us-east-1", None, fake.url)
+
+    def _fence(self, seconds: float) -> bool:
+        self.fenced.append(seconds)
+        return self.leads
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    async def describe(self) -> dict[str, object]:
+        return await self.aws.call(self.target, "DescribeModel", {"ModelName": "m"})
+
+    async def create(self) -> dict[str, object]:
+        return await self.aws.call(self.target, "CreateModel", {"ModelName": "m"})
+
+
+@pytest.fixture
+async def door(fake: FakeAws) -> AsyncIterator[Door]:
+    async with Sessions(clock=lambda: 1.8e9, credentials=("AKIDOWN", "secret"), sts_endpoint_url=fake.url) as sessions:
+        yield Door(fake, sessions)
+
+
+async def failing(call: Callable[[], object]) -> AwsError:
+    with pytest.raises(AwsError) as failed:
+        await call()  # type: ignore[misc]
+    return failed.value
+
+
+async def test_an_answer_comes_back_without_metadata_and_with_float_times(door: Door) -> None:
+    door.fake.script("DescribeModel", ok({"ModelName": "m", "CreationTime": 1700000000.5}))
+    params = {"ModelName": "m"}
+    answer = await door.aws.call(door.target, "DescribeModel", params)
+    assert answer == {"ModelName": "m", "CreationTime": 1700000000.5}
+    assert params == {"ModelName": "m"}
+    assert door.fake.requests[0].body == {"ModelName": "m"}
+    (outcome,) = door.outcomes
+    assert (outcome.operation, outcome.target) == ("DescribeModel", door.target)
+    assert (outcome.category, outcome.attempts, outcome.http_status) == (None, 1, 200)
+
+
+READ_FAILURES = [cut, html(500), error("InternalFailure", status=500), error("ServiceUnavailable", status=503)]
+
+
+@pytest.mark.parametrize("answer", READ_FAILURES, ids=["cut", "html", "500", "503"])
+async def test_a_read_is_repeated_until_it_succeeds(door: Door, answer: Answer) -> None:
+    door.fake.script("DescribeModel", answer, answer, ok({"ModelName": "m"}))
+    assert await door.describe() == {"ModelName": "m"}
+    assert door.fake.count("DescribeModel") == 3
+    assert len(door.slept) == 2
+    assert all(0 <= delay <= 0.4 for delay in door.slept)
+    assert door.outcomes[0].attempts == 3
+
+
+@pytest.mark.parametrize("answer", READ_FAILURES, ids=["cut", "html", "500", "503"])
+async def test_a_read_is_given_up_after_three_attempts(door: Door, answer: Answer) -> None:
+    door.fake.script("DescribeModel", *[answer] * 5)
+    failure = await failing(door.describe)
+    assert failure.category is ErrorCategory.TRANSIENT
+    assert door.fake.count("DescribeModel") == 3
+    assert door.outcomes[0].category is ErrorCategory.TRANSIENT
+
+
+async def test_a_read_begins_no_attempt_after_eight_seconds(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "READ_PATIENCE", 0.0)
+    door.fake.script("DescribeModel", cut, cut)
+    await failing(door.describe)
+    assert door.fake.count("DescribeModel") == 1
+
+
+@pytest.mark.parametrize("answer", READ_FAILURES, ids=["cut", "html", "500", "503"])
+async def test_a_mutation_is_never_repeated_and_may_have_taken_effect(door: Door, answer: Answer) -> None:
+    door.fake.script("CreateModel", answer)
+    failure = await failing(door.create)
+    assert (failure.category, failure.sent) == (ErrorCategory.TRANSIENT, True)
+    assert door.fake.count("CreateModel") == 1
+    assert not door.slept
+
+
+async def test_a_mutation_without_an_answer_ends_at_its_deadline(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "MUTATION_DEADLINE", 0.2)
+    release = asyncio.Event()
+    door.fake.script("CreateModel", hang(release))
+    failure = await failing(door.create)
+    release.set()
+    assert (failure.category, failure.sent) == (ErrorCategory.TRANSIENT, True)
+    assert door.fake.count("CreateModel") == 1
+    assert door.fenced == [0.2]
+
+
+async def test_a_slow_read_ends_at_its_deadline_and_is_repeated(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "READ_DEADLINE", 0.2)
+    release = asyncio.Event()
+    door.fake.script("DescribeModel", hang(release), ok({"ModelName": "m"}))
+    assert await door.describe() == {"ModelName": "m"}
+    release.set()
+    assert door.fake.count("DescribeModel") == 2
+
+
+async def test_a_refused_connection_proves_that_nothing_was_sent(door: Door, unused_tcp_port: int) -> None:
+    nowhere = door.target._replace(endpoint_url=f"http://127.0.0.1:{unused_tcp_port}")
+    failure = await failing(lambda: door.aws.call(nowhere, "CreateModel", {"ModelName": "m"}))
+    assert (failure.category, failure.sent) == (ErrorCategory.TRANSIENT, False)
+
+
+async def test_cancelling_a_call_reports_nothing_and_leaves_the_client_usable(door: Door) -> None:
+    release = asyncio.Event()
+    door.fake.script("CreateModel", hang(release))
+    task = asyncio.create_task(door.create())
+    while not door.fake.requests:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    assert not door.outcomes
+    assert await door.describe() == {}
+
+
+async def test_a_throttled_call_is_not_repeated_and_slows_its_operation_only(door: Door) -> None:
+    door.fake.script("DescribeModel", error("ThrottlingException", "Rate exceeded"))
+    failure = await failing(door.describe)
+    assert failure.category is ErrorCategory.THROTTLED
+    assert failure.sent
+    assert failure.retry_after is not None
+    assert failure.retry_after >= 1.0
+    assert door.fake.count("DescribeModel") == 1
+    await door.create()
+    assert {s.operation: s.rate for s in door.limiter.snapshot()} == {"DescribeModel": 10.0, "CreateModel": 10.0}
+
+
+async def test_the_services_own_pause_is_obeyed(door: Door) -> None:
+    door.fake.script("DescribeModel", error("ThrottlingException", headers={"x-amz-retry-after": "30000"}))
+    failure = await failing(door.describe)
+    assert failure.retry_after is not None
+    assert failure.retry_after >= 30.0
+
+
+async def test_our_own_limit_refuses_without_a_request(door: Door) -> None:
+    door.limiter.throttled("111122223333", "us-east-1", "CreateModel", retry_after=60.0)
+    failure = await failing(door.create)
+    assert (failure.category, failure.sent) == (ErrorCategory.THROTTLED, False)
+    assert not door.fake.requests
+    assert (door.outcomes[0].attempts, door.outcomes[0].http_status) == (0, 0)
+    assert door.limiter.snapshot()[0].throttled == 1
+
+
+async def test_only_a_leader_mutates(door: Door) -> None:
+    door.leads = False
+    with pytest.raises(NotLeader, match="CreateModel"):
+        await door.create()
+    assert not door.fake.requests
+    assert door.fenced == [calls.MUTATION_DEADLINE]
+
+
+async def test_a_standby_reads_without_asking_the_fence(door: Door) -> None:
+    door.leads = False
+    assert await door.describe() == {}
+    assert not door.fenced
+
+
+async def test_the_fence_is_asked_after_the_wait_for_a_token(door: Door) -> None:
+    async def lose_leadership() -> None:
+        await asyncio.sleep(0)
+        door.leads = False
+
+    loser = asyncio.create_task(lose_leadership())
+    door.limiter.throttled("111122223333", "us-east-1", "CreateModel")
+    with pytest.raises(NotLeader):
+        await door.create()
+    await loser
+    assert not door.fake.requests
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException"])
+@pytest.mark.parametrize("operation", ["CreateModel", "DescribeModel"])
+async def test_refused_credentials_are_reloaded_and_the_call_made_once_more(
+    door: Door, code: str, operation: str
+) -> None:
+    role = door.target._replace(role_arn=ROLE)
+    door.fake.script(operation, error(code), ok({}))
+    await door.aws.call(role, operation, {"ModelName": "m"})
+    assert [(r.operation, r.access_key) for r in door.fake.requests] == [
+        ("AssumeRole", "AKIDOWN"),
+        (operation, "ASSUMED1"),
+        ("AssumeRole", "AKIDOWN"),
+        (operation, "ASSUMED2"),
+    ]
+    assert door.outcomes[0].attempts == 2
+
+
+@pytest.mark.parametrize("operation", ["CreateModel", "DescribeModel"])
+async def test_credentials_that_stay_refused_are_not_tried_a_third_time(door: Door, operation: str) -> None:
+    door.fake.script(operation, *[error("ExpiredTokenException")] * 5)
+    failure = await failing(lambda: door.aws.call(door.target, operation, {"ModelName": "m"}))
+    assert failure.category is ErrorCategory.CREDENTIALS
+    assert door.fake.count(operation) == 2
+
+
+async def test_fifty_calls_refused_together_reload_the_credentials_once(door: Door) -> None:
+    role = door.target._replace(role_arn=ROLE)
+    await door.aws.call(role, "DescribeModel", {"ModelName": "m"})
+    door.fake.script("DescribeModel", *[error("ExpiredTokenException")] * 5)
+    await asyncio.gather(*(door.aws.call(role, "DescribeModel", {"ModelName": "m"}) for _ in range(5)))
+    assert door.fake.count("AssumeRole") == 2
+
+
+async def test_a_role_that_cannot_be_assumed_sends_nothing_to_sagemaker(door: Door) -> None:
+    door.fake.script("AssumeRole", sts_error("AccessDenied", "not authorized to perform: sts:AssumeRole"))
+    role = door.target._replace(role_arn=ROLE)
+    failure = await failing(lambda: door.aws.call(role, "CreateModel", {"ModelName": "m"}))
+    assert (failure.category, failure.sent) == (ErrorCategory.ACCESS_DENIED, False)
+    assert [request.operation for request in door.fake.requests] == ["AssumeRole"]
+
+
+async def test_an_unreachable_sts_leaves_no_doubt_about_a_create(door: Door) -> None:
+    door.fake.script("AssumeRole", cut)
+    role = door.target._replace(role_arn=ROLE)
+    failure = await failing(lambda: door.aws.call(role, "CreateModel", {"ModelName": "m"}))
+    assert (failure.category, failure.sent) == (ErrorCategory.TRANSIENT, False)
+    assert door.fake.count("CreateModel") == 0
+
+
+async def test_the_kinds_own_words_count(door: Door) -> None:
+    words = error("ValidationException", "Strange words for nothing here")
+    door.fake.script("DescribeNotebookInstance", words, words)
+    params = {"NotebookInstanceName": "n"}
+    for kind, category in ((NOTEBOOK, ErrorCategory.NOT_FOUND), (None, ErrorCategory.VALIDATION)):
+        failure = await failing(
+            lambda kind=kind: door.aws.call(door.target, "DescribeNotebookInstance", params, kind=kind)
+        )
+        assert failure.category is category
+
+
+async def test_a_region_that_does_not_exist_fails_the_call_without_a_request(door: Door) -> None:
+    nowhere = Target("111122223333", "us-esat-1")
+    failure = await failing(lambda: door.aws.call(nowhere, "CreateModel", {"ModelName": "m"}))
+    assert (failure.category, failure.sent) == (ErrorCategory.VALIDATION, False)
+    assert "did you mean us-east-1?" in failure.message
+
+
+async def test_a_malformed_request_is_refused_here_without_its_values(door: Door) -> None:
+    failure = await failing(lambda: door.aws.call(door.target, "CreateModel", {"ModelName": ["s3cret"]}))
+    assert (failure.category, failure.sent) == (ErrorCategory.VALIDATION, False)
+    assert failure.message == "ModelName has the wrong type"
+    assert not door.fake.requests

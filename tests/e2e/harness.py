@@ -1,0 +1,147 @@
+"""The whole operator against both simulators, in one process and in virtual time: a ten-minute job takes milliseconds.
+
+Nothing is mocked: the real manager, client, watch, queue, aiobotocore and poller run; only sockets are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sagemaker_operator.aws.calls import Aws
+from sagemaker_operator.aws.limiter import Limiter
+from sagemaker_operator.aws.sessions import Sessions
+from sagemaker_operator.crds.generate import crd_manifest
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kube.client import KubeClient
+from sagemaker_operator.manager import Manager
+from sagemaker_operator.metrics import Metrics
+from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
+from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
+from sagemaker_operator.sandbox.sagemaker.http import in_process_session
+from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
+from sagemaker_operator.settings import Settings
+
+REGION = "us-west-2"
+EPOCH = 1_790_000_000.0
+SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
+
+
+def sample(name: str = "trainingjob", **spec: Any) -> dict[str, Any]:
+    """A sample manifest, with these spec fields replaced (None removes one)."""
+    manifest: dict[str, Any] = yaml.safe_load((SAMPLES / f"{name}.yaml").read_text())
+    manifest["metadata"].setdefault("namespace", "default")
+    manifest["spec"] = {key: value for key, value in (manifest["spec"] | spec).items() if value is not None}
+    return manifest
+
+
+class Cloud:
+    """The outside world: a Kubernetes API and SageMaker, on one virtual clock. Outlives operators."""
+
+    def __init__(self, seed: int = 1) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self.clock: Callable[[], float] = lambda: EPOCH + loop.time() - started
+        self.rng = random.Random(seed)
+        self.kubernetes = KubernetesEmulator(clock=self.clock, rng=random.Random(seed + 1))
+        self.sagemaker = SageMakerSimulator(clock=self.clock, rng=random.Random(seed + 2))
+        for kind in catalog().values():
+            self.kubernetes.install(crd_manifest(kind))
+        self.user = KubeClient(InMemoryTransport(self.kubernetes, user_agent="kubectl"))
+        self.job = catalog()["TrainingJob"].resource
+
+    async def apply(self, manifest: Mapping[str, Any]) -> None:
+        await self.user.create(self.job, manifest["metadata"]["namespace"], manifest)
+
+    async def get(self, name: str, namespace: str = "default") -> dict[str, Any]:
+        return await self.user.get_json(self.job.path(namespace, name))
+
+    async def status(self, name: str) -> dict[str, Any]:
+        return (await self.get(name)).get("status", {})
+
+    async def conditions(self, name: str) -> dict[str, dict[str, Any]]:
+        return {condition["type"]: condition for condition in (await self.status(name)).get("conditions", [])}
+
+    async def until(self, reached: Callable[[], Any], *, seconds: float = 3600.0, step: float = 1.0) -> Any:
+        """Lets virtual time pass until `reached()` (awaited if need be) is true; fails after `seconds`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            value = reached()
+            if asyncio.iscoroutine(value):
+                value = await value
+            if value:
+                return value
+            assert loop.time() < deadline, f"not reached within {seconds} virtual seconds"
+            await asyncio.sleep(step)
+
+    async def until_status(self, name: str, status: str, **kwargs: Any) -> None:
+        async def there() -> bool:
+            return (await self.status(name)).get("trainingJobStatus") == status
+
+        await self.until(there, **kwargs)
+
+    async def until_gone(self, name: str, **kwargs: Any) -> None:
+        async def gone() -> bool:
+            page = await self.user.list_page(self.job)
+            return name not in {obj.metadata.name for obj in page.items}
+
+        await self.until(gone, **kwargs)
+
+    def creates(self) -> int:
+        """Creates that took effect."""
+        return sum(1 for call in self.sagemaker.calls.of("CreateTrainingJob") if call.applied)
+
+
+def settings(**changes: Any) -> Settings:
+    defaults: dict[str, Any] = {"metrics_addr": "0", "healthz_addr": "0", "aws_region": REGION}
+    return Settings(**(defaults | changes))
+
+
+def build(cloud: Cloud, stack: AsyncExitStack, *, seed: int = 7, identity: str = "one", **changes: Any) -> Manager:
+    """An operator in front of the cloud; the stack closes its AWS clients."""
+    config = settings(**changes)
+    rng = random.Random(seed)
+    sessions = Sessions(
+        clock=cloud.clock,
+        credentials=("AKIA123456789012", "secret"),
+        http_session_cls=in_process_session(cloud.sagemaker),
+    )
+    stack.push_async_exit(sessions)
+    kube = KubeClient(InMemoryTransport(cloud.kubernetes, user_agent="sagemaker-operator"))
+
+    def fence(budget: float) -> bool:
+        return not config.leader_election or manager.elector.fenced(budget)
+
+    manager = Manager(
+        config,
+        kinds=catalog(),
+        kube=kube,
+        sessions=sessions,
+        aws=Aws(sessions, Limiter(rng=rng), rng=rng, fence=fence),
+        metrics=Metrics(),
+        identity=identity,
+        default_namespace="default",
+        clock=cloud.clock,
+        rng=rng,
+    )
+    return manager
+
+
+@asynccontextmanager
+async def operator(cloud: Cloud, **changes: Any) -> AsyncIterator[Manager]:
+    """A running operator, stopped in order at the end of the block."""
+    async with AsyncExitStack() as stack:
+        manager = build(cloud, stack, **changes)
+        task = asyncio.create_task(manager.run())
+        try:
+            yield manager
+        finally:
+            manager.stop()
+            await task
