@@ -207,9 +207,10 @@ def _convergence(facts: Facts) -> Step:
     """SageMaker has it, or had it: watch it, and keep it as the spec says."""
     kind, observed = facts.kind, facts.observed
     if observed is None:
-        if facts.edited or facts.unseen or facts.recalled is None:
+        if facts.edited or facts.unseen:
             return Observe()
-        moving = facts.recalled.moving(kind) or facts.recalled.lingers(kind)
+        # Created and never seen since: the poller's first look is seconds away.
+        moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)

@@ -48,11 +48,11 @@ def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
     """
     same = {field: _same(_identifier(field)) for field in fields}
     changed = [f"({unchanged} ? '' : ' spec.{field}')" for field, unchanged in same.items()]
-    message = f"SageMaker cannot change this of a {kind.name} that exists; delete it and create another"
+    who = f"of a {kind.name} that exists; delete it and create another"
     return {
         "rule": _FROZEN + " &&\n".join(same.values()),
-        "message": message,
-        "messageExpression": f"'{message}:' +\n" + " +\n".join(changed),
+        "message": f"SageMaker cannot change this {who}",
+        "messageExpression": "'SageMaker cannot change' +\n" + " +\n".join(changed) + f" +\n' {who}'",
         "reason": "FieldValueForbidden",
         "fieldPath": ".spec",
     }

@@ -131,8 +131,12 @@ async def cut(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-def hang(release: asyncio.Event) -> Answer:
+def hang(release: asyncio.Event, arrived: asyncio.Event | None = None) -> Answer:
+    """No reply before `release`; `arrived` is set when the request has been read."""
+
     async def answer(_: web.Request) -> web.StreamResponse:
+        if arrived is not None:
+            arrived.set()
         await release.wait()
         return web.Response(body=b"{}", content_type="application/x-amz-json-1.1")
 

@@ -41,6 +41,7 @@ class Door:
 
     def __init__(self, fake: FakeAws, sessions: Sessions) -> None:
         self.fake = fake
+        self.sessions = sessions
         self.outcomes: list[Outcome] = []
         self.slept: list[float] = []
         self.fenced: list[float] = []
@@ -159,11 +160,10 @@ async def test_a_refused_connection_proves_that_nothing_was_sent(door: Door, unu
 
 
 async def test_cancelling_a_call_reports_nothing_and_leaves_the_client_usable(door: Door) -> None:
-    release = asyncio.Event()
-    door.fake.script("CreateModel", hang(release))
+    release, arrived = asyncio.Event(), asyncio.Event()
+    door.fake.script("CreateModel", hang(release, arrived))
     task = asyncio.create_task(door.create())
-    while not door.fake.requests:
-        await asyncio.sleep(0)
+    await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -215,15 +215,17 @@ async def test_a_standby_reads_without_asking_the_fence(door: Door) -> None:
 
 
 async def test_the_fence_is_asked_after_the_wait_for_a_token(door: Door) -> None:
-    async def lose_leadership() -> None:
-        await asyncio.sleep(0)
-        door.leads = False
-
-    loser = asyncio.create_task(lose_leadership())
-    door.limiter.throttled("111122223333", "us-east-1", "CreateModel")
+    fast = Limiter(rng=random.Random(1), ceilings={"": 50.0})
+    door.aws = Aws(door.sessions, fast, rng=random.Random(1), fence=lambda _: door.leads)
+    for _ in range(50):
+        await fast.acquire("111122223333", "us-east-1", "CreateModel")
+    creating = asyncio.create_task(door.create())
+    await asyncio.sleep(0)
+    (bucket,) = fast.snapshot()
+    assert bucket.waiting == 1
+    door.leads = False
     with pytest.raises(NotLeader):
-        await door.create()
-    await loser
+        await creating
     assert not door.fake.requests
 
 

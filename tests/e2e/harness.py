@@ -6,6 +6,7 @@ Nothing is mocked: the real manager, client, watch, queue, aiobotocore and polle
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,9 +25,9 @@ from sagemaker_operator.manager import Manager
 from sagemaker_operator.metrics import Metrics
 from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
-from sagemaker_operator.sandbox.sagemaker.http import in_process_session
 from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 from sagemaker_operator.settings import Settings
+from tests.e2e.wire import Wire
 
 REGION = "us-west-2"
 EPOCH = 1_790_000_000.0
@@ -94,6 +95,13 @@ class Cloud:
 
         await self.until(gone, **kwargs)
 
+    async def training_job_status(self, name: str) -> str:
+        """SageMaker's own word, asked past the operator."""
+        credential = f"AWS4-HMAC-SHA256 Credential=AKIA123456789012/20260101/{REGION}/sagemaker/aws4_request"
+        headers = {"X-Amz-Target": "SageMaker.DescribeTrainingJob", "Authorization": credential}
+        answer = await self.sagemaker.handle("POST", "/", headers, json.dumps({"TrainingJobName": name}).encode())
+        return str(json.loads(answer.body).get("TrainingJobStatus"))
+
     def creates(self) -> int:
         """Creates that took effect."""
         return sum(1 for call in self.sagemaker.calls.of("CreateTrainingJob") if call.applied)
@@ -104,17 +112,26 @@ def settings(**changes: Any) -> Settings:
     return Settings(**(defaults | changes))
 
 
-def build(cloud: Cloud, stack: AsyncExitStack, *, seed: int = 7, identity: str = "one", **changes: Any) -> Manager:
-    """An operator in front of the cloud; the stack closes its AWS clients."""
+def build(
+    cloud: Cloud,
+    stack: AsyncExitStack,
+    *,
+    seed: int = 7,
+    identity: str = "one",
+    wire: Wire | None = None,
+    **changes: Any,
+) -> Manager:
+    """An operator in front of the cloud; the stack closes its AWS clients. Faults are injected on the `wire`."""
+    wire = wire or Wire()
     config = settings(**changes)
     rng = random.Random(seed)
     sessions = Sessions(
         clock=cloud.clock,
         credentials=("AKIA123456789012", "secret"),
-        http_session_cls=in_process_session(cloud.sagemaker),
+        http_session_cls=wire.session(cloud.sagemaker),
     )
     stack.push_async_exit(sessions)
-    kube = KubeClient(InMemoryTransport(cloud.kubernetes, user_agent="sagemaker-operator"))
+    kube = KubeClient(wire.transport(InMemoryTransport(cloud.kubernetes, user_agent="sagemaker-operator")))
 
     def fence(budget: float) -> bool:
         return not config.leader_election or manager.elector.fenced(budget)
@@ -132,6 +149,17 @@ def build(cloud: Cloud, stack: AsyncExitStack, *, seed: int = 7, identity: str =
         rng=rng,
     )
     return manager
+
+
+async def killed(cloud: Cloud, wire: Wire, **changes: Any) -> bool:
+    """Runs an operator until the wire's fault kills it, as kill -9 would: not one more call gets out. True if it was."""
+    async with AsyncExitStack() as stack:
+        manager = build(cloud, stack, wire=wire, **changes)
+        task = asyncio.create_task(manager.run())
+        await wire.struck.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return True
 
 
 @asynccontextmanager

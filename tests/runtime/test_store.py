@@ -145,6 +145,13 @@ def test_a_list_that_is_older_than_the_watch_changes_nothing() -> None:
     assert list(store.items()) == [(("ns", "kept"), kept)]
 
 
+def test_a_list_that_is_older_than_the_last_event_removes_nothing() -> None:
+    store = listed(new("a", 5), at=5)
+    store.apply(new("b", 9))
+    assert store.replace([new("b", 6)], "7") == []
+    assert len(store) == 2
+
+
 def test_what_a_list_left_out_stays_gone_for_older_events() -> None:
     store = listed(new("a", 5), at=5)
     store.replace([], "9")
@@ -212,6 +219,7 @@ def test_the_end_of_an_object_leaves_nothing_behind_once_the_watch_confirms_it()
     for name in ("a", "b"):
         store.apply_own_write(new(name, 5, deleting=True, finalizers=()))
     store.delete(new("a", 6))
+    assert set(store._removed) == {("ns", "b")}
     store.replace([], "7")
     assert not store._removed
 

@@ -343,6 +343,12 @@ async def test_a_server_that_repeats_itself_and_ends_is_not_asked_in_a_hot_loop(
     assert 3 < len(it.server.watched) < 20
 
 
+async def test_a_server_that_ends_each_watch_after_a_newer_bookmark_is_not_asked_in_a_hot_loop() -> None:
+    it = case([page(at=7)], [[bookmark(8 + number)] for number in range(1000)])
+    await run_for(60, it)
+    assert 3 < len(it.server.watched) < 20
+
+
 async def test_short_watches_that_bring_news_are_resumed_at_once() -> None:
     it = case([page(at=7)], [[added("a", 8)], [added("b", 9)], [modified("a", 10)], QUIET_WATCH])
     await run_for(1, it)

@@ -114,6 +114,20 @@ async def test_concurrent_calls_interleave_and_only_one_create_wins() -> None:
     assert sum(not isinstance(answer, BaseException) for answer in answers) == 1
 
 
+@virtual
+async def test_in_process_calls_let_other_tasks_run() -> None:
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        order.append(f"{name} starts")
+        await client.list_training_jobs()
+        order.append(f"{name} ends")
+
+    async with client_of(make_simulator()) as client:
+        await asyncio.gather(call("one"), call("two"))
+    assert order[:2] == ["one starts", "two starts"]
+
+
 async def test_a_socket_serves_any_sdk_and_cuts_connections_on_request() -> None:
     simulator = SageMakerSimulator(clock=lambda: EPOCH, rng=random.Random(1))
     async with serve(simulator) as server, client_of(None, url=server.url) as client:

@@ -206,6 +206,13 @@ async def test_short_lives_keep_every_step() -> None:
     assert [phase.start for phase in timeline.phases] == [0, 3, 9, 12]
 
 
+async def test_a_change_at_the_moment_of_another_replaces_it() -> None:
+    timeline = Timeline()
+    timeline.schedule([Step("a", 60), Step("b")], start=0)
+    timeline.schedule([Step("x")], start=60)
+    assert [phase.step.status for phase in timeline.passed(60)] == ["a", "x"]
+
+
 async def test_the_past_does_not_change_when_the_plan_does() -> None:
     rng = random.Random(3)
     for _ in range(50):

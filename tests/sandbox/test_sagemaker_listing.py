@@ -85,11 +85,13 @@ async def test_last_modified_filters_the_page_and_creation_time_the_collection()
         modified = await client.list_training_jobs(MaxResults=3, LastModifiedTimeAfter=at(3.5))
         unlimited = await client.list_training_jobs(LastModifiedTimeAfter=at(3.5))
         before = await client.list_training_jobs(LastModifiedTimeBefore=at(2))
+        younger = await client.list_training_jobs(CreationTimeAfter=at(1), CreationTimeBefore=at(3))
         created = await client.list_training_jobs(MaxResults=1, CreationTimeAfter=at(0), CreationTimeBefore=at(3))
     assert names(modified) == []
     assert "NextToken" in modified
     assert names(unlimited) == ["job-0"]
     assert names(before) == ["job-1"]
+    assert names(younger) == ["job-2"]
     assert names(created) == ["job-2"]
     assert "NextToken" in created
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from botocore import xform_name
+from botocore.model import ShapeResolver
 
 from sagemaker_operator.kinds.catalog import derive
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
@@ -15,6 +16,7 @@ from sagemaker_operator.kinds.model import service_model
 from sagemaker_operator.sandbox.sagemaker import texts
 from sagemaker_operator.sandbox.sagemaker.lifecycle import GOOD, life_cycle
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError
+from sagemaker_operator.sandbox.sagemaker.training import TrainingJobs
 from sagemaker_operator.sandbox.sagemaker.validation import validate
 from tests.sandbox.sagemaker_support import EPOCH, ROLE, client_of, job, make_simulator, refusal, tagged
 
@@ -57,15 +59,10 @@ async def test_describe_echoes_the_input_and_adds_the_server_defaults() -> None:
     assert "Tags" not in found
 
 
-async def test_no_request_changes_what_an_earlier_answer_said() -> None:
-    """The record is ours: neither the caller's input nor an answer is a window into it."""
-    simulator = make_simulator()
-    async with client_of(simulator) as client:
-        await client.create_training_job(**job())
-        first = await client.describe_training_job(TrainingJobName="train")
-        await asyncio.sleep(700)
-        await client.describe_training_job(TrainingJobName="train")
-        assert first["TrainingJobStatus"] == "InProgress"
+async def test_the_defaults_are_added_to_a_copy_of_the_input() -> None:
+    given = job()
+    TrainingJobs(derive("CreateTrainingJob")).with_defaults(given)
+    assert given == job()
 
 
 async def test_a_name_is_taken_until_the_job_is_deleted() -> None:
@@ -205,6 +202,28 @@ async def test_all_violations_are_named_at_once() -> None:
     assert message.count("at 'roleArn'") == 2
 
 
+async def test_sensitive_values_are_not_echoed_and_unions_hold_one_member() -> None:
+    shapes = ShapeResolver(
+        {
+            "Secret": {"type": "string", "max": 3, "sensitive": True},
+            "Choice": {
+                "type": "structure",
+                "union": True,
+                "members": {"A": {"shape": "Secret"}, "B": {"shape": "Secret"}},
+            },
+            "Input": {"type": "structure", "members": {"Choice": {"shape": "Choice"}}},
+        }
+    )
+    shape = shapes.get_shape_by_name("Input")
+    validate(shape, {"Choice": {"A": "abc"}})
+    with pytest.raises(ServiceError) as caught:
+        validate(shape, {"Choice": {"A": "hunter2"}})
+    assert "hunter2" not in caught.value.message
+    assert "Value at 'choice.a' failed" in caught.value.message
+    with pytest.raises(ServiceError, match="Exactly one member must be set"):
+        validate(shape, {"Choice": {"A": "a", "B": "b"}})
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -257,11 +276,12 @@ async def test_tags_are_added_overwritten_and_removed() -> None:
         listed = await client.list_tags(ResourceArn=ARN)
         many = [{"Key": f"k{number}", "Value": ""} for number in range(49)]
         full = await refusal(client.add_tags(ResourceArn=ARN, Tags=many))
+        reserved = await refusal(client.add_tags(ResourceArn=ARN, Tags=[{"Key": "aws:x", "Value": ""}]))
         twice = await refusal(client.add_tags(ResourceArn=ARN, Tags=[{"Key": "x", "Value": ""}] * 2))
         absent = await refusal(client.list_tags(ResourceArn=f"{ARN}-absent"))
     assert {tag["Key"]: tag["Value"] for tag in listed["Tags"]} == {"team": "b", "new": ""}
     assert full[0] == "ResourceLimitExceeded"
-    assert twice[0] == absent[0] == "ValidationException"
+    assert twice[0] == absent[0] == reserved[0] == "ValidationException"
 
 
 async def test_profiler_updates_wait_for_the_start_and_end_with_the_job() -> None:
@@ -357,23 +377,28 @@ async def test_any_derived_kind_lives_from_create_to_delete(name: str, given: di
         created = await method["Create"](**given)
         [identifier] = [member.api for member in kind.identifiers]
         key = {identifier: given.get(identifier, created.get(identifier))}
+        assert kind.delete is not None
+        delete = getattr(client, xform_name(kind.delete))
         early = await method["Describe"](**key)
+        moving = kind.classify(early.get(kind.status_member)).in_transition
+        if moving:
+            busy = await refusal(delete(**key))
+            assert "The request was rejected because the" in busy[1]
         await asyncio.sleep(1000)
         late = await method["Describe"](**key)
         assert late[kind.arn_member].startswith(f"arn:aws:sagemaker:us-west-2:123456789012:{kind.resource_type}/")
         assert {member: late[member] for member in given if member in late}.items() <= given.items()
         if kind.status_member:
             assert kind.classify(late[kind.status_member]) in (StatusClass.STEADY, StatusClass.SUCCEEDED)
-            moving = kind.classify(early[kind.status_member]).in_transition
             assert moving or len(kind.classes) < 3
         assert kind.listing is not None
         page = await getattr(client, xform_name(kind.listing.operation))()
         assert len(page[kind.listing.result]) == 1
-        assert kind.delete is not None
         again = await method["Create"](**given) if kind.token_member else None
         assert again is None or again[kind.arn_member] == late[kind.arn_member]
-        await getattr(client, xform_name(kind.delete))(**key)
+        await delete(**key)
         await asyncio.sleep(100)
+        assert (await getattr(client, xform_name(kind.listing.operation))())[kind.listing.result] == []
         code, message = await refusal(method["Describe"](**key))
     assert code in kind.not_found.codes
     assert kind.not_found.pattern is None or kind.not_found.pattern.search(message)

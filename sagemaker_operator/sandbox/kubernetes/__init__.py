@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sagemaker_operator.sandbox.kubernetes.emulator import (
-    InMemoryTransport,
     Intercept,
     KubernetesEmulator,
     Request,
     RequestRecord,
     WrittenObject,
 )
+from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.sandbox.kubernetes.server import EmulatorServer, serve
 from sagemaker_operator.sandbox.kubernetes.status import ApiError
 

@@ -19,7 +19,6 @@ from sagemaker_operator.kube.transport import Response
 from sagemaker_operator.sandbox.kubernetes import discovery, openapi, status
 from sagemaker_operator.sandbox.kubernetes.builtins import BUILTINS
 from sagemaker_operator.sandbox.kubernetes.decoding import IGNORE, STRICT, WARN
-from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.sandbox.kubernetes.reads import Reader, is_true
 from sagemaker_operator.sandbox.kubernetes.resources import Catalog, ResourceType
 from sagemaker_operator.sandbox.kubernetes.routing import READS, Request, target_of, verb_of
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import Resource
     from sagemaker_operator.sandbox.kubernetes.watch import Watch
 
-__all__ = ["InMemoryTransport", "Intercept", "KubernetesEmulator", "Request", "RequestRecord", "WrittenObject"]
+__all__ = ["Intercept", "KubernetesEmulator", "Request", "RequestRecord", "WrittenObject"]
 
 JsonObject = dict[str, Any]
 Intercept = Callable[[Request], Awaitable[Response | None]]

@@ -1,0 +1,22 @@
+"""What was read from ACK's CRDs and from the service model by hand: the tests' own source, independent of the rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_FIXTURES = Path(__file__).parent / "fixtures"
+
+ACK_FIELDS: dict[str, Any] = json.loads((_FIXTURES / "ack_fields.json").read_text(encoding="utf-8"))
+OPERATIONS: dict[str, dict[str, Any]] = json.loads((_FIXTURES / "operations.json").read_text(encoding="utf-8"))
+
+NOT_DERIVABLE = {
+    "Device": "RegisterDevices makes many at once",
+    "ModelPackageGroupPolicy": "read by a Get, and without an ARN",
+    "TrainingSession": "its Describe answers in a nested structure",
+    "Workforce": "its Describe answers in a nested structure",
+    "Workteam": "its Describe answers in a nested structure",
+}
+DERIVABLE = sorted(set(OPERATIONS) - set(NOT_DERIVABLE))
+ACK_KINDS = sorted(kind for kind, facts in OPERATIONS.items() if "ack" in facts)

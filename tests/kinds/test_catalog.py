@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sagemaker_operator.kinds.catalog import SHIPPED, catalog, derive, kind_name
+from sagemaker_operator.kinds.descriptor import StatusClass
+from sagemaker_operator.kinds.overrides import OVERRIDES
+from tests.kinds.facts import ACK_KINDS, DERIVABLE, NOT_DERIVABLE, OPERATIONS
+
+
+def kind_of(name: str):  # type: ignore[no-untyped-def]
+    return derive(OPERATIONS[name]["create"])
+
+
+def test_the_catalog_has_what_is_shipped() -> None:
+    assert tuple(catalog()) == SHIPPED == ("TrainingJob",)
+    assert catalog()["TrainingJob"] is derive("CreateTrainingJob")
+
+
+@pytest.mark.parametrize("name", sorted(NOT_DERIVABLE))
+def test_what_the_rules_do_not_cover_is_refused(name: str) -> None:
+    with pytest.raises(LookupError):
+        derive(OPERATIONS[name]["create"])
+
+
+def test_an_operation_that_creates_nothing_makes_no_kind() -> None:
+    with pytest.raises(LookupError, match="StopTrainingJob creates nothing"):
+        derive("StopTrainingJob")
+    with pytest.raises(LookupError):
+        derive("CreatePresignedDomainUrl")
+
+
+def test_every_override_is_about_a_kind_that_exists() -> None:
+    assert set(OVERRIDES) <= set(DERIVABLE)
+
+
+@pytest.mark.parametrize("name", DERIVABLE)
+def test_operations_are_found(name: str) -> None:
+    kind, facts = kind_of(name), OPERATIONS[name]
+    assert kind_name(kind.create) == kind.name == name
+    assert (kind.describe, kind.delete, kind.stop) == (facts["describe"], facts["delete"], facts["stop"])
+    # Several kinds have further updates, of a part of theirs.
+    assert kind.update is None if not facts["update"] else kind.update in facts["update"]
+
+
+@pytest.mark.parametrize("name", DERIVABLE)
+def test_members_are_found(name: str) -> None:
+    kind, facts = kind_of(name), OPERATIONS[name]
+    identifiers = [member.api for member in kind.identifiers]
+    # An App belongs to a user profile or to a space, and the model requires neither.
+    assert identifiers == facts["identifiers"] + (["UserProfileName", "SpaceName"] if name == "App" else [])
+    assert (kind.arn_member, kind.token_member, kind.tags_on_create) == (facts["arn"], facts["token"], facts["tags"])
+    # Details of a status are a structure, and a failure is a text.
+    failure = None if (facts["failure"] or "").endswith("Details") else facts["failure"]
+    assert kind.failure_member == failure
+    # What the user sets and what only a deletion sets is no life cycle.
+    no_life_cycle = name in ("Action", "ModelCard", "TrialComponent")
+    assert kind.status_member == (None if no_life_cycle else facts["status"])
+    accepted = set(kind.mutable)
+    assert set(facts["update_members"]) - {"Tags"} - set(identifiers) <= accepted
+    # An endpoint's configuration must be named in every update, and is what an update is about.
+    assert accepted <= {*facts["update_members"], *facts["update_required"]} - {"Tags", *identifiers}
+
+
+@pytest.mark.parametrize("name", DERIVABLE)
+def test_statuses_mean_what_they_mean_for_the_kind(name: str) -> None:
+    kind, facts = kind_of(name), OPERATIONS[name]
+    job = facts["job"]
+    good = StatusClass.SUCCEEDED if job else StatusClass.STEADY
+    meanings = {"Good": good, "Running": StatusClass.IN_PROGRESS if job else StatusClass.STEADY}
+    if kind.status_member is not None:
+        for value, meaning in facts["statuses"].items():
+            assert kind.classify(value) == meanings.get(meaning, meaning), value
+    assert kind.log_lines_kind == "job" if job else kind.log_lines_kind in ("resource", "endpoint")
+
+
+def test_the_same_word_differs_by_kind() -> None:
+    assert kind_of("TrainingJob").classify("Completed") is StatusClass.SUCCEEDED
+    assert kind_of("ModelPackage").classify("Completed") is StatusClass.STEADY
+    assert kind_of("FeatureGroup").classify("Created") is StatusClass.STEADY
+    assert kind_of("InferenceExperiment").classify("Created") is StatusClass.IN_PROGRESS
+
+
+def test_an_unknown_status_is_in_progress_and_no_status_is_steady() -> None:
+    assert kind_of("TrainingJob").classify("Levitating") is StatusClass.IN_PROGRESS
+    assert kind_of("Model").classify(None) is StatusClass.STEADY
+
+
+@pytest.mark.parametrize("name", DERIVABLE)
+def test_the_list_operation_is_understood(name: str) -> None:
+    listing, facts = kind_of(name).listing, OPERATIONS[name]["list"]
+    if facts is None:
+        assert listing is None
+        return
+    assert (listing.operation, listing.result) == (facts["operation"], facts["result"])
+    assert list(listing.required) == facts["required"]
+    assert (listing.modified_after is not None) == facts["modified_after"]
+    if listing.has_status:
+        assert [member for _, member in listing.identifiers] == OPERATIONS[name]["identifiers"] + (
+            ["UserProfileName", "SpaceName"] if name == "App" else []
+        )
+
+
+def test_a_list_that_cannot_tell_resources_apart_is_not_polled() -> None:
+    # Summaries of image versions name neither the image nor what describes them.
+    listing = kind_of("ImageVersion").listing
+    assert listing.identifiers == ()
+    assert not listing.has_status
+
+
+def test_a_sweep_of_training_jobs_tells_their_progress() -> None:
+    listing = kind_of("TrainingJob").listing
+    assert listing.has_status
+    assert listing.created_after == "CreationTimeAfter"
+    assert {"TrainingJobStatus", "SecondaryStatus", "WarmPoolStatus", "TrainingEndTime"} <= set(listing.observed)
+
+
+@pytest.mark.parametrize("name", ACK_KINDS)
+def test_a_kind_of_ack_looks_as_it_did(name: str) -> None:
+    kind, ack = kind_of(name), OPERATIONS[name]["ack"]
+    assert kind.plural == ack["plural"]
+    assert set(kind.required) <= set(ack["required"])
+    controllers_own = {"stoppedByControllerMetadata"}
+    assert set(ack["status"]) - controllers_own <= {member.field for member in kind.status_members}
+    columns = [f"{column.name}={column.path}({column.type},{column.priority})" for column in kind.columns]
+    assert columns.pop() == "AGE=.metadata.creationTimestamp(date,0)"
+    assert [column for column in columns if column in ack["columns"]] == list(dict.fromkeys(ack["columns"]))
+    # ACK forgot the failure of some kinds.
+    assert set(columns) - set(ack["columns"]) <= {"FAILURE-REASON=.status.failureReason(string,1)"}
+
+
+def test_deleting_the_object_of_a_job_stops_the_job_and_keeps_its_record() -> None:
+    stopped = {name for name in ACK_KINDS if kind_of(name).stop_on_delete}
+    jobs = {"HyperParameterTuningJob", "LabelingJob", "ProcessingJob", "TrainingJob", "TransformJob"}
+    assert stopped == {*jobs, "PipelineExecution"}
+
+
+_ABSENCE = {
+    "Endpoint": 'Could not find endpoint "arn:aws:sagemaker:us-east-1:123456789012:endpoint/x".',
+    "EndpointConfig": 'Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/x".',
+    "InferenceComponent": 'Could not find inference component "x".',
+    "Model": 'Could not find model "arn:aws:sagemaker:us-east-1:123456789012:model/x".',
+    "ModelPackage": "ModelPackage arn:aws:sagemaker:us-east-1:123456789012:model-package/x does not exist.",
+    "ModelPackageGroup": "Model Package Group arn:aws:sagemaker:us-east-1:123456789012:model-package-group/x does not exist.",
+    "NotebookInstance": "RecordNotFound",
+    "NotebookInstanceLifecycleConfig": "Unable to describe Notebook Instance Lifecycle Config 'x'",
+    "ProcessingJob": "Could not find requested job with name: x",
+    "Project": "Project x does not exist",
+    "TrainingJob": "Requested resource not found.",
+    "TransformJob": "Could not find requested job with name: x",
+    "LabelingJob": "Labeling job x not found",
+    "Algorithm": "Algorithm x does not exist.",
+    "CodeRepository": "Cannot find CodeRepository x",
+    "DeviceFleet": "No devicefleet with name: x",
+}
+
+
+@pytest.mark.parametrize("name", DERIVABLE)
+def test_absence_is_told_by_code_or_by_text(name: str) -> None:
+    absent = kind_of(name).not_found
+    if not OPERATIONS[name]["not_found"].startswith("ValidationException"):
+        assert "ResourceNotFound" in absent.codes
+        assert absent.pattern is None
+        return
+    assert absent.codes == ("ValidationException",)
+    assert isinstance(absent.pattern, re.Pattern)
+    assert absent.pattern.search(_ABSENCE[name])
+    assert not absent.pattern.search("1 validation error detected: Value 'a b' failed to satisfy constraint")
+
+
+def test_the_training_job_is_as_people_know_it() -> None:
+    kind = kind_of("TrainingJob")
+    assert kind.crd_name == "trainingjobs.sagemaker.services.k8s.aws"
+    assert kind.finalizer == "finalizers.sagemaker.services.k8s.aws/TrainingJob"
+    assert kind.required == ("trainingJobName", "roleARN", "outputDataConfig")
+    assert kind.short_names == ("smtj",)
+    assert kind.resource_type == "training-job"
+    assert kind.log_group == "/aws/sagemaker/TrainingJobs"
+    assert (kind.created_member, kind.started_member, kind.ended_member) == (
+        "CreationTime",
+        "TrainingStartTime",
+        "TrainingEndTime",
+    )
+    assert set(kind.mutable) == {"ProfilerConfig", "ProfilerRuleConfigurations", "RemoteDebugConfig", "ResourceConfig"}
+    missed_in_ack = {
+        *("trainingStartTime", "trainingEndTime", "trainingTimeInSeconds", "billableTimeInSeconds", "progressInfo"),
+        *("secondaryStatusTransitions", "finalMetricDataList"),
+    }
+    shown = {member.field for member in kind.status_members}
+    assert shown == set(OPERATIONS["TrainingJob"]["ack"]["status"]) | missed_in_ack

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from sagemaker_operator.kinds.model import operation, service_model, words
+from sagemaker_operator.kinds.naming import field_name, field_path, member_name, member_names
+from tests.kinds.facts import ACK_FIELDS
+
+_CREATE = operation("CreateTrainingJob").input_shape
+
+
+def test_every_name_is_the_one_that_ack_uses() -> None:
+    wrong = [
+        (shape, member, field_name(member), field)
+        for shape, members in ACK_FIELDS["members"].items()
+        for member, field in members.items()
+        if field_name(member) != field
+    ]
+    assert wrong == []
+    assert sum(map(len, ACK_FIELDS["members"].values())) == 1086
+
+
+def test_every_field_of_ack_leads_back_to_its_member() -> None:
+    known = set(service_model().shape_names)
+    for shape, members in ACK_FIELDS["members"].items():
+        assert shape in known
+        for member, field in members.items():
+            assert member_name(service_model().shape_for(shape), field) == member
+
+
+def test_no_two_members_of_a_structure_share_a_field() -> None:
+    structures = [shape for name in service_model().shape_names if (shape := _structure(name)) is not None]
+    assert len(structures) > 1000
+    for shape in structures:
+        assert len(member_names(shape)) == len(shape.members), shape.name
+
+
+def _structure(name: str):  # type: ignore[no-untyped-def]
+    shape = service_model().shape_for(name)
+    return shape if shape.type_name == "structure" else None
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("HomeEfsFileSystemKmsKeyId", ("Home", "Efs", "File", "System", "Kms", "Key", "Id")),
+        ("EFSFileSystem", ("EFS", "File", "System")),
+        ("Ec2CapacityReservationId", ("Ec2", "Capacity", "Reservation", "Id")),
+        ("S3Uri", ("S", "3", "Uri")),
+        ("VolumeSizeInGB", ("Volume", "Size", "In", "GB")),
+    ],
+)
+def test_a_name_falls_into_its_words(name: str, parts: tuple[str, ...]) -> None:
+    assert words(name) == parts
+
+
+def test_words_lose_no_letter_of_any_member() -> None:
+    for name in service_model().shape_names:
+        for member in getattr(service_model().shape_for(name), "members", ()):
+            assert "".join(words(member)) == member
+
+
+def test_an_unknown_field_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        member_name(_CREATE, "roleArn")
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("RoleArn", "roleARN"),
+        ("ResourceConfig.KeepAlivePeriodInSeconds", "resourceConfig.keepAlivePeriodInSeconds"),
+        ("InputDataConfig[]", "inputDataConfig[]"),
+        ("InputDataConfig[].DataSource.S3DataSource.S3Uri", "inputDataConfig[].dataSource.s3DataSource.s3URI"),
+    ],
+)
+def test_a_path_of_members_is_told_as_the_user_wrote_it(path: str, field: str) -> None:
+    assert field_path(_CREATE, path) == field
+
+
+def test_a_path_into_a_map_does_not_tell_the_users_keys() -> None:
+    assert field_path(_CREATE, "HyperParameters.api.token") == "hyperParameters"

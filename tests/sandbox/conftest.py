@@ -1,0 +1,42 @@
+"""The two API servers of the contract tests."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sagemaker_operator.clock import wall_clock
+from sagemaker_operator.sandbox.kubernetes import KubernetesEmulator, serve
+from tests.sandbox.kubernetes_support import Client, client_of
+from tests.servers import ApiServer, NoServer, must_not_be_missing, real_apiserver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    try:
+        with real_apiserver(tmp_path_factory.mktemp("apiserver")) as server:
+            yield server
+    except NoServer as error:
+        if must_not_be_missing():
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["emulator", pytest.param("real", marks=pytest.mark.real_apiserver)])
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of the emulator, and then of a real API server."""
+    if request.param == "real":
+        async with client_of(request.getfixturevalue("real_server")) as client:
+            yield client
+        return
+    emulator = KubernetesEmulator(clock=wall_clock, rng=random.Random(0))
+    async with serve(emulator) as server:
+        server.write_kubeconfig(tmp_path / "kubeconfig")
+        async with client_of(ApiServer.from_kubeconfig(tmp_path / "kubeconfig")) as client:
+            yield client
