@@ -37,10 +37,8 @@ class Cadence(msgspec.Struct, frozen=True):
 
     def scaled(self, factor: float) -> Cadence:
         """The same cadence in a world where time runs `factor` times as fast (the sandbox)."""
-        return Cadence(
-            *(value / factor for value in msgspec.structs.astuple(self)[:-1]),
-            jitter=self.jitter,
-        )
+        seconds = msgspec.structs.asdict(self) | {"jitter": self.jitter * factor}
+        return Cadence(**{name: value / factor for name, value in seconds.items()})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

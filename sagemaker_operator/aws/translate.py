@@ -1,25 +1,225 @@
+"""Between the two vocabularies: CRD fields (`roleARN`, times as text) and API members (`RoleArn`, times as seconds).
+
+Pure functions of a shape of the service model and a value. What the user wrote is translated strictly: an unknown field
+or a wrong type is reported with its path, never dropped. What AWS answered is translated leniently: members that this
+model does not know yet are left out. Map keys (tags, environments, hyperparameters) are the user's data on both sides.
+"""
+
 from __future__ import annotations
-from sagemaker_operator.clock import rfc3339, parse_rfc3339
+
+import difflib
+import re
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.clock import parse_rfc3339, rfc3339
 from sagemaker_operator.errors import OperatorError
-from sagemaker_operator.kinds.naming import member_names, field_name
-class TranslationError(OperatorError): pass
-def to_api(shape, value, *, path="spec"):
-    t=shape.type_name
-    if t=="structure":
-        names=member_names(shape)
-        out={}
-        for k,v in value.items():
-            if k not in names: raise TranslationError(f"{path}.{k}: unknown field")
-            out[names[k]]=to_api(shape.members[names[k]], v, path=f"{path}.{k}")
-        return out
-    if t=="list": return [to_api(shape.member,v,path=f"{path}[{i}]") for i,v in enumerate(value)]
-    if t=="map": return {k:to_api(shape.value,v,path=path) for k,v in value.items()}
-    if t=="timestamp": return parse_rfc3339(value)
-    return value
-def to_field(shape, value):
-    t=shape.type_name
-    if t=="structure": return {field_name(k): to_field(shape.members[k],v) for k,v in value.items() if k in shape.members and v is not None}
-    if t=="list": return [to_field(shape.member,v) for v in value]
-    if t=="map": return {k:to_field(shape.value,v) for k,v in value.items()}
-    if t=="timestamp": return rfc3339(value)
-    return value
+from sagemaker_operator.kinds.model import members, service_model
+from sagemaker_operator.kinds.naming import field_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.model import Shape
+
+_EXPECTED: Mapping[str, str] = {
+    "structure": "an object",
+    "map": "an object",
+    "list": "a list",
+    "string": "a string",
+    "boolean": "a boolean",
+    "integer": "an integer",
+    "long": "an integer",
+    "float": "a number",
+    "double": "a number",
+    "timestamp": "an RFC 3339 time",
+}
+_INDEX = re.compile(r"\[\d*\]$")
+
+
+class SpecError(OperatorError):
+    """The spec cannot become a request. `path` is the field as the user wrote it ("spec.resourceConfig.volumeSize")."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path} {problem}")
+        self.path = path
+
+
+class UnknownField(SpecError):
+    """SageMaker's model has no such field. `suggestion` is the one that was probably meant."""
+
+    def __init__(self, path: str, suggestion: str | None) -> None:
+        super().__init__(path, "is not a known field" + (f"; did you mean {suggestion}?" if suggestion else ""))
+        self.suggestion = suggestion
+
+
+class FieldTypeError(SpecError):
+    """A value of the wrong type. Says which type it has, never what it is: it may be a secret."""
+
+    def __init__(self, path: str, *, expected: str, got: str) -> None:
+        super().__init__(path, f"must be {expected}, not {got}")
+        self.expected = expected
+        self.got = got
+
+
+class _Structure:
+    """One structure's members by both of their names."""
+
+    __slots__ = ("by_field", "by_member")
+
+    def __init__(self, shape: Shape) -> None:
+        self.by_field: dict[str, tuple[str, Shape]] = {}
+        self.by_member: dict[str, tuple[str, Shape]] = {}
+        for member, target in members(shape).items():
+            field = field_name(member)
+            self.by_field[field] = (member, target)
+            self.by_member[member] = (field, target)
+
+
+@cache
+def _structure(shape_name: str) -> _Structure:
+    # By name, which is unique in the model: shape objects compare by identity and exist many times over.
+    return _Structure(service_model().shape_for(shape_name))
+
+
+def to_api(shape: Shape, value: Any, *, path: str = "spec") -> Any:
+    """A CRD value as the request's. Times become seconds since the epoch; members set to null are left out.
+
+    Raises UnknownField and FieldTypeError.
+    """
+    match shape.type_name:
+        case "structure":
+            return _structure_to_api(shape, _expect(value, dict, shape, path), path)
+        case "list":
+            items = _expect(value, list, shape, path)
+            return [to_api(shape.member, item, path=f"{path}[{index}]") for index, item in enumerate(items)]
+        case "map":
+            entries = _expect(value, dict, shape, path)
+            return {key: to_api(shape.value, item, path=f"{path}.{key}") for key, item in entries.items()}
+        case "integer" | "long":
+            # JSON has one number type, and 1.0 is how some tools write the integer 1.
+            if isinstance(value, float) and value.is_integer():
+                return int(value)
+            return _expect(value, int, shape, path)
+        case "float" | "double":
+            return _expect(value, (int, float), shape, path)
+        case "boolean":
+            return _expect(value, bool, shape, path)
+        case "timestamp":
+            return _seconds(_expect(value, str, shape, path), shape, path)
+        case _:
+            return _expect(value, str, shape, path)
+
+
+def _structure_to_api(shape: Shape, value: Mapping[str, Any], path: str) -> dict[str, Any]:
+    by_field = _structure(shape.name).by_field
+    request: dict[str, Any] = {}
+    for field, item in value.items():
+        known = by_field.get(field)
+        if known is None:
+            close = difflib.get_close_matches(field, by_field, n=1) or _same_letters(field, by_field)
+            raise UnknownField(f"{path}.{field}", close[0] if close else None)
+        if item is not None:
+            member, target = known
+            request[member] = to_api(target, item, path=f"{path}.{field}")
+    return request
+
+
+def _same_letters(field: str, known: Mapping[str, object]) -> list[str]:
+    """`type` for `type_`, `roleArn` for `roleARN`: too short or too different for a likeness, the same to a reader."""
+    wanted = field.rstrip("_").lower()
+    return [name for name in known if name.rstrip("_").lower() == wanted]
+
+
+def _expect(value: Any, types: type | tuple[type, ...], shape: Shape, path: str) -> Any:
+    # bool is an int to Python, and to nobody who writes YAML.
+    if isinstance(value, types) and not (isinstance(value, bool) and types is not bool):
+        return value
+    raise FieldTypeError(path, expected=_EXPECTED[shape.type_name], got=_kind_of(value))
+
+
+def _seconds(text: str, shape: Shape, path: str) -> float:
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        raise FieldTypeError(path, expected=_EXPECTED[shape.type_name], got="another string") from None
+
+
+def _kind_of(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def to_field(shape: Shape, value: Any) -> Any:
+    """An API answer's value as the CRD's. Times become whole-second RFC 3339 text; nulls and unknown members go."""
+    match shape.type_name:
+        case "structure":
+            by_member = _structure(shape.name).by_member
+            return {
+                known[0]: to_field(known[1], item)
+                for member, item in value.items()
+                if item is not None and (known := by_member.get(member)) is not None
+            }
+        case "list":
+            return [to_field(shape.member, item) for item in value if item is not None]
+        case "map":
+            return {key: to_field(shape.value, item) for key, item in value.items() if item is not None}
+        case "timestamp":
+            return rfc3339(value.timestamp() if isinstance(value, datetime) else value)
+        case _:
+            return value
+
+
+def api_path_to_field_path(path: str, shape: Shape, *, root: str = "spec") -> str:
+    """`OutputDataConfig.S3OutputPath` below `shape` -> `spec.outputDataConfig.s3OutputPath`.
+
+    Understands our own paths (`A.B`, `A[0].B`, `A[].B`) and those of AWS's constraint reports, which begin members with
+    a small letter and count lists from one (`inputDataConfig.1.member.channelName`). Ends at the first map, whose keys
+    are the user's data, and at the first member that the model does not know.
+    """
+    found = root
+    current: Shape = shape
+    parts = [part for part in path.split(".") if part]
+    for position, part in enumerate(parts):
+        if current.type_name == "list":
+            if part.isdigit():
+                found += f"[{int(part) - 1}]"
+                continue
+            current = current.member
+            if part == "member":
+                continue
+        if current.type_name != "structure":
+            break
+        index = _INDEX.search(part)
+        name = part[: index.start()] if index else part
+        known = _member(current, name)
+        if known is None:
+            break
+        field, current = known
+        found += f".{field}"
+        if index and current.type_name == "list":
+            found += index.group()
+            # A bare list at the end stays a list; only a path that goes on descends into its items.
+            if position + 1 < len(parts):
+                current = current.member
+    return found
+
+
+def _member(shape: Shape, name: str) -> tuple[str, Shape] | None:
+    by_member = _structure(shape.name).by_member
+    exact = by_member.get(name)
+    if exact is not None:
+        return exact
+    return next((known for member, known in by_member.items() if member.lower() == name.lower()), None)

@@ -16,7 +16,7 @@ import click
 import yaml
 
 from sagemaker_operator.cli.run import operate
-from sagemaker_operator.clock import parse_rfc3339, wall_clock
+from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import READY, STALLED
 from sagemaker_operator.errors import ConfigurationError, KubeError, NotFound
 from sagemaker_operator.kinds.catalog import catalog
@@ -127,14 +127,14 @@ class Demo:
         self.ok = False
 
     async def run(self) -> None:
-        # The JSON report has stdout for itself; people see the operator's own log lines, or a table.
-        configure(
-            level="warning" if self._format == "table" else "info",
-            format_="json" if self._format == "json" else "text",
-            clock=wall_clock,
-            stream=sys.stdout if self._format == "text" else sys.stderr,
-        )
         async with World(speed=self._speed, apiserver=self._apiserver) as world:
+            # The JSON report has stdout for itself; people see the operator's own log lines, or a table.
+            configure(
+                level="warning" if self._format == "table" else "info",
+                format_="json" if self._format == "json" else "text",
+                clock=world.simulated_now,
+                stream=sys.stdout if self._format == "text" else sys.stderr,
+            )
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._show(world)
@@ -162,6 +162,7 @@ class Demo:
                     credentials=CREDENTIALS,
                     through=lambda transport: CountingTransport(transport, self._writes),
                     stop=stop,
+                    clock=world.simulated_now,
                 )
             )
             try:

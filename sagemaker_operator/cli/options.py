@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class Pairs(click.ParamType):
+class Pairs(click.ParamType[tuple[str, float], Any]):
     """Kind=NUMBER."""
 
     name = "KIND=N"
@@ -33,7 +33,7 @@ class Pairs(click.ParamType):
         return kind, float(number)
 
 
-class Csv(click.ParamType):
+class Csv(click.ParamType[tuple[str, ...], Any]):
     """A comma-separated list."""
 
     name = "A,B,..."

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.clock import Clock
     from sagemaker_operator.kube.transport import Transport
     from sagemaker_operator.settings import Settings
 
@@ -73,11 +74,13 @@ async def operate(
     credentials: tuple[str, str] | None = None,
     through: Callable[[Transport], Transport] = lambda transport: transport,
     stop: asyncio.Event | None = None,
+    clock: Clock = wall_clock,
 ) -> None:
     """One operator from start to stop. Raises ConfigurationError if it cannot start.
 
     Without `stop` it listens to SIGTERM and SIGINT: the first stops in order, a second one at once. `through` may wrap
-    the connection to Kubernetes (the demo counts with it); `credentials` replace AWS's default chain.
+    the connection to Kubernetes (the demo counts with it); `credentials` replace AWS's default chain, and `clock` is the
+    one that resources' times are compared with (the sandbox's runs faster).
     """
     kinds = chosen_kinds(settings.reconcile_resources)
     rng = random.Random()
@@ -102,7 +105,7 @@ async def operate(
             metrics=metrics,
             identity=f"{os.environ.get('HOSTNAME') or socket.gethostname()}_{rng.getrandbits(32):08x}",
             default_namespace=access.namespace,
-            clock=wall_clock,
+            clock=clock,
             rng=rng,
         )
         if stop is None:

@@ -22,16 +22,6 @@ _APISERVER = click.option(
 )
 
 
-def _speed(default: float) -> Any:
-    return click.option(
-        "--speed",
-        type=click.FloatRange(0.1, 1000),
-        default=default,
-        show_default=True,
-        help="Simulated seconds per second.",
-    )
-
-
 def _need_extra() -> None:
     missing = [name for name in ("celpy", "jsonpatch", "json_merge_patch", "rich") if find_spec(name) is None]
     if missing:
@@ -40,7 +30,7 @@ def _need_extra() -> None:
 
 @click.command(context_settings={"show_default": True})
 @_APISERVER
-@_speed(20.0)
+@click.option("--speed", type=click.FloatRange(0.1, 1000), default=20.0, help="Simulated seconds per second.")
 @click.option(
     "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Where to write the kubeconfig."
 )
@@ -80,7 +70,7 @@ async def _sandbox(apiserver: Path | None, speed: float, directory: Path | None)
     help="Manifest to run, instead of the built-in one; repeatable.",
 )
 @_APISERVER
-@_speed(30.0)
+@click.option("--speed", type=click.FloatRange(0.1, 1000), default=30.0, help="Simulated seconds per second.")
 @click.option("--format", "format_", type=click.Choice(["auto", "table", "text", "json"]), default="auto")
 @click.option("--timeout", type=float, default=300.0, help="Seconds after which the demo gives up.")
 def demo(filenames: tuple[Path, ...], apiserver: Path | None, speed: float, format_: str, timeout: float) -> None:

@@ -25,15 +25,15 @@ def _walk(desired: Any, observed: Any, path: str, ignored: frozenset[str]) -> li
         return []
     match desired:
         case Mapping():
-            actual = observed if isinstance(observed, Mapping) else {}
+            members = observed if isinstance(observed, Mapping) else {}
             return [
                 found
                 for name, value in desired.items()
-                for found in _walk(value, actual.get(name), f"{path}.{name}" if path else name, ignored)
+                for found in _walk(value, members.get(name), f"{path}.{name}" if path else name, ignored)
             ]
         case list() | tuple():
-            actual = observed if isinstance(observed, list | tuple) else ()
-            return [] if _same_elements(desired, actual, f"{path}[]", ignored) else [path]
+            elements = observed if isinstance(observed, list | tuple) else ()
+            return [] if _same_elements(desired, elements, f"{path}[]", ignored) else [path]
         case _ if desired == observed or (observed is None and not desired):
             # "", 0, False and absent are the same wish: SageMaker leaves out what is at its zero value.
             return []

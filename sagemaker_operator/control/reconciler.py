@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
 
 from sagemaker_operator.annotations import DELETION_POLICY, REGION, UID_TAG
 from sagemaker_operator.aws.target import Target
-from sagemaker_operator.aws.translate import TranslationError
+from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.clock import parse_rfc3339, rfc3339
 from sagemaker_operator.conditions import TERMINAL
 from sagemaker_operator.control.edit import judge
@@ -86,7 +86,9 @@ class Tracker(Protocol):
 
 
 class Recorder(Protocol):
-    def record(self, regarding: Mapping[str, str], *, type: str, reason: str, note: str, action: str) -> None: ...
+    def record(
+        self, regarding: Mapping[str, str], *, type: Literal["Normal", "Warning"], reason: str, note: str, action: str
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ class _Pass:
     async def _create(self) -> None:
         try:
             request = create_request(self._kind, self._obj, self._spec, tag_templates=self._r._settings.resource_tags)
-        except TranslationError as error:
+        except SpecError as error:
             self._learn(problems=(str(error),), observed=self._facts.observed or ABSENT)
             return
         answer = await self._call(self._kind.create, request)

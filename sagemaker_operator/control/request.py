@@ -48,20 +48,22 @@ def spec_problems(kind: Kind, spec: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _explain(error: ValidationError) -> str:
     path = "spec" + error.json_path.removeprefix("$")
+    wanted: Any = error.validator_value
+    given: Any = error.instance
     match error.validator:
         case "required":
-            missing = next(name for name in error.validator_value if name not in error.instance)
+            missing = next(name for name in wanted if name not in given)
             return f"{path}.{missing}: required"
         case "type":
-            return f"{path}: must be {error.validator_value}, not {_type_name(error.instance)}"
+            return f"{path}: must be {wanted}, not {_type_name(given)}"
         case "enum":
-            return f"{path}: must be one of {', '.join(map(str, error.validator_value))}"
+            return f"{path}: must be one of {', '.join(map(str, wanted))}"
         case "pattern":
-            return f"{path}: must match {error.validator_value}"
+            return f"{path}: must match {wanted}"
         case "minLength" | "minItems" | "minProperties" | "minimum":
-            return f"{path}: must be at least {error.validator_value}" + _unit(error.validator)
+            return f"{path}: must be at least {wanted}" + _unit(error.validator)
         case "maxLength" | "maxItems" | "maxProperties" | "maximum":
-            return f"{path}: must be at most {error.validator_value}" + _unit(error.validator)
+            return f"{path}: must be at most {wanted}" + _unit(error.validator)
     # The library's own text would quote the value, which may be a secret.
     return f"{path}: not valid ({error.validator})"
 

@@ -8,8 +8,10 @@ import pytest
 
 from sagemaker_operator.aws.classify import classify, is_read
 from sagemaker_operator.errors import ErrorCategory
+from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Kind, Member, NotFound
 
+C = ErrorCategory
 ARN = "arn:aws:sagemaker:us-east-1:111122223333:thing/x"
 
 
@@ -162,6 +164,21 @@ def test_motos_words_mean_not_found_too(name: str, pattern: str | None, text: st
     assert classify(f"Describe{name}", "ValidationException", text, 400, subject) is ErrorCategory.NOT_FOUND
 
 
+def test_the_catalogs_kinds_recognise_every_known_text_of_absence() -> None:
+    kinds = catalog()
+    checked = 0
+    for name, _, text in (*BY_TEXT, *MOTO):
+        if name in kinds:
+            checked += 1
+            assert classify(kinds[name].describe, "ValidationException", text, 400, kinds[name]) is C.NOT_FOUND, name
+    for subject in kinds.values():
+        checked += 1
+        assert classify(subject.describe, "ResourceNotFound", "", 400, subject) is C.NOT_FOUND, subject.name
+        assert classify(subject.describe, "ValidationException", "odd", 400, subject) is C.VALIDATION, subject.name
+        assert classify(subject.create, "ResourceInUse", "", 400, subject) is C.EXISTS, subject.name
+    assert checked > len(kinds) > 0
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -197,7 +214,6 @@ def test_another_kinds_text_of_absence_does_not_hide_an_access_problem() -> None
     )
 
 
-C = ErrorCategory
 ROWS = [
     # A create that finds the name taken.
     ("CreateTrainingJob", "ResourceInUse", "Job name must be unique within an AWS account and region", C.EXISTS),

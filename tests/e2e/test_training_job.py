@@ -30,6 +30,7 @@ async def test_x() -> None:
     manifest = sample()
     name = manifest["metadata"]["name"]
     from sagemaker_operator.logs import configure
+
     configure(level="info", format_="json", clock=cloud.clock)
     async with operator(cloud):
         await cloud.apply(manifest)
@@ -38,6 +39,8 @@ async def test_x() -> None:
         await cloud.until_gone(name)
     print(cloud.sagemaker.calls.operations)
     for r in cloud.kubernetes.requests:
-        if r.user_agent != "kubectl": print(r)
+        if r.user_agent != "kubectl":
+            print(r)
     import json
+
     print(json.dumps(manifest)[:0])

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from sagemaker_operator.kinds.catalog import SHIPPED, catalog, derive, kind_name
-from sagemaker_operator.kinds.descriptor import StatusClass
+from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.kinds.overrides import OVERRIDES
 from tests.kinds.facts import ACK_KINDS, DERIVABLE, NOT_DERIVABLE, OPERATIONS
 
 
-def kind_of(name: str):  # type: ignore[no-untyped-def]
+def kind_of(name: str) -> Kind:
     return derive(OPERATIONS[name]["create"])
 
 

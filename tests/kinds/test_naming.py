@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sagemaker_operator.kinds.model import operation, service_model, words
+from sagemaker_operator.kinds.model import Shape, operation, service_model, words
 from sagemaker_operator.kinds.naming import field_name, field_path, member_name, member_names
 from tests.kinds.facts import ACK_FIELDS
 
@@ -35,7 +35,7 @@ def test_no_two_members_of_a_structure_share_a_field() -> None:
         assert len(member_names(shape)) == len(shape.members), shape.name
 
 
-def _structure(name: str):  # type: ignore[no-untyped-def]
+def _structure(name: str) -> Shape | None:
     shape = service_model().shape_for(name)
     return shape if shape.type_name == "structure" else None
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,7 +140,7 @@ def training_job(name: str = "one", *, metadata: dict[str, Any] | None = None, *
 @asynccontextmanager
 async def client_of(server: ApiServer) -> AsyncIterator[Client]:
     """A client in a namespace of its own, with the TrainingJob CRD installed."""
-    async with aiohttp.ClientSession() as session:
+    async with _session() as session:
         client = Client(server, session, f"contract-{os.getpid()}-{next(_numbers)}")
         installed = await client.create(CRDS, CRD)
         assert installed.status in (201, 409), installed.body
@@ -151,3 +152,21 @@ async def client_of(server: ApiServer) -> AsyncIterator[Client]:
         created = await client.create("/api/v1/namespaces", namespace)
         assert created.status == 201, created.body
         yield client
+
+
+@asynccontextmanager
+async def _session() -> AsyncIterator[aiohttp.ClientSession]:
+    """aiohttp closes TLS connections in the background, and a test's loop must not end before that has happened."""
+    sockets: list[socket.socket] = []
+
+    def make(address: tuple[Any, ...]) -> socket.socket:
+        made = socket.socket(*address[:3])
+        made.setblocking(False)
+        sockets.append(made)
+        return made
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=make)) as session:
+        yield session
+    async with asyncio.timeout(_SECONDS):
+        while any(made.fileno() != -1 for made in sockets):
+            await asyncio.sleep(0)

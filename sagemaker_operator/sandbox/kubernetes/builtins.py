@@ -11,7 +11,7 @@ from sagemaker_operator.sandbox.kubernetes.events import CORE_EVENT, EVENTS_EVEN
 from sagemaker_operator.sandbox.kubernetes.resources import ResourceType, TableColumn
 from sagemaker_operator.sandbox.kubernetes.schema import Schema
 from sagemaker_operator.sandbox.kubernetes.status import FieldError, bad_request, invalid_value
-from sagemaker_operator.sandbox.kubernetes.table import age
+from sagemaker_operator.sandbox.kubernetes.table import NAME, age
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ NAMESPACE: Final = ResourceType(
     short_names=("ns",),
     schema=_schema("Namespace provides a scope for names.", spec=_ANYTHING, status=_ANYTHING),
     status_subresource=True,
-    columns=(TableColumn("Status", lambda obj, _: obj["status"]["phase"]), _AGE),
+    columns=(NAME, TableColumn("Status", lambda obj, _: obj["status"]["phase"]), _AGE),
     selectable={"status.phase": "status.phase"},
     admit=_admit_namespace,
 )
@@ -131,7 +131,10 @@ CUSTOM_RESOURCE_DEFINITION: Final = ResourceType(
     ),
     status_subresource=True,
     counts_generations=True,
-    columns=(TableColumn("Created At", lambda obj, _: obj["metadata"]["creationTimestamp"], type="date"),),
+    columns=(
+        NAME,
+        TableColumn("Created At", lambda obj, _: obj["metadata"]["creationTimestamp"], type="date"),
+    ),
 )
 
 BUILTINS: Final = (
@@ -149,7 +152,7 @@ BUILTINS: Final = (
             binaryData=_STRING_MAP,
             immutable=_BOOLEAN,
         ),
-        columns=(_DATA, _AGE),
+        columns=(NAME, _DATA, _AGE),
         admit=_admit_config_map,
     ),
     ResourceType(
@@ -165,7 +168,7 @@ BUILTINS: Final = (
             type=_STRING,
             immutable=_BOOLEAN,
         ),
-        columns=(TableColumn("Type", lambda obj, _: obj["type"]), _DATA, _AGE),
+        columns=(NAME, TableColumn("Type", lambda obj, _: obj["type"]), _DATA, _AGE),
         selectable={"type": "type"},
         admit=_admit_secret,
     ),
@@ -182,7 +185,7 @@ BUILTINS: Final = (
             imagePullSecrets=_list_of(name=_STRING),
             automountServiceAccountToken=_BOOLEAN,
         ),
-        columns=(TableColumn("Secrets", lambda obj, _: len(obj.get("secrets", ())), type="integer"), _AGE),
+        columns=(NAME, TableColumn("Secrets", lambda obj, _: len(obj.get("secrets", ())), type="integer"), _AGE),
     ),
     CORE_EVENT,
     EVENTS_EVENT,
@@ -207,7 +210,7 @@ BUILTINS: Final = (
                 },
             },
         ),
-        columns=(TableColumn("Holder", lambda obj, _: obj.get("spec", {}).get("holderIdentity", "")), _AGE),
+        columns=(NAME, TableColumn("Holder", lambda obj, _: obj.get("spec", {}).get("holderIdentity", "")), _AGE),
         admit=_admit_lease,
     ),
     CUSTOM_RESOURCE_DEFINITION,

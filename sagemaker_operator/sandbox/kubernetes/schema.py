@@ -162,9 +162,10 @@ def _regex(pattern: str) -> Any:
 
 def _check_pattern(_: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
     # A real server stops at the first thing wrong with a string, and looks at the length first.
-    if isinstance(instance, str) and schema.get("minLength", 0) <= len(instance) <= schema.get("maxLength", math.inf):
-        if not _regex(pattern).search(instance):
-            yield ValidationError("")
+    if not isinstance(instance, str) or len(instance) < schema.get("minLength", 0):
+        return
+    if len(instance) <= schema.get("maxLength", math.inf) and not _regex(pattern).search(instance):
+        yield ValidationError("")
 
 
 def _check_required(_: Any, names: list[str], instance: Any, __: Any) -> Iterator[ValidationError]:

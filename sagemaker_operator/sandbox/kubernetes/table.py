@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.sandbox.kubernetes.resources import ResourceType, TableColumn
@@ -62,22 +62,32 @@ def _step(found: re.Match[str]) -> Callable[[list[Any]], list[Any]]:
     return lambda values: [value[name] for value in values if isinstance(value, dict) and name in value]
 
 
+def _name(obj: Mapping[str, Any], _: float) -> str:
+    return str(obj["metadata"]["name"])
+
+
+NAME: Final = TableColumn("Name", _name, format="name", description="Name of the object.")
+
+
 def crd_columns(version: Mapping[str, Any]) -> tuple[TableColumn, ...]:
-    """The columns of one version of a CRD, without the name. Raises ValueError for a bad JSONPath."""
+    """The columns of one version of a CRD. Raises ValueError for a bad JSONPath."""
     columns = version.get("additionalPrinterColumns") or [
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
     ]
-    return tuple(
-        TableColumn(
-            name=column["name"],
-            type=column["type"],
-            format=column.get("format", ""),
-            description=column.get("description")
-            or f"Custom resource definition column (in JSONPath format): {column['jsonPath']}",
-            priority=column.get("priority", 0),
-            cell=_cell(json_path(column["jsonPath"]), column["type"]),
-        )
-        for column in columns
+    return (
+        NAME,
+        *(
+            TableColumn(
+                name=column["name"],
+                type=column["type"],
+                format=column.get("format", ""),
+                description=column.get("description")
+                or f"Custom resource definition column (in JSONPath format): {column['jsonPath']}",
+                priority=column.get("priority", 0),
+                cell=_cell(json_path(column["jsonPath"]), column["type"]),
+            )
+            for column in columns
+        ),
     )
 
 
@@ -140,7 +150,6 @@ def table(
     header: bool = True,
 ) -> JsonObject:
     """A Table of stored objects. `include` is the query's includeObject: Metadata, Object or None."""
-    columns = [TableColumn(name="Name", cell=_name, format="name", description="Name of the object."), *type_.columns]
     definitions = [
         {
             "name": column.name,
@@ -149,11 +158,11 @@ def table(
             "description": column.description,
             "priority": column.priority,
         }
-        for column in columns
+        for column in type_.columns
     ]
     rows = []
     for stored in objects:
-        row: JsonObject = {"cells": [column.cell(stored, now) for column in columns]}
+        row: JsonObject = {"cells": [column.cell(stored, now) for column in type_.columns]}
         if include == "Object":
             row["object"] = type_.present(stored)
         elif include != "None":
@@ -167,7 +176,3 @@ def table(
         "columnDefinitions": definitions if header else None,
         "rows": rows,
     }
-
-
-def _name(obj: Mapping[str, Any], _: float) -> str:
-    return str(obj["metadata"]["name"])

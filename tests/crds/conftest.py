@@ -1,0 +1,47 @@
+"""The CRDs are put to the emulator, and to a real API server."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sagemaker_operator.clock import wall_clock
+from sagemaker_operator.sandbox.kubernetes import KubernetesEmulator, serve
+from tests.crds.support import Client, client_of
+from tests.servers import ApiServer, NoServer, must_not_be_missing, real_apiserver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    try:
+        with real_apiserver(tmp_path_factory.mktemp("apiserver")) as server:
+            yield server
+    except NoServer as error:
+        if must_not_be_missing():
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+async def real_api(real_server: ApiServer) -> AsyncIterator[Client]:
+    async with client_of(real_server) as client:
+        yield client
+
+
+@pytest.fixture(params=["emulator", pytest.param("real", marks=pytest.mark.real_apiserver)])
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of the emulator, and then of a real API server."""
+    if request.param == "real":
+        async with client_of(request.getfixturevalue("real_server")) as client:
+            yield client
+        return
+    async with serve(KubernetesEmulator(clock=wall_clock, rng=random.Random(0))) as server:
+        server.write_kubeconfig(tmp_path / "kubeconfig")
+        async with client_of(ApiServer.from_kubeconfig(tmp_path / "kubeconfig")) as client:
+            yield client

@@ -1,0 +1,159 @@
+"""What a server makes of the CRDs: the emulator, so that the sandbox can be trusted, and a real one, which is the truth."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from sagemaker_operator.crds.generate import crd_manifest
+from sagemaker_operator.kinds.catalog import derive
+from tests.crds.support import CRDS, JOBS, SAMPLE, Client
+from tests.kinds.facts import DERIVABLE, OPERATIONS
+
+TRAINING = derive("CreateTrainingJob")
+ARN = "arn:aws:sagemaker:us-east-1:123456789012:training-job/xgboost-churn"
+ACCEPTED = {"ackResourceMetadata": {"arn": ARN, "ownerAccountID": "123456789012", "region": "us-east-1"}}
+TERMINAL = {"conditions": [{"type": "ACK.Terminal", "status": "True"}]}
+
+
+async def stored(api: Client, name: str, **changes: Any) -> str:
+    """The path of a new object made from the sample."""
+    installed = await api.install(crd_manifest(TRAINING))
+    assert installed.status in (200, 201), installed.body
+    await api.ask("DELETE", f"{JOBS}/{name}")
+    job = copy.deepcopy(SAMPLE) | {"metadata": {"name": name}}
+    job["spec"] |= changes
+    created = await api.ask("POST", JOBS, job)
+    assert created.status == 201, created.body
+    return f"{JOBS}/{name}"
+
+
+async def accepted(api: Client, name: str) -> str:
+    path = await stored(api, name)
+    answer = await api.merge(f"{path}/status", {"status": ACCEPTED})
+    assert answer.status == 200, answer.body
+    return path
+
+
+async def test_nothing_of_the_sample_is_pruned(api: Client) -> None:
+    path = await stored(api, "whole")
+    assert (await api.ask("GET", path)).body["spec"] == SAMPLE["spec"]
+
+
+async def test_a_spec_that_sagemaker_has_not_accepted_can_be_mended(api: Client) -> None:
+    path = await stored(api, "refused")
+    await api.merge(
+        f"{path}/status", {"status": TERMINAL | {"ackResourceMetadata": {"ownerAccountID": "1", "region": "r"}}}
+    )
+    assert (await api.merge(path, {"spec": {"hyperParameters": {"eta": "0.3"}}})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"hyperParameters": {"eta": "0.3"}}, ["spec.hyperParameters"]),
+        ({"hyperParameters": None}, ["spec.hyperParameters"]),
+        ({"enableNetworkIsolation": True}, ["spec.enableNetworkIsolation"]),
+        (
+            {"trainingJobName": "other", "stoppingCondition": {"maxRuntimeInSeconds": 1}},
+            ["spec.stoppingCondition", "spec.trainingJobName"],
+        ),
+    ],
+    ids=["changed", "removed", "added", "two"],
+)
+async def test_what_no_update_can_change_is_refused_by_name(
+    api: Client, change: dict[str, Any], named: list[str]
+) -> None:
+    path = await accepted(api, "frozen")
+    answer = await api.merge(path, {"spec": change})
+    assert answer.status == 422
+    ((field, message),) = answer.causes
+    assert field == "spec"
+    assert f"SageMaker cannot change {' '.join(named)} of a TrainingJob that exists" in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resourceConfig": {"keepAlivePeriodInSeconds": 60}},
+        {"profilerConfig": {"s3OutputPath": "s3://example-bucket/profile"}},
+        {"remoteDebugConfig": {"enableRemoteDebug": True}},
+        {"tags": [{"key": "team", "value": "retention"}]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_what_an_update_can_change_is_accepted(api: Client, change: dict[str, Any]) -> None:
+    path = await accepted(api, "updatable")
+    answer = await api.merge(path, {"spec": change})
+    assert answer.status == 200, answer.body
+
+
+async def test_metadata_and_status_of_an_accepted_object_are_free(api: Client) -> None:
+    path = await accepted(api, "written")
+    finalizers = {"finalizers": [TRAINING.finalizer], "annotations": {"a": "b"}}
+    assert (await api.merge(path, {"metadata": finalizers})).status == 200
+    assert (await api.merge(f"{path}/status", {"status": {"trainingJobStatus": "Levitating"}})).status == 200
+    assert (await api.merge(path, {"metadata": {"finalizers": None}})).status == 200
+
+
+async def test_an_edit_that_ack_stored_can_be_taken_back(api: Client) -> None:
+    path = await accepted(api, "edited")
+    await api.merge(f"{path}/status", {"status": TERMINAL})
+    assert (await api.merge(path, {"spec": {"hyperParameters": {"eta": "0.3"}}})).status == 200
+
+
+async def test_algorithm_and_image_exclude_each_other(api: Client) -> None:
+    path = await stored(api, "image")
+    answer = await api.merge(path, {"spec": {"algorithmSpecification": {"algorithmName": "mine"}}})
+    assert answer.status == 422
+    ((field, message),) = answer.causes
+    assert field == "spec.algorithmSpecification"
+    assert "exactly one of algorithmName, trainingImage must be set" in message
+
+
+async def test_every_mistake_is_told_at_once_and_by_its_field(api: Client) -> None:
+    path = await stored(api, "mistaken")
+    bad = {
+        "trainingJobName": "has.dots",
+        "resourceConfig": {"instanceCount": -1},
+        "inputDataConfig": [{"channelName": "a b"}],
+    }
+    answer = await api.merge(path, {"spec": bad})
+    assert answer.status == 422
+    assert {
+        *("spec.trainingJobName", "spec.resourceConfig.instanceCount"),
+        *("spec.inputDataConfig[0].channelName", "spec.inputDataConfig[0].dataSource"),
+    } <= {field for field, _ in answer.causes}
+
+
+async def test_an_object_without_a_spec_is_accepted_as_adoption_needs_it(api: Client) -> None:
+    await stored(api, "other")
+    await api.ask("DELETE", f"{JOBS}/adopted")
+    bare = {key: SAMPLE[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "adopted"}}
+    assert (await api.ask("POST", JOBS, bare)).status == 201
+    # Adoption fills the spec in, and only then the status.
+    assert (await api.merge(f"{JOBS}/adopted", {"spec": SAMPLE["spec"]})).status == 200
+    assert (await api.merge(f"{JOBS}/adopted/status", {"status": ACCEPTED})).status == 200
+
+
+async def test_an_object_that_was_stored_under_a_looser_schema_can_still_be_finalized(api: Client) -> None:
+    await api.install(crd_manifest(TRAINING, relaxed=True))
+    await api.ask("DELETE", f"{JOBS}/old")
+    old = copy.deepcopy(SAMPLE) | {"metadata": {"name": "old", "finalizers": [TRAINING.finalizer]}}
+    old["spec"] |= {"trainingJobName": "has.dots", "outputDataConfig": {}, "algorithmSpecification": {}}
+    assert (await api.ask("POST", JOBS, old)).status == 201
+    await api.install(crd_manifest(TRAINING))
+    assert (await api.merge(f"{JOBS}/old/status", {"status": {"trainingJobStatus": "Failed"}})).status == 200
+    assert (await api.merge(f"{JOBS}/old", {"metadata": {"finalizers": None}})).status == 200
+
+
+@pytest.mark.real_apiserver
+async def test_a_real_server_takes_the_crd_of_every_kind(real_api: Client) -> None:
+    # A dry run does all of the validation (rule costs and RE2 included) without building a server for each kind.
+    for name in DERIVABLE:
+        manifest = crd_manifest(derive(OPERATIONS[name]["create"]))
+        manifest["metadata"] = {"name": manifest["metadata"]["name"]}
+        answer = await real_api.ask("POST", f"{CRDS}?dryRun=All", manifest)
+        assert answer.status in (201, 409), (name, answer.body)
