@@ -97,6 +97,9 @@ def configure(*, level: str, format_: str, clock: Clock, stream: TextIO | None =
         line["ts"] = datetime.fromtimestamp(clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return line
 
+    for library in ("botocore", "aiobotocore", "asyncio"):
+        # They warn with tracebacks about what our own lines tell with its cause (a failed credential refresh).
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     out = stream if stream is not None else sys.stdout
     structlog.configure(
         processors=[
@@ -133,7 +136,8 @@ def _render_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
 
 _HIDDEN_IN_TEXT = frozenset(
     {"ts", "level", "msg", "logger", "schema", "event", "kind", "namespace", "name", "uid", "generation", "terminal"}
-    | {"resourceType", "region", "accountId", "logGroup", "logStreamPrefix", "logUrl", "resourceArn", "exception"}
+    | {"resourceType", "resourceName", "resourceArn", "region", "accountId", "logGroup", "logStreamPrefix", "logUrl"}
+    | {"controller", "reconcileID", "phase", "createdAt", "startedAt", "endedAt", "maxRuntimeSeconds", "exception"}
 )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import itertools
 from collections import OrderedDict
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -154,8 +155,7 @@ class Sessions:
         dropped = {target.role_arn, None}
         for role_arn in dropped:
             self._identities.pop(role_arn, None)
-        for key in [key for key in self._entries if key[1].role_arn in dropped]:
-            await self._retire(key)
+        await self._retire([key for key in self._entries if key[1].role_arn in dropped])
 
     def seconds_to_expiry(self) -> float | None:
         """Seconds until the first of the loaded credentials expires (negative: it has); None if none of them does."""
@@ -175,8 +175,8 @@ class Sessions:
         return entry
 
     async def _evict(self) -> None:
-        while len(self._entries) > self._max_clients:
-            await self._retire(next(iter(self._entries)))
+        surplus = len(self._entries) - self._max_clients
+        await self._retire(list(itertools.islice(self._entries, max(0, surplus))))
 
     async def _create(self, service: str, target: Target) -> _Entry:
         await self._warm_up(service)
@@ -239,11 +239,14 @@ class Sessions:
         chain: Provider = create_credential_resolver(session, region_name=target.region)
         return chain
 
-    async def _retire(self, key: _Key) -> None:
-        entry = self._entries.pop(key)
-        entry.retired = True
-        if not entry.users:
-            await entry.stack.aclose()
+    async def _retire(self, keys: list[_Key]) -> None:
+        # All of them leave before the first is closed: closing yields, and nobody may find one that is about to go.
+        entries = [self._entries.pop(key) for key in keys]
+        for entry in entries:
+            entry.retired = True
+        for entry in entries:
+            if not entry.users:
+                await entry.stack.aclose()
 
     async def _sts(self, target: Target, method: str, params: dict[str, Any], *, operation: str) -> dict[str, Any]:
         try:

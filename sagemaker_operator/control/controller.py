@@ -143,7 +143,7 @@ class Controller:
             self.queue.forget(change.old.key)
             self.queue.add(change.old.key)
             return
-        if change.old is not None and not _matters(change.old.metadata, new.metadata, self.kind.finalizer):
+        if change.old is not None and not _matters(change.old.metadata, new.metadata):
             return
         if new.metadata.deletion_timestamp is not None:
             priority = Priority.HIGH
@@ -221,14 +221,16 @@ class Controller:
         return "success"
 
 
-def _matters(old: Meta, new: Meta, finalizer: str) -> bool:
-    """Whether a pass could come to another result. Status, labels and foreign annotations cannot change one, nor can
-    what we wrote ourselves: our finalizer appears with us, but may be taken away by others."""
+def _matters(old: Meta, new: Meta) -> bool:
+    """Whether a pass could come to another result.
+
+    Status, labels and foreign annotations cannot change one. Finalizers must not count either: the watch may tell of our
+    own write before its answer arrives, and a refused create would be tried again at once, for ever.
+    """
     return (
         old.uid != new.uid
         or old.generation != new.generation
         or old.deletion_timestamp != new.deletion_timestamp
-        or (finalizer in old.finalizers and finalizer not in new.finalizers)
         or _instructions(old) != _instructions(new)
     )
 

@@ -187,7 +187,8 @@ def _acceptance(facts: Facts) -> Step:
                 ),
             )
             return Settle(findings, Follow.PARK, release=facts.managed)
-        return _convergence(facts)
+        # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
+        return _convergence(facts) if facts.managed else Claim()
     elif facts.taken:
         findings = Findings(
             Progress.UNKNOWN,

@@ -189,6 +189,9 @@ class _Pass:
         self._stored = obj.decode_status()
         self._target = _target(owner, obj, self._stored)
         self._facts = self._gather(failures)
+        polled = owner._tracker.take(key)
+        if polled is not None:
+            self._see(polled)
 
     def _gather(self, failures: int) -> Facts:
         meta, stored, settings = self._obj.metadata, self._stored, self._r._settings
@@ -213,7 +216,6 @@ class _Pass:
             young=self._r._clock() - self._created_at() < _YOUNG_SECONDS,
             failures=failures,
             recalled=recall(self._kind, stored),
-            observed=self._r._tracker.take(self._key),
         )
 
     def _created_at(self) -> float:

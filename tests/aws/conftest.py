@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,15 +8,6 @@ from tests.aws.fake_aws import FakeAws, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_stray_loop() -> None:
-    """looptime asks the policy for a loop around sync tests, and before Python 3.14 one is made that nobody closes."""
-    with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
-        warnings.simplefilter("ignore", DeprecationWarning)
-        asyncio.get_event_loop_policy().get_event_loop().close()
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import aiohttp
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from tests.servers import ApiServer
 
@@ -62,32 +62,35 @@ class Client:
             ssl=self._server.ssl,
             timeout=aiohttp.ClientTimeout(_SECONDS),
         ) as answer:
-            return Answer(answer.status, await answer.json())
+            is_json = answer.content_type == "application/json"
+            return Answer(answer.status, await answer.json() if is_json else {})
 
     async def merge(self, path: str, patch: Any) -> Answer:
         return await self.ask("PATCH", path, patch, **{"Content-Type": "application/merge-patch+json"})
 
-    async def install(self, manifest: dict[str, Any]) -> Answer:
-        """Create the CRD, or replace it, and wait until it serves."""
-        name = manifest["metadata"]["name"]
-        stored = await self.ask("GET", f"{CRDS}/{name}")
-        if stored.status == 404:
-            answer = await self.ask("POST", CRDS, manifest)
-        else:
-            version = stored.body["metadata"]["resourceVersion"]
-            answer = await self.ask(
-                "PUT", f"{CRDS}/{name}", manifest | {"metadata": {"name": name, "resourceVersion": version}}
-            )
-        if answer.status in (200, 201):
-            async with asyncio.timeout(_SECONDS):
-                while not await self._established(name):
-                    await asyncio.sleep(0.02)
-        return answer
+    async def install(self, manifest: dict[str, Any], path: str) -> None:
+        """Create the CRD unless it is there, and wait until its objects at `path` are served."""
+        created = await self.ask("POST", CRDS, manifest)
+        assert created.status in (201, 409), created.body
+        await until(lambda: self.ask("GET", path), 200)
 
-    async def _established(self, name: str) -> bool:
-        crd = await self.ask("GET", f"{CRDS}/{name}")
-        conditions = crd.body.get("status", {}).get("conditions", ())
-        return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+    async def replace(self, manifest: dict[str, Any]) -> None:
+        """Put another schema in the place of a CRD's. Servers take a moment to notice: see `until`."""
+        name = manifest["metadata"]["name"]
+        version = (await self.ask("GET", f"{CRDS}/{name}")).body["metadata"]["resourceVersion"]
+        metadata = {"name": name, "resourceVersion": version}
+        replaced = await self.ask("PUT", f"{CRDS}/{name}", manifest | {"metadata": metadata})
+        assert replaced.status == 200, replaced.body
+
+
+async def until(ask: Callable[[], Awaitable[Answer]], status: int) -> None:
+    """Ask until the answer is this one: a server takes up a new CRD in its own time, and tells nobody when."""
+    for _ in range(500):
+        answer = await ask()
+        if answer.status == status:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"still {answer.status}, not {status}: {answer.body}")
 
 
 @asynccontextmanager

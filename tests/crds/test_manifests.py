@@ -9,7 +9,7 @@ import yaml
 from sagemaker_operator.crds.generate import crd_manifest, to_yaml, write_all
 from sagemaker_operator.kinds.catalog import catalog, derive
 from tests.crds.support import ROOT
-from tests.kinds.facts import ACK_KINDS, DERIVABLE, OPERATIONS
+from tests.kinds.facts import DERIVABLE, OPERATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,8 +65,3 @@ def test_the_crd_is_called_as_acks() -> None:
 @pytest.mark.parametrize("name", DERIVABLE)
 def test_a_crd_fits_into_the_annotation_of_kubectl_apply(name: str) -> None:
     assert len(json.dumps(crd_manifest(derive(OPERATIONS[name]["create"])))) < _ANNOTATION_LIMIT
-
-
-def test_short_names_do_not_clash() -> None:
-    names = [name for kind in ACK_KINDS for name in derive(OPERATIONS[kind]["create"]).short_names]
-    assert len(names) == len(set(names))

@@ -21,6 +21,7 @@ from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
+from sagemaker_operator.listwatch import EventType
 from sagemaker_operator.manager import Manager
 from sagemaker_operator.metrics import Metrics
 from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
@@ -45,7 +46,8 @@ def sample(name: str = "trainingjob", **spec: Any) -> dict[str, Any]:
 class Cloud:
     """The outside world: a Kubernetes API and SageMaker, on one virtual clock. Outlives operators."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, *, relaxed: bool = False) -> None:
+        """`relaxed`: the CRD checks types only, as ACK's does."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.clock: Callable[[], float] = lambda: EPOCH + loop.time() - started
@@ -53,7 +55,7 @@ class Cloud:
         self.kubernetes = KubernetesEmulator(clock=self.clock, rng=random.Random(seed + 1))
         self.sagemaker = SageMakerSimulator(clock=self.clock, rng=random.Random(seed + 2))
         for kind in catalog().values():
-            self.kubernetes.install(crd_manifest(kind))
+            self.kubernetes.install(crd_manifest(kind, relaxed=relaxed))
         self.user = KubeClient(InMemoryTransport(self.kubernetes, user_agent="kubectl"))
         self.job = catalog()["TrainingJob"].resource
 
@@ -94,6 +96,34 @@ class Cloud:
             return name not in {obj.metadata.name for obj in page.items}
 
         await self.until(gone, **kwargs)
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def forget(self) -> None:
+        """Counts from here."""
+        self.sagemaker.calls.clear()
+        self.kubernetes.requests.clear()
+
+    def wire(self) -> Wire:
+        return Wire()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """Every state of every job that the API server tells, in order."""
+        seen: list[dict[str, Any]] = []
+
+        async def follow() -> None:
+            async for event in self.user.watch(self.job, resource_version="", timeout_seconds=100_000):
+                if event.type is not EventType.BOOKMARK:
+                    seen.append({"metadata": event.object.metadata, "status": event.object.decode_status()})
+
+        task = asyncio.create_task(follow())
+        try:
+            yield seen
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def training_job_status(self, name: str) -> str:
         """SageMaker's own word, asked past the operator."""

@@ -1,4 +1,4 @@
-"""kill -9 at every call of a job's life, and a restart with empty memory: one create, and the same end."""
+"""A fault at every call of a job's life: one create, and the same end."""
 
 from __future__ import annotations
 
@@ -61,3 +61,28 @@ async def test_a_kill_at_any_call_ends_in_the_same_state(mode: Mode, finish: boo
     assert len(calls) > 8
     for number in range(1, len(calls) + 1):
         await _killed_at(number, mode, finish=finish)
+
+
+async def _fails_at(number: int, mode: Mode, *, finish: bool, usual: int) -> None:
+    """The process lives on; one call fails."""
+    cloud, wire = Cloud(), Wire(number, mode)
+    manifest = _short()
+    name = manifest["metadata"]["name"]
+    async with operator(cloud, wire=wire) as manager:
+        await cloud.apply(manifest)
+        await _life(cloud, name, finish=finish)
+        await cloud.until(lambda: not manager.controllers["TrainingJob"].queue.unfinished())
+    assert wire.struck.is_set()
+    assert cloud.creates() == 1, wire.calls[number - 1]
+    cloud.sagemaker.advance(86_400)
+    assert await cloud.training_job_status(name) == ("Completed" if finish else "Stopped"), wire.calls[number - 1]
+    assert len(wire.calls) <= usual + 6, "one fault costs a handful of calls, and no storm"
+
+
+@pytest.mark.looptime(end=100_000)
+@pytest.mark.parametrize("finish", [True, False], ids=["to-the-end", "deleted-while-running"])
+@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.CANCEL], ids=["unsent", "unanswered", "cancelled"])
+async def test_a_fault_at_any_call_ends_in_the_same_state(mode: Mode, finish: bool) -> None:
+    calls = await _calls(finish=finish)
+    for number in range(1, len(calls) + 1):
+        await _fails_at(number, mode, finish=finish, usual=len(calls))

@@ -18,7 +18,7 @@ from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQu
 WORKERS = 3
 CAP = 2
 NAMESPACES = ("one", "two", "three")
-KEYS = [ObjectKey("Model", namespace, str(number)) for namespace in NAMESPACES for number in range(4)]
+KEYS = [ObjectKey("Model", namespace, str(number)) for namespace in NAMESPACES for number in range(2)]
 
 keys = st.sampled_from(KEYS)
 priorities = st.sampled_from(Priority)
@@ -154,6 +154,16 @@ class WorkQueueMachine(RuleBasedStateMachine):
         self.queue.add(key, priority)
         self.model.add(key, priority)
 
+    def add_later(self, key: ObjectKey, priority: Priority, seconds: float) -> None:
+        self.queue.add_after(key, seconds, priority)
+        now = self.loop.time()
+        self.model.add_at(key, priority, when=now + seconds, now=now)
+
+    def end(self, key: ObjectKey) -> None:
+        self.held.remove(key)
+        self.queue.done(key)
+        self.model.done(key)
+
     @rule(key=keys, priority=priorities)
     def add(self, key: ObjectKey, priority: Priority) -> None:
         self.add_now(key, priority)
@@ -161,9 +171,7 @@ class WorkQueueMachine(RuleBasedStateMachine):
 
     @rule(key=keys, priority=priorities, seconds=delays)
     def add_after(self, key: ObjectKey, priority: Priority, seconds: float) -> None:
-        self.queue.add_after(key, seconds, priority)
-        now = self.loop.time()
-        self.model.add_at(key, priority, when=now + seconds, now=now)
+        self.add_later(key, priority, seconds)
         self.settle()
 
     @rule(seconds=delays)
@@ -179,16 +187,29 @@ class WorkQueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def done(self, data: st.DataObject) -> None:
-        key = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
-        self.queue.done(key)
-        self.model.done(key)
+        self.end(self.held[data.draw(st.integers(0, len(self.held) - 1))])
         self.settle()
 
-    @precondition(lambda self: self.getters)
-    @rule(data=st.data(), key=keys, priority=priorities)
-    def cancel_a_getter_in_the_moment_of_an_add(self, data: st.DataObject, key: ObjectKey, priority: Priority) -> None:
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), seconds=delays, priority=priorities, event=st.booleans())
+    def a_worker_asks_to_come_back_and_ends(
+        self, data: st.DataObject, seconds: float, priority: Priority, event: bool
+    ) -> None:
+        key = self.held[data.draw(st.integers(0, len(self.held) - 1))]
+        if event:
+            self.add_now(key, priority)
+        self.add_later(key, priority, seconds)
+        self.end(key)
+        self.settle()
+
+    @rule(data=st.data(), key=keys, priority=priorities, before=st.booleans())
+    def a_waiting_getter_is_cancelled_in_the_moment_of_an_add(
+        self, data: st.DataObject, key: ObjectKey, priority: Priority, before: bool
+    ) -> None:
+        while len(self.getters) < 2:
+            self.getters.append(self.loop.create_task(self.queue.get()))
+            self.settle()
         getter = data.draw(st.sampled_from(self.getters))
-        before = data.draw(st.booleans())
         if before:
             getter.cancel()
         self.add_now(key, priority)
@@ -208,9 +229,8 @@ class WorkQueueMachine(RuleBasedStateMachine):
             self.settle()
             if not self.held:
                 return
-            key = self.held.pop(0)
-            self.queue.done(key)
-            self.model.done(key)
+            key = self.held[0]
+            self.end(key)
             if key in flood:
                 self.add_now(key, priority)
             self.settle()
@@ -251,6 +271,7 @@ class WorkQueueMachine(RuleBasedStateMachine):
         depths = Counter(priority for priority, _ in self.model.ready.values())
         assert self.queue.depth_by_priority() == {priority: depths[priority] for priority in Priority}
         assert len(self.queue) == len(self.model.ready)
+        assert f" {len(self.model.delayed)} delayed" in repr(self.queue)
         assert set(self.queue.unfinished()) == self.model.processing == set(self.held)
 
     @invariant()

@@ -116,6 +116,12 @@ class Client:
         """The resourceVersion of the collection now."""
         return str((await self.get(self.jobs)).body["metadata"]["resourceVersion"])
 
+    async def served(self, path: str) -> None:
+        """Waits until a new CRD's collection is there: no event tells when a server has made up its handlers."""
+        async with asyncio.timeout(_SECONDS):
+            while (await self.get(path)).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     @asynccontextmanager
     async def watch(self, path: str = "", **query: str) -> AsyncIterator[Stream]:
         async with self._session.get(
@@ -144,10 +150,7 @@ async def client_of(server: ApiServer) -> AsyncIterator[Client]:
         client = Client(server, session, f"contract-{os.getpid()}-{next(_numbers)}")
         installed = await client.create(CRDS, CRD)
         assert installed.status in (201, 409), installed.body
-        async with asyncio.timeout(_SECONDS):
-            # No event tells when a remote server has made up its handlers.
-            while (await client.get(f"/apis/{GROUP_VERSION}/trainingjobs")).status != 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await client.served(f"/apis/{GROUP_VERSION}/trainingjobs")
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}}
         created = await client.create("/api/v1/namespaces", namespace)
         assert created.status == 201, created.body
@@ -168,5 +171,5 @@ async def _session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=make)) as session:
         yield session
     async with asyncio.timeout(_SECONDS):
-        while any(made.fileno() != -1 for made in sockets):
+        while any(made.fileno() != -1 for made in sockets):  # noqa: ASYNC110
             await asyncio.sleep(0)

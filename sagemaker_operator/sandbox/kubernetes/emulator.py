@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from sagemaker_operator.kube.transport import Response
-from sagemaker_operator.sandbox.kubernetes import discovery, openapi, status
+from sagemaker_operator.sandbox.kubernetes import discovery, openapi, protobuf, status
 from sagemaker_operator.sandbox.kubernetes.builtins import BUILTINS
 from sagemaker_operator.sandbox.kubernetes.decoding import IGNORE, STRICT, WARN
 from sagemaker_operator.sandbox.kubernetes.reads import Reader, is_true
@@ -183,6 +183,7 @@ class KubernetesEmulator:
 
     def _write(self, type_: ResourceType, request: Request) -> Response:
         options = _write_options(request)
+        body = _json_body(request)
         subresource = request.subresource or None
         if type_.namespaced and request.namespace is None and request.verb != "deletecollection":
             raise status.not_allowed()
@@ -191,14 +192,14 @@ class KubernetesEmulator:
         key = (request.namespace or "", request.name)
         match request.verb:
             case "create":
-                outcome = self._writer.create(type_, key[0], request.body, options)
+                outcome = self._writer.create(type_, key[0], body, options)
             case "update":
-                outcome = self._writer.update(type_, key, request.body, options, subresource)
+                outcome = self._writer.update(type_, key, body, options, subresource)
             case "patch":
                 media = request.headers.get("content-type", "")
-                outcome = self._writer.patch(type_, key, media, request.body, options, subresource)
+                outcome = self._writer.patch(type_, key, media, body, options, subresource)
             case _:
-                outcome = self._writer.delete(type_, key, _preconditions(request.body), dry_run=options.dry_run)
+                outcome = self._writer.delete(type_, key, _preconditions(body), dry_run=options.dry_run)
         return _outcome(type_, outcome)
 
     def _delete_collection(self, type_: ResourceType, request: Request, options: WriteOptions) -> Response:
@@ -384,6 +385,15 @@ def _write_options(request: Request) -> WriteOptions:
     if errors:
         raise status.invalid_options(kind, errors)
     return WriteOptions(dry_run=dry_run == "All", validation=validation)
+
+
+def _json_body(request: Request) -> bytes | None:
+    if not request.body or request.headers.get("content-type", "").partition(";")[0] != protobuf.MEDIA_TYPE:
+        return request.body
+    try:
+        return msgspec.json.encode(protobuf.decode(request.body))
+    except ValueError as error:
+        raise status.unsupported_media(str(error)) from None
 
 
 def _preconditions(body: bytes | None) -> Mapping[str, str]:
