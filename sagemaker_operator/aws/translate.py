@@ -8,7 +8,6 @@ model does not know yet are left out. Map keys (tags, environments, hyperparamet
 from __future__ import annotations
 
 import difflib
-import re
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,6 @@ _EXPECTED: Mapping[str, str] = {
     "double": "a number",
     "timestamp": "an RFC 3339 time",
 }
-_INDEX = re.compile(r"\[\d*\]$")
 
 
 class SpecError(OperatorError):
@@ -180,46 +178,3 @@ def to_field(shape: Shape, value: Any) -> Any:
             return rfc3339(value.timestamp() if isinstance(value, datetime) else value)
         case _:
             return value
-
-
-def api_path_to_field_path(path: str, shape: Shape, *, root: str = "spec") -> str:
-    """`OutputDataConfig.S3OutputPath` below `shape` -> `spec.outputDataConfig.s3OutputPath`.
-
-    Understands our own paths (`A.B`, `A[0].B`, `A[].B`) and those of AWS's constraint reports, which begin members with
-    a small letter and count lists from one (`inputDataConfig.1.member.channelName`). Ends at the first map, whose keys
-    are the user's data, and at the first member that the model does not know.
-    """
-    found = root
-    current: Shape = shape
-    parts = [part for part in path.split(".") if part]
-    for position, part in enumerate(parts):
-        if current.type_name == "list":
-            if part.isdigit():
-                found += f"[{int(part) - 1}]"
-                continue
-            current = current.member
-            if part == "member":
-                continue
-        if current.type_name != "structure":
-            break
-        index = _INDEX.search(part)
-        name = part[: index.start()] if index else part
-        known = _member(current, name)
-        if known is None:
-            break
-        field, current = known
-        found += f".{field}"
-        if index and current.type_name == "list":
-            found += index.group()
-            # A bare list at the end stays a list; only a path that goes on descends into its items.
-            if position + 1 < len(parts):
-                current = current.member
-    return found
-
-
-def _member(shape: Shape, name: str) -> tuple[str, Shape] | None:
-    by_member = _structure(shape.name).by_member
-    exact = by_member.get(name)
-    if exact is not None:
-        return exact
-    return next((known for member, known in by_member.items() if member.lower() == name.lower()), None)

@@ -10,6 +10,7 @@ import click
 
 from sagemaker_operator.crds.generate import crd_manifest, to_yaml, write_all
 from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.naming import field_name
 
 if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
@@ -68,7 +69,7 @@ def _row(kind: Kind) -> dict[str, Any]:
         "resource": f"{kind.plural}.{kind.resource.group}",
         "shortNames": list(kind.short_names),
         "operations": {verb: operation for verb, operation in names.items() if operation},
-        "updatable": list(kind.mutable),
+        "updatable": [field_name(member) for member in kind.mutable],
         "longRunning": any(state.in_transition for state in kind.classes.values()),
         "onDelete": "stop" if kind.stop_on_delete else "delete",
         "polled": _polled(kind),

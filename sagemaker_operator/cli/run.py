@@ -31,8 +31,8 @@ from sagemaker_operator.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.transport import Transport
     from sagemaker_operator.settings import Settings
 

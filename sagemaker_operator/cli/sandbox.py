@@ -7,7 +7,6 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 

@@ -145,10 +145,8 @@ class Controller:
             return
         if change.old is not None and not _matters(change.old.metadata, new.metadata):
             return
-        if new.metadata.deletion_timestamp is not None:
-            priority = Priority.HIGH
-        else:
-            priority = Priority.LOW if listed else Priority.NORMAL
+        waiting = Priority.LOW if listed else Priority.NORMAL
+        priority = waiting if new.metadata.deletion_timestamp is None else Priority.HIGH
         # An edit is a new chance: what failed before says nothing about it.
         self.queue.forget(new.key)
         self.queue.add(new.key, priority)

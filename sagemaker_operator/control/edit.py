@@ -24,7 +24,7 @@ def judge(
     comparable = {name: value for name, value in desired.items() if name in returned}
     paths = differences(comparable, observed.data, ignored=kind.ignored)
     shape = operation(kind.create).input_shape
-    fields = tuple(f"spec.{field_path(shape, path)}" for path in paths)
+    fields = tuple(field_path(shape, path) for path in paths)
     if kind.hooks.plan_update is not None:
         return fields, kind.hooks.plan_update(desired, observed.data, paths, edited)
     if not paths:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.errors import AwsError, ErrorCategory
-from sagemaker_operator.kinds.descriptor import Kind, StatusClass, Verdict
+from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, StatusClass, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ class Facts:
     mutation: Mutation | None = None
     error: AwsError | None = None
     differing: tuple[str, ...] = ()
-    verdict: Verdict = Verdict()
+    verdict: Verdict = NOTHING_TO_DO
     repeated: int = 0
     """How often this very update was accepted before without taking effect."""
 

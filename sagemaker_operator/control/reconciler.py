@@ -34,7 +34,7 @@ from sagemaker_operator.control.plan import (
     Update,
     next_step,
 )
-from sagemaker_operator.control.request import create_request, identifiers, spec_problems
+from sagemaker_operator.control.request import create_request, identifiers, in_the_users_words, spec_problems
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.transition import Transition, transitions
 from sagemaker_operator.errors import AwsError, ErrorCategory
@@ -255,6 +255,7 @@ class _Pass:
         try:
             return await self._r._aws.call(self._target, operation, params, kind=self._kind)
         except AwsError as error:
+            error.message = in_the_users_words(self._kind, error.message)
             self._learn(error=error)
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import to_api
 from sagemaker_operator.crds.schema import spec_schema
 from sagemaker_operator.kinds.model import operation
+from sagemaker_operator.kinds.naming import field_path
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -66,6 +68,15 @@ def _explain(error: ValidationError) -> str:
             return f"{path}: must be at most {wanted}" + _unit(error.validator)
     # The library's own text would quote the value, which may be a secret.
     return f"{path}: not valid ({error.validator})"
+
+
+_AT = re.compile(r"(?<=\bat ')[A-Za-z0-9.]+(?=')")
+
+
+def in_the_users_words(kind: Kind, message: str) -> str:
+    """AWS's report of a broken constraint, with the fields called as the user wrote them."""
+    shape = operation(kind.create).input_shape
+    return _AT.sub(lambda path: field_path(shape, path.group()), message)
 
 
 def _unit(rule: str) -> str:

@@ -144,7 +144,7 @@ def _schema(shape: Shape, *, checked: bool) -> Schema:
         case scalar:
             schema = dict(_SCALARS[scalar])
     if checked:
-        schema |= _checks(shape)
+        schema |= checks(shape)
     return schema
 
 
@@ -159,20 +159,20 @@ def _object(fields: Iterable[tuple[str, Shape]], required: Iterable[str], *, che
     return schema
 
 
-def _checks(shape: Shape) -> Schema:
+def checks(shape: Shape) -> Schema:
     """The model's constraints on one value, where they say something."""
-    checks: Schema = {}
+    found: Schema = {}
     facts = shape.metadata
     for fact, name in zip(("min", "max"), _LIMITS.get(shape.type_name, ()), strict=False):
         # A lower bound of 0 is no news for a length; for a number it is.
         if fact in facts and (facts[fact] or name == "minimum"):
-            checks[name] = facts[fact]
+            found[name] = facts[fact]
     values = facts.get("enum", ())
     if 0 < len(values) <= _MAX_ENUM and not shape.name.endswith("InstanceType"):
-        checks["enum"] = list(values)
+        found["enum"] = list(values)
     if "pattern" in facts and (pattern := portable(facts["pattern"])):
-        checks["pattern"] = pattern
-    return checks
+        found["pattern"] = pattern
+    return found
 
 
 def _node(schema: Schema, path: Iterable[str]) -> Schema:

@@ -100,6 +100,8 @@ class Verdict:
     """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
 
 
+NOTHING_TO_DO = Verdict()
+
 PlanUpdate = Callable[[Mapping[str, Any], Mapping[str, Any], tuple[str, ...], bool], Verdict]
 """(desired Create input, Describe output, paths that differ, the spec was edited since it was last observed) -> Verdict."""
 

@@ -5,6 +5,7 @@ The rule reproduces all 1,765 field paths of ACK's 26 CRDs. Values (enum values,
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ _INITIALISMS = {
     )
 } | {"Arns": "ARNs", "Ids": "IDs"}
 _FIRST = frozenset(_INITIALISMS) | frozenset(_INITIALISMS.values())
+
+_INDEX = re.compile(r"\[\d*\]$")
 
 
 @cache
@@ -52,19 +55,43 @@ def member_name(shape: Shape, field: str) -> str:
     return member_names(shape)[field]
 
 
-def field_path(shape: Shape, path: str) -> str:
-    """``InputDataConfig[].DataSource`` below `shape` -> ``inputDataConfig[].dataSource``.
+def field_path(shape: Shape, path: str, *, root: str = "spec") -> str:
+    """`OutputDataConfig.S3OutputPath` below `shape` -> `spec.outputDataConfig.s3OutputPath`: as the user wrote it.
 
-    Ends at the first map: its keys are the user's data, and do not belong into messages.
+    Understands our own paths (`A.B`, `A[0].B`, `A[].B`) and those of AWS's constraint reports, which begin members with
+    a small letter and count lists from one (`inputDataConfig.1.member.channelName`). Ends at the first map, whose keys
+    are the user's data, and at the first member that the model does not know.
     """
-    found: list[str] = []
+    found = root
     current = shape
-    for part in path.split("."):
+    parts = [part for part in path.split(".") if part]
+    for position, part in enumerate(parts):
+        if current.type_name == "list":
+            if part.isdigit():
+                found += f"[{int(part) - 1}]"
+                continue
+            current = current.member
+            if part == "member":
+                continue
         if current.type_name != "structure":
             break
-        member = part.removesuffix("[]")
-        found.append(field_name(member) + part[len(member) :])
+        index = _INDEX.search(part)
+        member = _spelled(current, part[: index.start()] if index else part)
+        if member is None:
+            break
+        found += f".{field_name(member)}"
         current = members(current)[member]
-        if part != member:
-            current = current.member
-    return ".".join(found)
+        if index and current.type_name == "list":
+            found += index.group()
+            # A bare list at the end stays a list; only a path that goes on descends into its items.
+            if position + 1 < len(parts):
+                current = current.member
+    return found
+
+
+def _spelled(shape: Shape, name: str) -> str | None:
+    """The member of this name, whatever the case of its letters."""
+    known = members(shape)
+    if name in known:
+        return name
+    return next((member for member in known if member.lower() == name.lower()), None)

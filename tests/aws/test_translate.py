@@ -10,7 +10,7 @@ from botocore.validate import ParamValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagemaker_operator.aws.translate import FieldTypeError, UnknownField, api_path_to_field_path, to_api, to_field
+from sagemaker_operator.aws.translate import FieldTypeError, UnknownField, to_api, to_field
 from sagemaker_operator.kinds.model import members, operation
 
 if TYPE_CHECKING:
@@ -222,29 +222,3 @@ def test_any_json_is_translated_or_refused_with_a_path(junk: Any) -> None:
     except (UnknownField, FieldTypeError) as refused:
         problem = refused
     assert problem is None or problem.path.startswith("spec")
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("OutputDataConfig.S3OutputPath", "spec.outputDataConfig.s3OutputPath"),
-        ("RoleArn", "spec.roleARN"),
-        ("InputDataConfig[].DataSource.S3DataSource.S3Uri", "spec.inputDataConfig[].dataSource.s3DataSource.s3URI"),
-        ("InputDataConfig[2].ChannelName", "spec.inputDataConfig[2].channelName"),
-        ("InputDataConfig.ChannelName", "spec.inputDataConfig.channelName"),
-        ("InputDataConfig", "spec.inputDataConfig"),
-        ("Tags[]", "spec.tags[]"),
-        # The constraint reports of AWS.
-        ("trainingJobName", "spec.trainingJobName"),
-        ("resourceConfig.instanceCount", "spec.resourceConfig.instanceCount"),
-        ("inputDataConfig.1.member.channelName", "spec.inputDataConfig[0].channelName"),
-        ("vpcConfig.subnets.2.member", "spec.vpcConfig.subnets[1]"),
-        # A map's keys stay out of messages, and what is unknown ends the path.
-        ("Environment.SECRET_NAME", "spec.environment"),
-        ("environment.SECRET.member", "spec.environment"),
-        ("ResourceConfig.Future.Deep", "spec.resourceConfig"),
-        ("", "spec"),
-    ],
-)
-def test_an_api_path_is_shown_as_the_user_wrote_it(path: str, expected: str) -> None:
-    assert api_path_to_field_path(path, TRAINING) == expected

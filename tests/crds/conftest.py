@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,6 @@ from tests.servers import ApiServer, NoServer, must_not_be_missing, real_apiserv
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-# looptime asks for the event loop of tests that have none, which makes one that nobody closes (until Python 3.14). Said
-# explicitly, there is none.
-asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,10 @@ import copy
 from typing import Any
 
 import pytest
+from botocore.model import StringShape
 from jsonschema import Draft202012Validator
 
-from sagemaker_operator.crds.schema import object_schema, spec_schema, status_schema
+from sagemaker_operator.crds.schema import checks, object_schema, spec_schema, status_schema
 from sagemaker_operator.kinds.catalog import derive
 from tests.crds.support import SAMPLE, nodes
 from tests.kinds.facts import ACK_FIELDS, ACK_KINDS, DERIVABLE, OPERATIONS
@@ -56,6 +57,16 @@ def test_the_schema_is_structural_and_bounded(name: str) -> None:
         assert len(node.get("description", "")) <= 160, path
         assert "<" not in node.get("description", ""), path
         assert not (path.lower().endswith("instancetype") and "enum" in node), path
+
+
+def _enumeration(name: str, count: int) -> StringShape:
+    return StringShape(name, {"type": "string", "enum": [str(number) for number in range(count)]})
+
+
+def test_short_sets_of_values_are_enums_but_instance_types_never() -> None:
+    assert checks(_enumeration("CompressionType", 20)) == {"enum": [str(number) for number in range(20)]}
+    assert checks(_enumeration("CompressionType", 21)) == {}
+    assert checks(_enumeration("ReservedCapacityInstanceType", 2)) == {}
 
 
 def test_every_field_of_spec_is_described() -> None:

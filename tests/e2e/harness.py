@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -29,6 +28,9 @@ from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 from sagemaker_operator.settings import Settings
 from tests.e2e.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 REGION = "us-west-2"
 EPOCH = 1_790_000_000.0
@@ -97,6 +99,9 @@ class Cloud:
 
         await self.until(gone, **kwargs)
 
+    async def annotate(self, name: str, annotations: Mapping[str, str]) -> None:
+        await self.user.merge_patch(self.job, "default", name, {"metadata": {"annotations": dict(annotations)}})
+
     async def pass_time(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -115,8 +120,9 @@ class Cloud:
 
         async def follow() -> None:
             async for event in self.user.watch(self.job, resource_version="", timeout_seconds=100_000):
-                if event.type is not EventType.BOOKMARK:
-                    seen.append({"metadata": event.object.metadata, "status": event.object.decode_status()})
+                if event.type is EventType.BOOKMARK:
+                    continue
+                seen.append({"metadata": event.object.metadata, "status": event.object.decode_status()})
 
         task = asyncio.create_task(follow())
         try:

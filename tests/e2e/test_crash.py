@@ -81,7 +81,9 @@ async def _fails_at(number: int, mode: Mode, *, finish: bool, usual: int) -> Non
 
 @pytest.mark.looptime(end=100_000)
 @pytest.mark.parametrize("finish", [True, False], ids=["to-the-end", "deleted-while-running"])
-@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.CANCEL], ids=["unsent", "unanswered", "cancelled"])
+@pytest.mark.parametrize(
+    "mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.HANG], ids=["unsent", "unanswered", "hanging"]
+)
 async def test_a_fault_at_any_call_ends_in_the_same_state(mode: Mode, finish: bool) -> None:
     calls = await _calls(finish=finish)
     for number in range(1, len(calls) + 1):

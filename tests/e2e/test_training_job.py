@@ -113,7 +113,7 @@ async def test_a_settled_object_is_silent() -> None:
         await cloud.until(lambda: not len(manager.poller))
         cloud.forget()
         for number in range(5):
-            await cloud.user.merge_patch(cloud.job, "default", name, {"metadata": {"annotations": {"services.k8s.aws/touch": str(number)}}})
+            await cloud.annotate(name, {"services.k8s.aws/touch": str(number)})
             await cloud.until(lambda: not manager.controllers["TrainingJob"].queue.unfinished(), step=5.0)
         assert cloud.sagemaker.calls.total == 0
         assert writes(cloud, name) == ["create events"] * 2
@@ -254,10 +254,9 @@ async def test_throttling_never_shows_in_a_condition() -> None:
     name = manifest["metadata"]["name"]
     for operation in ("CreateTrainingJob", "DescribeTrainingJob"):
         cloud.sagemaker.faults.add(Fault(operation=operation, kind=FaultKind.THROTTLE, times=5))
-    async with operator(cloud):
-        async with cloud.watching() as seen:
-            await cloud.apply(manifest)
-            await cloud.until_status(name, "Completed")
+    async with operator(cloud), cloud.watching() as seen:
+        await cloud.apply(manifest)
+        await cloud.until_status(name, "Completed")
     for obj in seen:
         types = {c["type"] for c in obj.get("status", {}).get("conditions", ())}
         assert not types & {"ACK.Recoverable", "ACK.Terminal", "Stalled"}
@@ -270,10 +269,9 @@ async def test_a_lost_reply_to_the_create_is_found_again(kind: FaultKind) -> Non
     manifest = sample()
     name = manifest["metadata"]["name"]
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=kind))
-    async with operator(cloud):
-        async with cloud.watching() as seen:
-            await cloud.apply(manifest)
-            await cloud.until_status(name, "Completed")
+    async with operator(cloud), cloud.watching() as seen:
+        await cloud.apply(manifest)
+        await cloud.until_status(name, "Completed")
     first = next(obj["status"] for obj in seen if obj.get("status"))
     assert first["ackResourceMetadata"]["arn"].startswith(ARN)
     assert len(cloud.sagemaker.calls.of("CreateTrainingJob")) == 1
@@ -284,7 +282,9 @@ async def test_a_create_that_is_not_visible_yet_is_not_repeated() -> None:
     manifest = sample()
     name = manifest["metadata"]["name"]
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.LOST_REPLY))
-    cloud.sagemaker.faults.add(Fault(operation="DescribeTrainingJob", kind=FaultKind.EVENTUAL_CONSISTENCY, seconds=20, times=None))
+    cloud.sagemaker.faults.add(
+        Fault(operation="DescribeTrainingJob", kind=FaultKind.EVENTUAL_CONSISTENCY, seconds=20, times=None)
+    )
     async with operator(cloud):
         await cloud.apply(manifest)
         await cloud.until_status(name, "Completed")
@@ -376,7 +376,9 @@ async def test_a_warm_pool_is_kept_alive_longer() -> None:
     async with operator(cloud):
         await cloud.apply(manifest)
         await cloud.until_status(name, "Completed")
-        await cloud.user.merge_patch(cloud.job, "default", name, {"spec": {"resourceConfig": {"keepAlivePeriodInSeconds": 3600}}})
+        await cloud.user.merge_patch(
+            cloud.job, "default", name, {"spec": {"resourceConfig": {"keepAlivePeriodInSeconds": 3600}}}
+        )
         await cloud.until(lambda: cloud.sagemaker.calls.of("UpdateTrainingJob"))
 
         async def settled() -> bool:
@@ -393,17 +395,19 @@ async def test_a_warm_pool_is_kept_alive_longer() -> None:
 
 async def test_debug_rules_keep_it_unsynced_until_they_end() -> None:
     cloud = Cloud()
-    rule = {"ruleConfigurationName": "loss", "ruleEvaluatorImage": "123456789012.dkr.ecr.us-west-2.amazonaws.com/rules:latest"}
+    rule = {
+        "ruleConfigurationName": "loss",
+        "ruleEvaluatorImage": "123456789012.dkr.ecr.us-west-2.amazonaws.com/rules:latest",
+    }
     manifest = sample(debugRuleConfigurations=[rule])
     name = manifest["metadata"]["name"]
-    async with operator(cloud):
-        async with cloud.watching() as seen:
-            await cloud.apply(manifest)
+    async with operator(cloud), cloud.watching() as seen:
+        await cloud.apply(manifest)
 
-            async def ready() -> bool:
-                return states(await cloud.conditions(name)).get("Ready") == "True"
+        async def ready() -> bool:
+            return states(await cloud.conditions(name)).get("Ready") == "True"
 
-            await cloud.until(ready)
+        await cloud.until(ready)
     texts = [
         c["message"]
         for obj in seen
@@ -438,7 +442,8 @@ async def test_every_log_line_fits_the_published_schema_and_leaks_nothing() -> N
     events = [line.get("event") for line in lines]
     for event in ("operator.started", "job.submitted", "job.transition", "job.failed", "resource.waiting", "aws.error"):
         assert event in events
-    everything = stream.getvalue() + json.dumps(cloud.kubernetes.list(EVENTS)) + json.dumps(await cloud.status(manifest["metadata"]["name"]))
+    stored = [cloud.kubernetes.list(EVENTS), await cloud.status(manifest["metadata"]["name"])]
+    everything = stream.getvalue() + json.dumps(stored)
     assert "s3cr3t" not in everything
 
 
@@ -526,7 +531,7 @@ async def test_the_region_annotation_decides_until_sagemaker_accepted() -> None:
         metadata = (await cloud.status(name))["ackResourceMetadata"]
         assert metadata["region"] == "eu-west-1"
         assert ":eu-west-1:" in metadata["arn"]
-        await cloud.user.merge_patch(cloud.job, "default", name, {"metadata": {"annotations": {"services.k8s.aws/region": "us-east-1"}}})
+        await cloud.annotate(name, {"services.k8s.aws/region": "us-east-1"})
         await cloud.until_status(name, "Completed")
     assert {call.region for call in cloud.sagemaker.calls.of("DescribeTrainingJob")} == {"eu-west-1"}
 

@@ -7,17 +7,20 @@ number depends on nothing but time) and calls to AWS.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from sagemaker_operator.errors import Unavailable
-from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
 from sagemaker_operator.sandbox.sagemaker.http import in_process_session
-from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
+    from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ class Mode(Enum):
     KILL_AFTER = "the process dies after the call took effect"
     FAIL_BEFORE = "the call is not sent"
     FAIL_AFTER = "the call takes effect and its reply is lost"
-    CANCEL = "the pass is cancelled in the call"
+    HANG = "there is never an answer"
 
 
 class Wire:
@@ -50,7 +53,7 @@ class Wire:
 
         class Session(in_process_session(simulator)):  # type: ignore[misc]
             async def send(self, request: Any) -> Any:
-                operation = request.headers["X-Amz-Target"] if "X-Amz-Target" in request.headers else "STS"
+                operation = request.headers.get("X-Amz-Target", "STS")
                 name = operation.decode() if isinstance(operation, bytes) else str(operation)
                 return await wire.pass_on(
                     name,
@@ -87,14 +90,18 @@ class Wire:
                 await call()
                 self.struck.set()
                 raise unanswered()
-            case Mode.CANCEL:
+            case Mode.HANG:
                 self.struck.set()
-                raise TimeoutError
+                return await self._silence()
         raise AssertionError(self._mode)
 
     async def _die(self) -> Any:
         self._dead = True
         self.struck.set()
+        return await self._silence()
+
+    @staticmethod
+    async def _silence() -> Any:
         await asyncio.Event().wait()
 
     @property
@@ -123,7 +130,11 @@ class _Kubernetes:
         if "/leases" in path and not self._wire.dead:
             return await call()
         lost = Unavailable(f"{method} {path}: cut")
-        return await self._wire.pass_on(f"{method} {path}", call, unsent=lambda: lost, unanswered=lambda: lost)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._wire.pass_on(f"{method} {path}", call, unsent=lambda: lost, unanswered=lambda: lost)
+        except TimeoutError:
+            raise lost from None
 
     @asynccontextmanager
     async def stream(

@@ -34,6 +34,7 @@ def _documented(text: str) -> StringShape:
         ("<p>The name of the <code>job</code>. It is unique.</p>", "The name of the job."),
         ("<p>No full stop</p>", "No full stop"),
         ("<p>Use a type, e.g. ml.m5.large. Or not.</p>", "Use a type, e.g. ml.m5.large."),
+        ("<p>Use e.g. Amazon S3, i.e. a bucket. Or not.</p>", "Use e.g. Amazon S3, i.e. a bucket."),
         ("<p>At most 2.5 hours. More\n   later.</p>", "At most 2.5 hours."),
         ("<p>A &lt;b&gt; &amp; c.</p>", "A <b> & c."),
         ("", ""),

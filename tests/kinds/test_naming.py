@@ -66,17 +66,26 @@ def test_an_unknown_field_is_a_key_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "field"),
+    ("path", "expected"),
     [
-        ("RoleArn", "roleARN"),
-        ("ResourceConfig.KeepAlivePeriodInSeconds", "resourceConfig.keepAlivePeriodInSeconds"),
-        ("InputDataConfig[]", "inputDataConfig[]"),
-        ("InputDataConfig[].DataSource.S3DataSource.S3Uri", "inputDataConfig[].dataSource.s3DataSource.s3URI"),
+        ("OutputDataConfig.S3OutputPath", "spec.outputDataConfig.s3OutputPath"),
+        ("RoleArn", "spec.roleARN"),
+        ("InputDataConfig[].DataSource.S3DataSource.S3Uri", "spec.inputDataConfig[].dataSource.s3DataSource.s3URI"),
+        ("InputDataConfig[2].ChannelName", "spec.inputDataConfig[2].channelName"),
+        ("InputDataConfig.ChannelName", "spec.inputDataConfig.channelName"),
+        ("InputDataConfig", "spec.inputDataConfig"),
+        ("Tags[]", "spec.tags[]"),
+        # The constraint reports of AWS.
+        ("trainingJobName", "spec.trainingJobName"),
+        ("resourceConfig.instanceCount", "spec.resourceConfig.instanceCount"),
+        ("inputDataConfig.1.member.channelName", "spec.inputDataConfig[0].channelName"),
+        ("vpcConfig.subnets.2.member", "spec.vpcConfig.subnets[1]"),
+        # A map's keys stay out of messages, and what is unknown ends the path.
+        ("Environment.SECRET_NAME", "spec.environment"),
+        ("environment.SECRET.member", "spec.environment"),
+        ("ResourceConfig.Future.Deep", "spec.resourceConfig"),
+        ("", "spec"),
     ],
 )
-def test_a_path_of_members_is_told_as_the_user_wrote_it(path: str, field: str) -> None:
-    assert field_path(_CREATE, path) == field
-
-
-def test_a_path_into_a_map_does_not_tell_the_users_keys() -> None:
-    assert field_path(_CREATE, "HyperParameters.api.token") == "hyperParameters"
+def test_an_api_path_is_shown_as_the_user_wrote_it(path: str, expected: str) -> None:
+    assert field_path(_CREATE, path) == expected

@@ -32,7 +32,6 @@ def test_no_difference_is_no_update() -> None:
         (("HyperParameters.secret_key",), "spec.hyperParameters differs"),
         (("HyperParameters.a", "HyperParameters.b"), "spec.hyperParameters differs"),
         (("RoleArn", "InputDataConfig"), "spec.roleARN, spec.inputDataConfig differ"),
-        (("RemoteDebugConfig.EnableRemoteDebug",), "spec.remoteDebugConfig.enableRemoteDebug differs"),
         (("ResourceConfig.InstanceCount",), "spec.resourceConfig.instanceCount differs"),
         (("RoleArn", KEEP_ALIVE), "spec.roleARN differs"),
     ],
@@ -45,6 +44,27 @@ def test_only_warm_pool_and_profiler_can_be_changed(status: str, paths: tuple[st
 def test_warm_pool_and_profiler_do_not_change_together() -> None:
     verdict = plan(WARM | {"ProfilerConfig": CONFIG}, PROFILED, KEEP_ALIVE, "ProfilerConfig.S3OutputPath")
     assert verdict == Verdict(reject="cannot update Warm pool and Profiler at the same time")
+
+
+DEBUG = {"RemoteDebugConfig": {"EnableRemoteDebug": True}}
+
+
+@pytest.mark.parametrize("secondary", ["Downloading", "Training"])
+def test_remote_debugging_is_switched_while_the_job_runs(secondary: str) -> None:
+    verdict = plan(DEBUG, RUNNING | {"SecondaryStatus": secondary}, "RemoteDebugConfig.EnableRemoteDebug")
+    assert verdict == Verdict(request={"TrainingJobName": NAME, **DEBUG})
+
+
+def test_remote_debugging_waits_for_its_time_and_is_refused_after_it() -> None:
+    early = plan(DEBUG, RUNNING | {"SecondaryStatus": "Uploading"}, "RemoteDebugConfig.EnableRemoteDebug")
+    assert early.wait is not None
+    late = plan(DEBUG, RUNNING | {"TrainingJobStatus": "Completed"}, "RemoteDebugConfig.EnableRemoteDebug")
+    assert str(late.reject).startswith("spec.remoteDebugConfig")
+
+
+def test_remote_debugging_is_switched_alone() -> None:
+    verdict = plan(WARM | DEBUG, RUNNING, KEEP_ALIVE, "RemoteDebugConfig.EnableRemoteDebug")
+    assert "cannot be updated together" in str(verdict.reject)
 
 
 def test_nothing_is_updated_while_the_job_starts() -> None:
@@ -121,6 +141,7 @@ def test_configuration_and_new_rule_go_together() -> None:
     "rules",
     [
         pytest.param([OTHER], id="replaced"),
+        pytest.param([RULE, RULE], id="doubled"),
         pytest.param([RULE | {"InstanceType": "ml.m5.xlarge"}], id="modified"),
         pytest.param([RULE | {"InstanceType": "ml.m5.xlarge"}, OTHER], id="modified beside a new one"),
         pytest.param([OTHER, OTHER | {"RuleConfigurationName": "three"}], id="removed beside new ones"),

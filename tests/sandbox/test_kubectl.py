@@ -328,6 +328,9 @@ async def test_kubectls_protobuf_is_understood(emulated: Kubectl) -> None:
     assert json.loads(await emulated("get", "cm", "c", "-o", "json"))["data"] == {"a": "b"}
     assert await emulated("create", "secret", "generic", "s", "--from-literal=a=b") == "secret/s created"
     assert json.loads(await emulated("get", "secret", "s", "-o", "json"))["data"] == {"a": "Yg=="}
+    long = "x" * 300
+    assert await emulated("create", "configmap", "long", f"--from-literal=a={long}") == "configmap/long created"
+    assert json.loads(await emulated("get", "cm", "long", "-o", "json"))["data"] == {"a": long}
     assert await emulated("create", "serviceaccount", "sa") == "serviceaccount/sa created"
     assert await emulated("auth", "can-i", "create", "trainingjobs") == "yes"
 

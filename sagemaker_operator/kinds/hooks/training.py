@@ -18,9 +18,11 @@ _KEEP_ALIVE = "ResourceConfig.KeepAlivePeriodInSeconds"
 _CONFIG = "ProfilerConfig"
 _RULES = "ProfilerRuleConfigurations"
 _PROFILER = (_CONFIG, _RULES)
+_DEBUG = "RemoteDebugConfig"
 
 _RULE_RUNS = frozenset({"InProgress", "Stopping"})
 _POOL_LIVES = frozenset({"Available", "InUse"})
+_DEBUGGABLE = frozenset({"Downloading", "Training"})
 _ENDING = frozenset({"Completed", "Failed", "Stopping", "Stopped", "Deleting"})
 
 
@@ -44,7 +46,8 @@ def lingers(observed: Mapping[str, Any]) -> bool:
 def plan_update(
     desired: Mapping[str, Any], observed: Mapping[str, Any], differing: tuple[str, ...], edited: bool
 ) -> Verdict:
-    """SageMaker changes two things of a training job, one at a time: how long its warm pool lives, and its profiler.
+    """SageMaker changes three things of a training job, one at a time: how long its warm pool lives, its profiler, and
+    remote debugging (which ACK sends only by accident).
 
     `edited` decides what an absent profiler means: in an edited spec that the user took it out, otherwise that the
     user never cared and SageMaker put it there.
@@ -53,16 +56,24 @@ def plan_update(
     removed = edited and _profiler_removed(desired, observed)
     warm_pool = _KEEP_ALIVE in paths
     profiler = removed or any(_top(path) in _PROFILER for path in paths)
-    others = [path for path in paths if path != _KEEP_ALIVE and _top(path) not in _PROFILER]
+    debug = any(_top(path) == _DEBUG for path in paths)
+    others = [path for path in paths if path != _KEEP_ALIVE and _top(path) not in (*_PROFILER, _DEBUG)]
     if others:
         return Verdict(reject=f"only Warm Pool or Profiler can be updated: {_differs(others)}")
     if warm_pool and profiler:
         return Verdict(reject="cannot update Warm pool and Profiler at the same time")
-    if not (warm_pool or profiler):
+    if debug and (warm_pool or profiler):
+        return Verdict(reject=f"{_field(_DEBUG)} cannot be updated together with Warm pool or Profiler")
+    if not (warm_pool or profiler or debug):
         return Verdict()
     if observed.get("SecondaryStatus") == "Starting":
         return Verdict(wait="TrainingJob cannot be updated while its secondary status is Starting.")
-    verdict = _warm_pool(desired, observed) if warm_pool else _profiler(desired, observed, paths, removed=removed)
+    if debug:
+        verdict = _remote_debug(desired, observed)
+    elif warm_pool:
+        verdict = _warm_pool(desired, observed)
+    else:
+        verdict = _profiler(desired, observed, paths, removed=removed)
     if verdict.request is None:
         return verdict
     return Verdict(request={"TrainingJobName": desired["TrainingJobName"], **verdict.request})
@@ -86,6 +97,16 @@ def _warm_pool(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Verdi
         return Verdict(reject="warm pool cannot be updated if has been terminated or reused")
     period = desired["ResourceConfig"]["KeepAlivePeriodInSeconds"]
     return Verdict(request={"ResourceConfig": {"KeepAlivePeriodInSeconds": period}})
+
+
+def _remote_debug(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Verdict:
+    status = observed.get("TrainingJobStatus")
+    if status in _ENDING:
+        return Verdict(reject=f"{_field(_DEBUG)}: cannot be updated, TrainingJob is in {status} status.")
+    secondary = observed.get("SecondaryStatus")
+    if secondary not in _DEBUGGABLE:
+        return Verdict(wait=f"TrainingJob's remote debugging cannot be updated in secondary status {secondary}.")
+    return Verdict(request={_DEBUG: desired[_DEBUG]})
 
 
 def _profiler(
@@ -145,7 +166,7 @@ def _top(path: str) -> str:
 
 
 def _field(path: str) -> str:
-    return "spec." + field_path(operation("CreateTrainingJob").input_shape, path)
+    return field_path(operation("CreateTrainingJob").input_shape, path)
 
 
 def _differs(paths: Iterable[str]) -> str:

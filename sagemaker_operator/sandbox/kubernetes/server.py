@@ -54,7 +54,10 @@ class EmulatorServer:
 async def serve(
     emulator: KubernetesEmulator, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[EmulatorServer]:
-    """Serves until the block ends; open watches are cut then. Port 0 picks a free one. There is no authentication."""
+    """Serves until the block ends; watches open here (and only here) are cut then.
+
+    Port 0 picks a free one. There is no authentication.
+    """
     application = web.Application(client_max_size=_BODY_LIMIT)
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -70,7 +73,6 @@ async def serve(
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
         yield EmulatorServer(f"http://{shown}:{bound_port}")
     finally:
-        emulator.cut_watches()
         await runner.cleanup()
 
 
