@@ -6,7 +6,8 @@ PREFIX = "services.k8s.aws/"
 
 REGION = PREFIX + "region"
 DELETION_POLICY = PREFIX + "deletion-policy"
-RECONCILE_REQUESTED_AT = PREFIX + "reconcile-requested-at"
+JOB_RECORD = "sagemaker.services.k8s.aws/job-record"
+"""On a job: `delete` deletes SageMaker's record with the object; `keep`, the default and ACK's way, only stops the job."""
 
 UID_TAG = PREFIX + "uid"
 """Tag that proves a SageMaker resource was created for one Kubernetes object and no other."""

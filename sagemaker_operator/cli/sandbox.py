@@ -22,7 +22,7 @@ _APISERVER = click.option(
 
 
 def _need_extra() -> None:
-    missing = [name for name in ("celpy", "jsonpatch", "json_merge_patch", "rich") if find_spec(name) is None]
+    missing = [name for name in ("celpy", "re2", "jsonpatch", "json_merge_patch", "rich") if find_spec(name) is None]
     if missing:
         raise ConfigurationError("the sandbox needs its extra: pip install 'sagemaker-operator[sandbox]'")
 

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.control.delta import differences
-from sagemaker_operator.kinds.descriptor import Verdict
-from sagemaker_operator.kinds.model import operation, output_members
+from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
+from sagemaker_operator.kinds.model import operation, output_members, required_members
 from sagemaker_operator.kinds.naming import field_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.kinds.descriptor import Kind
 
 
-def judge(
-    kind: Kind, desired: Mapping[str, Any], observed: Observation, *, edited: bool
-) -> tuple[tuple[str, ...], Verdict]:
-    """(the differing fields as the user wrote them, what to do). `desired` is a Create input; `observed` a Describe."""
-    returned = output_members(kind.describe)
-    comparable = {name: value for name, value in desired.items() if name in returned}
-    paths = differences(comparable, observed.data, ignored=kind.ignored)
-    shape = operation(kind.create).input_shape
-    fields = tuple(field_path(shape, path) for path in paths)
+def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple[str, ...], Verdict]:
+    """(the differing fields as the user wrote them, what to do). `edit.differing` is filled in here.
+
+    `identity` has every identifier of the resource that is known, its ARN included.
+    """
+    observed = _with_create_names(kind, edit.observed)
+    returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
+    comparable = {name: value for name, value in edit.desired.items() if name in returned}
+    paths = differences(comparable, observed, ignored=kind.ignored, normalise=kind.hooks.normalise)
+    fields = tuple(_field(kind, path) for path in paths)
     if kind.hooks.plan_update is not None:
-        return fields, kind.hooks.plan_update(desired, observed.data, paths, edited)
+        return fields, kind.hooks.plan_update(replace(edit, observed=observed, differing=paths))
     if not paths:
-        return fields, Verdict()
+        return fields, NOTHING_TO_DO
     frozen = [field for path, field in zip(paths, fields, strict=True) if _top(path) not in kind.mutable]
     if kind.update is None or frozen:
         named = ", ".join(frozen or fields)
         return fields, Verdict(reject=f"{named} cannot be changed after creation: SageMaker has no update for it.")
-    changed = {_top(path) for path in paths}
-    identity = {member.api: desired[member.api] for member in kind.identifiers}
-    return fields, Verdict(request=identity | {name: desired[name] for name in changed})
+    return fields, Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
+
+
+def update_request(
+    kind: Kind, desired: Mapping[str, Any], changed: set[str], identity: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The update input: who it is, what changed, and what the operation requires although it did not change."""
+    assert kind.update is not None  # noqa: S101  asked by the caller
+    names = kind.update_identifiers or tuple(member.api for member in kind.identifiers)
+    request = {name: identity[name] for name in names if name in identity}
+    for member, value in desired.items():
+        called = kind.update_names.get(member, member)
+        if member in changed or (
+            called in required_members(operation(kind.update).input_shape) and called not in request
+        ):
+            request[called] = value
+    return request
+
+
+def _with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
+    """What Describe calls otherwise than Create does, under the name that the spec has it by."""
+    found = dict(observed)
+    for wanted, there in kind.read_from.items():
+        value: Any = observed
+        for name in there.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is None:
+            continue
+        *parents, last = wanted.split(".")
+        place = found
+        for name in parents:
+            place[name] = dict(place.get(name) or {})
+            place = place[name]
+        place[last] = value
+    return found
+
+
+def _field(kind: Kind, path: str) -> str:
+    extra = next((member.field for member in kind.extra_spec if member.api == _top(path)), None)
+    return f"spec.{extra}" if extra else field_path(operation(kind.create).input_shape, path)
 
 
 def _top(path: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.aws.translate import to_api, to_field
+from sagemaker_operator.conditions import SYNCED
 from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
@@ -61,14 +62,17 @@ def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:
 
 def recall(kind: Kind, status: Mapping[str, Any]) -> Observation | None:
     """The observation that the stored status was written from; None if it was never observed."""
-    if kind.status_member is not None and not any(
-        status.get(member.field) for member in kind.status_members if member.api == kind.status_member
-    ):
+    if kind.status_member is None:
+        # Its only state is to exist, and that is what Synced says.
+        known = any(c.get("type") == SYNCED and c.get("status") == "True" for c in status.get("conditions") or ())
+    else:
+        known = any(status.get(member.field) for member in kind.status_members if member.api == kind.status_member)
+    if not known:
         return None
     shapes = output_members(kind.describe)
-    known = {
+    recalled = {
         member.api: to_api(shapes[member.api], status[member.field], path=f"status.{member.field}")
         for member in kind.status_members
         if status.get(member.field) is not None
     }
-    return Observation(known, complete=False)
+    return Observation(recalled, complete=False)

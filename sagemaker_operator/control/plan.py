@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, StatusClass, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sagemaker_operator.control.observation import Observation
 
 
@@ -69,6 +67,12 @@ class Facts:
     """What is wrong with the spec, each with the field's path."""
     edited: bool = False
     """The spec was changed since it was last observed."""
+    nameless: bool = False
+    """The spec has nothing that Describe could find the resource by: AWS makes its identifier."""
+    erase: bool = False
+    """Deleting the object deletes SageMaker's record of the job too."""
+    due: bool = False
+    """At rest for so long that it is to be compared with its spec again."""
     unseen: bool = False
     """No pass of ours has ever observed this resource (a new object, or one that ACK wrote)."""
     drifts: bool = True
@@ -111,13 +115,18 @@ class Observe:
 
 
 @dataclass(frozen=True, slots=True)
+class Find:
+    """Search the List for a resource of this name that bears our UID."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identify:
     """Ask for the tags, to know whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    request: Mapping[str, Any]
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +151,7 @@ class Settle:
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = Claim | Create | Observe | Identify | Update | Stop | Delete | Settle
+Step = Claim | Create | Observe | Find | Identify | Update | Stop | Delete | Settle
 
 UNOBSERVED = "Unable to determine if desired resource state matches latest observed state"
 NOT_SYNCED = "Resource not synced"
@@ -171,8 +180,11 @@ def _acceptance(facts: Facts) -> Step:
     """Nothing says yet that SageMaker has a resource of ours."""
     if facts.observed is None:
         may_exist = facts.taken or facts.arn is not None or (facts.managed and not facts.claimed)
-        if may_exist:
+        if may_exist and not facts.nameless:
             return Observe()
+        if may_exist and facts.kind.token_member is None:
+            return Find()
+        # A nameless one with a token is simply created again: the token brings back the one that there is.
     elif facts.observed.found:
         if facts.owner is Owner.UNKNOWN:
             return Identify()
@@ -208,7 +220,7 @@ def _convergence(facts: Facts) -> Step:
     """SageMaker has it, or had it: watch it, and keep it as the spec says."""
     kind, observed = facts.kind, facts.observed
     if observed is None:
-        if facts.edited or facts.unseen:
+        if facts.edited or facts.unseen or facts.due:
             return Observe()
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
@@ -230,9 +242,12 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     kind, verdict = facts.kind, facts.verdict
     findings = _progress(facts, observed)
     follow = Follow.POLL if observed.moving(kind) or observed.lingers(kind) else Follow.REST
+    if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
+        text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
+        return Settle(_with(findings, recoverable=text, reason="Busy"), Follow.POLL)
     if verdict.request is not None:
         if facts.repeated < _REPEATS:
-            return Update(verdict.request)
+            return Update(verdict)
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
         return Settle(_with(findings, terminal=text, reason="NotConverging"), follow)
@@ -268,7 +283,11 @@ def _progress(facts: Facts, observed: Observation) -> Findings:
         return Findings(Progress.MOVING, pending, reason=status)
     message = f"{kind.name} is in {status} status." if status else "Resource synced successfully"
     failure = str(observed.data.get(kind.failure_member or "") or "") or None
-    return Findings(_PROGRESS[observed.state(kind)], message, reason=status or "Synced", failure=failure)
+    state = observed.state(kind)
+    at_rest = state is StatusClass.STOPPED and not kind.stop_on_delete
+    # A stopped notebook is at rest, and may be meant to be; a stopped job has not done what it was asked for.
+    progress = Progress.SETTLED if at_rest else _PROGRESS[state]
+    return Findings(progress, message, reason=status or "Synced", failure=failure)
 
 
 def _vanished(facts: Facts) -> Step:
@@ -292,6 +311,9 @@ def _deletion(facts: Facts) -> Step:
         return Settle(None, Follow.REST, release=True)
     if facts.error is not None:
         return _failed(facts, facts.error)
+    if facts.mutation is Mutation.DELETED and kind.status_member is None:
+        # It has no life cycle: a delete that was accepted is done.
+        return Settle(None, Follow.REST, release=True)
     if facts.mutation is not None:
         doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
         return Settle(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
@@ -299,7 +321,7 @@ def _deletion(facts: Facts) -> Step:
         return Settle(None, Follow.REST, release=True)
     if facts.arn is None:
         if facts.observed is None:
-            return Observe()
+            return Find() if facts.nameless else Observe()
         if facts.owner is Owner.UNKNOWN:
             return Identify()
         if facts.owner is Owner.FOREIGN:
@@ -315,7 +337,11 @@ def _deletion(facts: Facts) -> Step:
             return Stop()
         if state in (StatusClass.STOPPING, StatusClass.DELETING):
             return Settle(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
+        if facts.erase and kind.delete is not None:
+            return Delete()
         return Settle(None, Follow.REST, release=True)
+    if last.status(kind) in kind.stop_before_delete:
+        return Stop()
     if state.in_transition:
         text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
         return Settle(_waiting(facts, text), Follow.POLL)

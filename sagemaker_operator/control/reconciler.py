@@ -6,13 +6,14 @@ object's UID), status with the ARN. A pass that finds the finalizer and no ARN l
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
 
-from sagemaker_operator.annotations import DELETION_POLICY, REGION, UID_TAG
+from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, REGION, UID_TAG
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.clock import parse_rfc3339, rfc3339
@@ -24,6 +25,7 @@ from sagemaker_operator.control.plan import (
     Create,
     Delete,
     Facts,
+    Find,
     Follow,
     Identify,
     Mutation,
@@ -34,10 +36,17 @@ from sagemaker_operator.control.plan import (
     Update,
     next_step,
 )
-from sagemaker_operator.control.request import create_request, identifiers, in_the_users_words, spec_problems
+from sagemaker_operator.control.request import (
+    create_request,
+    desired_input,
+    identifiers,
+    in_the_users_words,
+    spec_problems,
+)
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.transition import Transition, transitions
 from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.descriptor import Edit
 from sagemaker_operator.logs import Event, emit, get_logger
 from sagemaker_operator.settings import DeletionPolicy
 
@@ -46,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.clock import Clock
-    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.kinds.descriptor import Kind, Verdict
     from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
     from sagemaker_operator.settings import Settings
 
@@ -154,6 +163,8 @@ class Reconciler:
         self._log = get_logger(kind.name.lower())
         self._accepted_updates: dict[str, tuple[Mapping[str, Any], int]] = {}
         """uid -> (the last update, how often it was accepted): an update that never takes effect must not loop."""
+        self._compared: dict[str, float] = {}
+        """uid -> loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
 
     async def reconcile(self, key: ObjectKey, failures: int) -> Result:
         """One pass. Raises KubeError if Kubernetes refused a write; every AWS error ends in the object's status."""
@@ -175,6 +186,7 @@ class Reconciler:
     def forget(self, obj: KubeObject) -> None:
         """The object is gone; drop what was remembered of it."""
         self._accepted_updates.pop(obj.metadata.uid, None)
+        self._compared.pop(obj.metadata.uid, None)
 
 
 class _Pass:
@@ -206,6 +218,9 @@ class _Pass:
             arn=arn,
             retain=policy == DeletionPolicy.RETAIN,
             problems=spec_problems(self._kind, self._spec) if arn is None or not managed else (),
+            nameless=not self._is_named(),
+            erase=meta.annotations.get(JOB_RECORD) == "delete",
+            due=self._is_due(),
             edited=seen is not None and seen != meta.generation,
             unseen=seen is None,
             drifts=meta.generation > 1 or not self._kind.stop_on_delete,
@@ -217,6 +232,18 @@ class _Pass:
             failures=failures,
             recalled=recall(self._kind, stored),
         )
+
+    def _is_named(self) -> bool:
+        named = identifiers(self._kind, self._spec, None)
+        return all(m.api in named or m.api in self._kind.optional_identifiers for m in self._kind.identifiers)
+
+    def _is_due(self) -> bool:
+        if self._kind.stop_on_delete:
+            return False
+        now, uid = asyncio.get_running_loop().time(), self._obj.metadata.uid
+        interval = self._r._settings.resync(self._kind.name)
+        since = self._r._compared.setdefault(uid, now - self._r._rng.uniform(0.0, interval))
+        return now - since >= 0.9 * interval
 
     def _created_at(self) -> float:
         recorded = self._stored.get("creationTime") or self._obj.metadata.creation_timestamp
@@ -233,10 +260,12 @@ class _Pass:
                     await self._create()
                 case Observe():
                     await self._observe()
+                case Find():
+                    await self._find()
                 case Identify():
                     await self._identify()
-                case Update(request):
-                    await self._update(request)
+                case Update(verdict):
+                    await self._update(verdict)
                 case Stop():
                     await self._mutate(self._kind.stop, Mutation.STOPPED)
                 case Delete():
@@ -281,31 +310,66 @@ class _Pass:
 
     def _see(self, observation: Observation) -> None:
         self._learn(observed=observation)
-        if not (observation.found and self._facts.arn and self._facts.drifts) or self._facts.deleting:
+        self._r._compared[self._obj.metadata.uid] = asyncio.get_running_loop().time()
+        comparable = observation.found and observation.complete and self._facts.arn and self._facts.drifts
+        if not comparable or self._facts.deleting:
             return
         meta = self._obj.metadata
-        request = create_request(self._kind, self._obj, self._spec, tag_templates=())
-        fields, verdict = judge(self._kind, request, observation, edited=self._facts.edited)
+        edit = Edit(
+            desired_input(self._kind, self._spec),
+            observation.data,
+            (),
+            self._facts.edited,
+            annotations=meta.annotations,
+            status=self._stored,
+        )
+        identity = self._identifiers() | {self._kind.arn_member: self._facts.arn}
+        fields, verdict = judge(self._kind, edit, identity=identity)
         last, times = self._r._accepted_updates.get(meta.uid, ({}, 0))
         self._learn(differing=fields, verdict=verdict, repeated=times if verdict.request == last else 0)
-        if not fields:
+        if verdict.request is None:
             self._r._accepted_updates.pop(meta.uid, None)
 
     async def _identify(self) -> None:
         observed = self._facts.observed
         assert observed is not None  # noqa: S101  the plan identifies only what it has seen
         arn = observed.data[self._kind.arn_member]
-        answer = await self._call("ListTags", {"ResourceArn": arn, "MaxResults": 100})
-        if answer is None:
-            return
-        ours = {"Key": UID_TAG, "Value": self._obj.metadata.uid} in answer.get("Tags", ())
-        self._learn(owner=Owner.OURS if ours else Owner.FOREIGN, arn=arn if ours else None)
+        ours = await self._is_ours(arn)
+        if ours is not None:
+            self._learn(owner=Owner.OURS if ours else Owner.FOREIGN, arn=arn if ours else None)
 
-    async def _update(self, request: Mapping[str, Any]) -> None:
+    async def _is_ours(self, arn: str) -> bool | None:
+        """Whether its tags bear our UID. None: they could not be had."""
+        answer = await self._call("ListTags", {"ResourceArn": arn, "MaxResults": 100})
+        return None if answer is None else {"Key": UID_TAG, "Value": self._obj.metadata.uid} in answer.get("Tags", ())
+
+    async def _find(self) -> None:
+        """Whose name AWS makes can only be found among all: by the name that people call it, and our tag."""
+        listing = self._kind.listing
+        assert listing is not None  # noqa: S101  a descriptor's promise for such kinds
+        wanted = desired_input(self._kind, self._spec).get(self._kind.name_member)
+        params: dict[str, Any] = {"MaxResults": 100}
+        while (answer := await self._call(listing.operation, params)) is not None:
+            for summary in answer.get(listing.result, ()):
+                if summary.get(self._kind.name_member) == wanted and await self._is_ours(
+                    summary[self._kind.arn_member]
+                ):
+                    self._learn(owner=Owner.OURS, arn=summary[self._kind.arn_member])
+                    return
+            if "NextToken" not in answer:
+                self._learn(observed=ABSENT)
+                return
+            params["NextToken"] = answer["NextToken"]
+
+    async def _update(self, verdict: Verdict) -> None:
         uid = self._obj.metadata.uid
-        if await self._call(self._kind.update, request) is not None:
-            self._r._accepted_updates[uid] = (request, self._facts.repeated + 1)
-            self._learn(mutation=Mutation.UPDATED)
+        request = verdict.request or {}
+        if await self._call(verdict.operation or self._kind.update, request) is None:
+            return
+        self._r._accepted_updates[uid] = (request, self._facts.repeated + 1)
+        self._learn(mutation=Mutation.UPDATED)
+        if verdict.annotations:
+            await self._write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
 
     async def _mutate(self, operation: str | None, mutation: Mutation) -> None:
         answer = await self._call(operation, self._identifiers())
@@ -389,7 +453,10 @@ class _Pass:
                 return Result(after=self._r._rng.uniform(*_PARK_SECONDS))
         if self._kind.stop_on_delete or not self._facts.managed:
             return Result()
-        return Result(after=self._r._settings.resync(self._kind.name) * self._r._rng.uniform(0.9, 1.1))
+        interval = self._r._settings.resync(self._kind.name)
+        looked = self._r._compared.get(self._obj.metadata.uid, 0.0)
+        rest = looked + interval * self._r._rng.uniform(0.9, 1.1) - asyncio.get_running_loop().time()
+        return Result(after=max(1.0, rest))
 
     def _watch(self, step: Settle) -> None:
         """Whatever the state of its spec, what moves in SageMaker is followed."""
@@ -399,6 +466,9 @@ class _Pass:
         if facts.arn is None or step.release or not (moves or step.follow is Follow.POLL):
             self._r._tracker.untrack(self._key)
             return
+        if facts.mutation is not None:
+            # Whatever comes next is news, even if it looks as before: it is what says that the change has settled.
+            last = None
         handle = Handle(self._kind, self._target, self._identifiers(), self._created_at(), last)
         self._r._tracker.track(self._key, handle)
 
@@ -425,6 +495,8 @@ class _Pass:
             generation=meta.generation,
             now=rfc3339(self._r._clock()),
         )
+        if facts.mutation is Mutation.UPDATED:
+            patch = (patch or {}) | dict(facts.verdict.status)
         if patch is None:
             return
         # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from

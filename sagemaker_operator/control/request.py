@@ -101,11 +101,24 @@ def _parent_present(spec: Mapping[str, Any], group: Sequence[str]) -> bool:
     return all(not parent or _at(spec, parent) is not None for parent in parents)
 
 
+def desired_input(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec with API names: a Create input, and the members that only an update takes.
+
+    Raises aws.translate's SpecError for a field that the API does not have.
+    """
+    extra = {member.field: member.api for member in kind.extra_spec}
+    created = {field: value for field, value in spec.items() if field not in extra}
+    desired: dict[str, Any] = to_api(operation(kind.create).input_shape, created)
+    return desired | {api: spec[field] for field, api in extra.items() if field in spec}
+
+
 def create_request(
     kind: Kind, obj: KubeObject, spec: Mapping[str, Any], *, tag_templates: Sequence[str]
 ) -> dict[str, Any]:
-    """The Create input. Raises aws.translate's errors for a field that the API does not have."""
-    request: dict[str, Any] = to_api(operation(kind.create).input_shape, spec)
+    """The Create input with its tags and token. Raises aws.translate's SpecError."""
+    request = desired_input(kind, spec)
+    for member in kind.extra_spec:
+        request.pop(member.api, None)
     if kind.tags_on_create:
         request["Tags"] = _tags(obj, request.get("Tags", []), tag_templates)
     if kind.token_member is not None:
@@ -145,8 +158,8 @@ def identifiers(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[st
     found: dict[str, Any] = {}
     for member in kind.identifiers:
         value = spec.get(member.field)
-        if member.api == kind.arn_member:
-            value = arn
+        if value is None and arn is not None and member.api not in kind.optional_identifiers:
+            value = arn.rpartition("/")[2] if kind.id_in_arn else arn
         elif member.api == kind.name_member and arn is not None:
             recorded = arn.rpartition("/")[2]
             if str(value).lower() != recorded.lower():

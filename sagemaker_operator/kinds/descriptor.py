@@ -98,12 +98,38 @@ class Verdict:
     """Why SageMaker cannot make this edit: the text of ACK.Terminal."""
     wait: str | None = None
     """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
+    operation: str | None = None
+    """The operation that `request` is for, if it is not the kind's update (a notebook is stopped and started)."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Written to the object once `request` was accepted: what must be remembered of it, where ACK keeps it."""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """Status fields of the operator's own, by CRD name, written with this pass's status; None takes one away."""
 
 
 NOTHING_TO_DO = Verdict()
 
-PlanUpdate = Callable[[Mapping[str, Any], Mapping[str, Any], tuple[str, ...], bool], Verdict]
-"""(desired Create input, Describe output, paths that differ, the spec was edited since it was last observed) -> Verdict."""
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a hook may know of the difference between spec and resource."""
+
+    desired: Mapping[str, Any]
+    """The Create input that the spec makes, API names."""
+    observed: Mapping[str, Any]
+    """The Describe output, with members that it calls otherwise under their Create names too (`Kind.read_from`)."""
+    differing: tuple[str, ...]
+    """Paths of `desired` that `observed` does not match."""
+    edited: bool
+    """The spec was changed since it was last observed: only then is an absent field a wish."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """The stored status, CRD names."""
+
+
+PlanUpdate = Callable[[Edit], Verdict]
+
+Normalise = Callable[[str, Any], Any]
+"""(path, value) -> a form in which equal values are equal: a JSON document parsed, a list of sets."""
 
 PendingReason = Callable[[Mapping[str, Any]], str | None]
 """Describe output -> why the resource is not settled although its status is (debug rules still running), or None."""
@@ -114,6 +140,8 @@ class Hooks:
     """The behaviour of a true exception: pure functions of data, unable to call AWS or to write anything."""
 
     plan_update: PlanUpdate | None = None
+    normalise: Normalise | None = None
+    """Applied to both sides at every path before they are compared."""
     pending: PendingReason | None = None
     lingers: Callable[[Mapping[str, Any]], bool] | None = None
     """Describe output -> at rest, yet its record changes once more by itself (a warm pool that will end)."""
@@ -136,6 +164,8 @@ class Kind:
 
     identifiers: tuple[Member, ...]
     """Members of the Describe input. Their values come from spec, or from the ARN for kinds that AWS names itself."""
+    optional_identifiers: tuple[str, ...] = ()
+    """Those among them that a resource may do without (an app belongs to a user or to a space)."""
     name_member: str
     """The member whose value people call the resource's name (`TrainingJobName`)."""
     arn_member: str
@@ -143,6 +173,8 @@ class Kind:
     """How logs and ARNs call it: training-job."""
     token_member: str | None = None
     """Idempotency token of Create, filled from the UID."""
+    id_in_arn: bool = False
+    """Where AWS makes the identifier, it is the ARN's last part (a domain's) and not the whole ARN."""
     tags_on_create: bool = True
 
     status_member: str | None = None
@@ -154,6 +186,8 @@ class Kind:
     classes: Mapping[str, StatusClass] = field(default_factory=dict)
     stop_on_delete: bool = False
     """Deleting the object stops the job and keeps SageMaker's record, as ACK does."""
+    stop_before_delete: tuple[str, ...] = ()
+    """Statuses in which it must be stopped before it can be deleted (a running notebook)."""
     log_group: str | None = None
     """CloudWatch log group of the resource's containers."""
 
@@ -166,6 +200,18 @@ class Kind:
     columns: tuple[Column, ...] = ()
     mutable: tuple[str, ...] = ()
     """Top-level Create members that the update operation accepts."""
+    update_names: Mapping[str, str] = field(default_factory=dict)
+    """Create member -> what the update operation calls it."""
+    update_identifiers: tuple[str, ...] = ()
+    """Members that name the resource in the update input, where they are not the Describe input's."""
+    updates_while_moving: bool = False
+    """An update is accepted while it is in transition (a running job's); otherwise an edit waits for it to settle."""
+    read_from: Mapping[str, str] = field(default_factory=dict)
+    """Path of a Create member -> path where Describe returns it, if that is elsewhere."""
+    own_status: tuple[Member, ...] = ()
+    """Status fields of ACK's that are no Describe member (`api` is empty)."""
+    extra_spec: tuple[Member, ...] = ()
+    """Spec fields that are no Create member but one of the update input (`approvalDescription`)."""
     ignored: tuple[str, ...] = ()
     """Paths (API names, `A.B`, `A[].B`) never compared: SageMaker rewrites them or never returns them."""
     either_or: tuple[tuple[str, ...], ...] = ()

@@ -42,6 +42,7 @@ class Override(TypedDict, total=False):
     ignored: tuple[str, ...]
     either_or: tuple[tuple[str, ...], ...]
     hooks: Hooks
+    updates_while_moving: bool
 
 
 UNCLEAR_ABSENCE = r"(?i)could not find|cannot find|does not exist|not found|RecordNotFound|^No .* with name"
@@ -159,6 +160,7 @@ OVERRIDES: Mapping[str, Override] = {
         "ignored": ("AlgorithmSpecification.MetricDefinitions", "InputDataConfig[].RecordWrapperType"),
         "either_or": (("algorithmSpecification.algorithmName", "algorithmSpecification.trainingImage"),),
         "hooks": Hooks(plan_update=training.plan_update, pending=training.pending, lingers=training.lingers),
+        "updates_while_moving": True,
     },
     "TransformJob": {
         "log_group": "/aws/sagemaker/TransformJobs",

@@ -6,7 +6,6 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from sagemaker_operator.kinds.catalog import catalog
 
 from sagemaker_operator.conditions import Progress
 from sagemaker_operator.control.observation import ABSENT, Observation
@@ -25,6 +24,7 @@ from sagemaker_operator.control.plan import (
     next_step,
 )
 from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Verdict
 
 KIND = catalog()["TrainingJob"]
@@ -162,9 +162,9 @@ def test_a_job_that_is_not_visible_yet_has_not_vanished() -> None:
 
 def test_an_edit_that_can_be_made_is_made_and_waited_for() -> None:
     facts = replace(running, edited=True, drifts=True, observed=seen("InProgress"))
-    request = {"TrainingJobName": "xgb"}
-    assert next_step(replace(facts, verdict=Verdict(request=request))) == Update(request)
-    after = next_step(replace(facts, verdict=Verdict(request=request), mutation=Mutation.UPDATED))
+    verdict = Verdict(request={"TrainingJobName": "xgb"})
+    assert next_step(replace(facts, verdict=verdict)) == Update(verdict)
+    after = next_step(replace(facts, verdict=verdict, mutation=Mutation.UPDATED))
     assert isinstance(after, Settle)
     assert after.follow is Follow.POLL
 

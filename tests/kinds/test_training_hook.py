@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.kinds.descriptor import Verdict
+from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.kinds.hooks.training import lingers, pending, plan_update
 
 KEEP_ALIVE = "ResourceConfig.KeepAlivePeriodInSeconds"
@@ -18,7 +18,7 @@ WARM = {"ResourceConfig": {"KeepAlivePeriodInSeconds": 60}}
 
 
 def plan(desired: dict[str, Any], observed: dict[str, Any], *differing: str, edited: bool = True) -> Verdict:
-    return plan_update({"TrainingJobName": NAME} | desired, observed, differing, edited)
+    return plan_update(Edit({"TrainingJobName": NAME} | desired, observed, differing, edited))
 
 
 def test_no_difference_is_no_update() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.kinds.descriptor import Verdict
+from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.kinds.model import operation
 from sagemaker_operator.kinds.naming import field_path
 
@@ -43,17 +43,16 @@ def lingers(observed: Mapping[str, Any]) -> bool:
     return _pool(observed) in _POOL_LIVES and observed.get("TrainingJobStatus") != "InProgress"
 
 
-def plan_update(
-    desired: Mapping[str, Any], observed: Mapping[str, Any], differing: tuple[str, ...], edited: bool
-) -> Verdict:
+def plan_update(edit: Edit) -> Verdict:
     """SageMaker changes three things of a training job, one at a time: how long its warm pool lives, its profiler, and
     remote debugging (which ACK sends only by accident).
 
-    `edited` decides what an absent profiler means: in an edited spec that the user took it out, otherwise that the
+    `edit.edited` decides what an absent profiler means: in an edited spec that the user took it out, otherwise that the
     user never cared and SageMaker put it there.
     """
-    paths = [path for path in differing if not (_top(path) in _PROFILER and _settled_without(desired, observed))]
-    removed = edited and _profiler_removed(desired, observed)
+    desired, observed = edit.desired, edit.observed
+    paths = [path for path in edit.differing if not (_top(path) in _PROFILER and _settled_without(desired, observed))]
+    removed = edit.edited and _profiler_removed(desired, observed)
     warm_pool = _KEEP_ALIVE in paths
     profiler = removed or any(_top(path) in _PROFILER for path in paths)
     debug = any(_top(path) == _DEBUG for path in paths)

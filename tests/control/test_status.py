@@ -1,0 +1,83 @@
+"""The smallest patch, or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagemaker_operator.aws.target import Target
+from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.control.observation import Observation, recall, to_status
+from sagemaker_operator.control.status import status_patch
+from sagemaker_operator.kinds.catalog import catalog
+
+KIND = catalog()["TrainingJob"]
+ARN = "arn:aws:sagemaker:us-west-2:123456789012:training-job/xgb"
+MOVING = Findings(Progress.MOVING, "TrainingJob is in InProgress status.", "InProgress")
+SEEN = Observation({"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training", "CreationTime": 1_790_000_000.0})
+
+
+def patch(
+    stored: dict[str, Any], observed: Observation | None = SEEN, findings: Findings = MOVING
+) -> dict[str, Any] | None:
+    return status_patch(
+        KIND,
+        stored,
+        findings=findings,
+        observed=observed,
+        arn=ARN,
+        target=Target("123456789012", "us-west-2"),
+        partition="aws",
+        generation=1,
+        now="2026-11-24T10:00:00Z",
+    )
+
+
+def applied(stored: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in (stored | change).items() if value is not None}
+
+
+def test_the_same_news_again_writes_nothing() -> None:
+    first = patch({})
+    assert first is not None
+    assert patch(applied({}, first)) is None
+
+
+def test_times_are_whole_seconds_with_a_z() -> None:
+    first = patch({})
+    assert first is not None
+    assert first["creationTime"] == "2026-09-21T14:13:20Z"
+
+
+def test_what_sagemaker_no_longer_says_goes_away() -> None:
+    stored = applied({}, patch({}, Observation({**SEEN.data, "FailureReason": "no"})) or {})
+    assert stored["failureReason"] == "no"
+    assert patch(stored) == {"failureReason": None}
+
+
+def test_a_summary_changes_only_what_it_knows() -> None:
+    stored = applied({}, patch({}, Observation({**SEEN.data, "FailureReason": "no"})) or {})
+    assert patch(stored, Observation({"SecondaryStatus": "Uploading"}, complete=False)) == {
+        "secondaryStatus": "Uploading"
+    }
+
+
+def test_a_key_that_left_an_object_is_patched_away() -> None:
+    """A merge patch merges: without an explicit null the old key would stay for ever, and the patch with it."""
+    stored = applied(
+        {}, patch({}, Observation({**SEEN.data, "WarmPoolStatus": {"Status": "InUse", "ReusedByJob": "j"}})) or {}
+    )
+    change = patch(stored, Observation({**SEEN.data, "WarmPoolStatus": {"Status": "Terminated"}}))
+    assert change == {"warmPoolStatus": {"reusedByJob": None, "status": "Terminated"}}
+
+
+def test_an_absent_resource_leaves_its_last_state() -> None:
+    stored = applied({}, patch({}) or {})
+    assert patch(stored, Observation({}, found=False)) is None
+
+
+def test_the_stored_status_is_recalled_as_it_was_observed() -> None:
+    status = applied({}, {name: value for name, value in to_status(KIND, SEEN).items()})
+    recalled = recall(KIND, status)
+    assert recalled is not None
+    assert dict(recalled.data) == dict(SEEN.data)
+    assert recall(KIND, {"conditions": []}) is None
