@@ -34,6 +34,7 @@ class Event(StrEnum):
     JOB_STOPPED = "job.stopped"
     JOB_RECOVERED = "job.recovered"
     RESOURCE_CREATED = "resource.created"
+    RESOURCE_RECOVERED = "resource.recovered"
     RESOURCE_STATUS = "resource.status"
     RESOURCE_UPDATED = "resource.updated"
     RESOURCE_DELETED = "resource.deleted"
@@ -59,6 +60,7 @@ MESSAGES: dict[Event, tuple[str, int]] = {
     Event.JOB_STOPPED: ("Job stopped", logging.WARNING),
     Event.JOB_RECOVERED: ("Job found again after an interrupted create", logging.WARNING),
     Event.RESOURCE_CREATED: ("Resource created", logging.INFO),
+    Event.RESOURCE_RECOVERED: ("Resource found again after an interrupted create", logging.WARNING),
     Event.RESOURCE_STATUS: ("Resource status changed", logging.INFO),
     Event.RESOURCE_UPDATED: ("Resource updated", logging.INFO),
     Event.RESOURCE_DELETED: ("Resource released", logging.INFO),

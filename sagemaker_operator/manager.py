@@ -18,7 +18,7 @@ from sagemaker_operator.control.reconciler import Identity, Reconciler
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kube.events import EventRecorder
-from sagemaker_operator.kube.lease import LeaderElector
+from sagemaker_operator.kube.lease import LeaderElector, LeadershipLost
 from sagemaker_operator.logs import Event, emit, get_logger
 from sagemaker_operator.settings import Settings, split_address
 
@@ -177,7 +177,10 @@ class Manager:
             if not main.cancelled():
                 failure = main.exception()
                 if failure is not None:
-                    raise _unwrapped(failure)
+                    failure = _unwrapped(failure)
+                    if isinstance(failure, LeadershipLost):
+                        emit(self._log, Event.LEADER_LOST, identity=self.elector.identity, err=str(failure))
+                    raise failure
 
     async def _main(self) -> None:
         async with asyncio.TaskGroup() as group:

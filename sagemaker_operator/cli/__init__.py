@@ -10,7 +10,7 @@ from sagemaker_operator import __version__
 from sagemaker_operator.cli.manifests import crds, kinds
 from sagemaker_operator.cli.run import run
 from sagemaker_operator.cli.sandbox import demo, sandbox
-from sagemaker_operator.errors import ConfigurationError
+from sagemaker_operator.errors import OperatorError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -29,9 +29,9 @@ for command in (run, sandbox, demo, crds, kinds):
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 a start that cannot work (one line on stderr says what to change), 2 wrong usage."""
+    """Exit codes: 0 done, 1 it cannot go on (one line on stderr says why and what to change), 2 wrong usage."""
     try:
         cli()
-    except ConfigurationError as error:
+    except OperatorError as error:
         click.echo(f"sagemaker-operator: {error}", err=True)
         sys.exit(1)

@@ -104,15 +104,21 @@ def _born(kind: Kind, name: str, common: Mapping[str, Any], *, recovered: bool) 
     what = f"{kind.resource_type} {name}"
     if recovered:
         note = Note("Recovered", f"Found {what} again after an interrupted create", "Create")
-        return Transition(Event.JOB_RECOVERED, {**common, "phase": "Pending", "terminal": False}, note)
-    note = Note("Created", f"SageMaker accepted {what}", "Create")
-    return Transition(Event.JOB_SUBMITTED, {**common, "phase": "Pending", "terminal": False}, note)
+        event = Event.JOB_RECOVERED if kind.is_job else Event.RESOURCE_RECOVERED
+    else:
+        note = Note("Created", f"SageMaker accepted {what}", "Create")
+        event = Event.JOB_SUBMITTED if kind.is_job else Event.RESOURCE_CREATED
+    return Transition(event, {**common, "phase": "Pending", "terminal": False}, note)
 
 
 def _moved(
     kind: Kind, name: str, common: Mapping[str, Any], before: Observation | None, after: Observation, now: float
 ) -> Iterator[Transition]:
     status, old = after.status(kind), before.status(kind) if before else ""
+    if not kind.is_job:
+        if status != old and status:
+            yield _resource_moved(kind, name, common, status, old, after)
+        return
     secondary, old_secondary = after.secondary(kind), before.secondary(kind) if before else ""
     state = after.state(kind)
     here = {
@@ -145,6 +151,27 @@ def _moved(
         yield Transition(_ENDS[state], here | summary, note)
     elif status != old and old:
         yield Transition(Event.JOB_STATUS, here | {"oldStatus": old})
+
+
+def _resource_moved(
+    kind: Kind, name: str, common: Mapping[str, Any], status: str, old: str, after: Observation
+) -> Transition:
+    """A resource that has no end: each status is a line, and an Event where it came to rest."""
+    state = after.state(kind)
+    failure = str(after.data.get(kind.failure_member or "") or "")
+    fields = {
+        **common,
+        "status": status,
+        "oldStatus": old,
+        "phase": _PHASES[state],
+        "terminal": False,
+        "failureReason": failure[:1024],
+    }
+    if state.in_transition:
+        return Transition(Event.RESOURCE_STATUS, fields)
+    failed = state in (StatusClass.FAILED, StatusClass.DELETE_FAILED)
+    text = f"{kind.resource_type} {name} is {status}{f': {failure}' if failure else ''}"
+    return Transition(Event.RESOURCE_STATUS, fields, Note(status, text, "Observe", warning=failed))
 
 
 def _steps(kind: Kind, after: Observation, old: str) -> list[dict[str, str]]:

@@ -225,6 +225,11 @@ class Kind:
         return Resource(GROUP, VERSION, self.plural, self.name)
 
     @property
+    def is_job(self) -> bool:
+        """It runs to an end, and its log lines are those of a job."""
+        return self.log_lines_kind == "job"
+
+    @property
     def finalizer(self) -> str:
         return f"finalizers.{GROUP}/{self.name}"
 
