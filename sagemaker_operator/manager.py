@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sagemaker_operator import __version__
 from sagemaker_operator.control.controller import Controller
 from sagemaker_operator.control.poller import Poller
-from sagemaker_operator.control.reconciler import Identity, Reconciler
+from sagemaker_operator.control.ports import Identity, World
+from sagemaker_operator.control.reconciler import Reconciler
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kube.events import EventRecorder
@@ -203,15 +204,17 @@ class Manager:
     def _reconciler(self, kind: Kind, controller: Controller, identity: Identity) -> Reconciler:
         return Reconciler(
             kind,
-            settings=self._settings,
-            identity=identity,
-            cache=controller,
-            kube=self._kube,
-            aws=self._aws,
-            tracker=self.poller,
-            recorder=self.events,
-            clock=self._clock,
-            rng=self._rng,
+            World(
+                settings=self._settings,
+                identity=identity,
+                cache=controller,
+                kube=self._kube,
+                aws=self._aws,
+                tracker=self.poller,
+                recorder=self.events,
+                clock=self._clock,
+                rng=self._rng,
+            ),
         )
 
     async def _who_am_i(self) -> Identity:

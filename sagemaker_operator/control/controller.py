@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import AsyncGenerator, Callable
 
-    from sagemaker_operator.control.reconciler import Reconciler, Result
+    from sagemaker_operator.control.ports import Result
+    from sagemaker_operator.control.reconciler import Reconciler
     from sagemaker_operator.errors import KubeError
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.listwatch import ListPage, WatchEvent

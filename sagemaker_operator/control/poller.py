@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sagemaker_operator.aws.target import Target
-    from sagemaker_operator.control.reconciler import AwsPort, Handle
+    from sagemaker_operator.control.ports import AwsPort, Handle
     from sagemaker_operator.kinds.descriptor import Kind, ListFacts
     from sagemaker_operator.objects import ObjectKey
     from sagemaker_operator.settings import Cadence
@@ -101,8 +101,7 @@ class Poller:
             due = now + interval(self._cadence, looks=0, age=0.0, rng=self._rng)
             member = group.members[key] = _Member(handle, since=now, due=due)
         member.handle = handle
-        if handle.last is not None:
-            member.fingerprint = _fingerprint(handle.kind, handle.last)
+        member.fingerprint = _fingerprint(handle.kind, handle.last) if handle.last is not None else None
         group.wake.set()
         if group.task is None:
             group.task = asyncio.create_task(

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, REGION, UID_TAG
-from sagemaker_operator.aws.target import Target
+from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import SpecError
-from sagemaker_operator.clock import parse_rfc3339, rfc3339
-from sagemaker_operator.conditions import TERMINAL
+from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control.edit import judge
-from sagemaker_operator.control.observation import ABSENT, Observation, recall
+from sagemaker_operator.control.gather import Memory, created_at, gather, target_of
+from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.plan import (
     Claim,
     Create,
     Delete,
-    Facts,
     Find,
     Follow,
     Identify,
@@ -36,141 +34,42 @@ from sagemaker_operator.control.plan import (
     Update,
     next_step,
 )
+from sagemaker_operator.control.ports import Handle, Result, World
 from sagemaker_operator.control.request import (
     create_request,
     desired_input,
     identifiers,
     in_the_users_words,
-    spec_problems,
 )
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.transition import Transition, transitions
 from sagemaker_operator.errors import AwsError, ErrorCategory
-from sagemaker_operator.kinds.descriptor import Edit
-from sagemaker_operator.logs import Event, emit, get_logger
-from sagemaker_operator.settings import DeletionPolicy
+from sagemaker_operator.kinds.descriptor import Edit, Verdict
+from sagemaker_operator.logs import Event, Logger, emit, get_logger
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Mapping
 
-    from sagemaker_operator.clock import Clock
-    from sagemaker_operator.kinds.descriptor import Kind, Verdict
-    from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
-    from sagemaker_operator.settings import Settings
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.objects import KubeObject, ObjectKey
 
-# SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
-_YOUNG_SECONDS = 300.0
 _PARK_SECONDS = (1800.0, 3600.0)
 
 
-class AwsPort(Protocol):
-    async def call(
-        self, target: Target, operation: str, params: Mapping[str, Any], *, kind: Kind | None = None
-    ) -> dict[str, Any]: ...
-
-
-class KubePort(Protocol):
-    async def merge_patch(
-        self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str | None = None
-    ) -> KubeObject: ...
-
-
-class Cache(Protocol):
-    """The store of one kind, as a reconciler needs it."""
-
-    def get(self, key: ObjectKey) -> KubeObject | None: ...
-
-    def apply_own_write(self, obj: KubeObject) -> None: ...
-
-
-class Tracker(Protocol):
-    """The poller, as a reconciler needs it."""
-
-    def take(self, key: ObjectKey) -> Observation | None: ...
-
-    def track(self, key: ObjectKey, handle: Handle) -> None: ...
-
-    def untrack(self, key: ObjectKey) -> None: ...
-
-
-class Recorder(Protocol):
-    def record(
-        self, regarding: Mapping[str, str], *, type: Literal["Normal", "Warning"], reason: str, note: str, action: str
-    ) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Handle:
-    """What the poller needs to follow one resource."""
-
-    kind: Kind
-    target: Target
-    identifiers: Mapping[str, Any]
-    created_at: float
-    """A lower bound of the resource's creation time, seconds since the epoch."""
-    last: Observation | None
-    """What we know already: only a change is news."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the controller does with the key next. All None: nothing until an event."""
-
-    after: float | None = None
-    """Seconds; also forgets earlier failures."""
-    failed: bool = False
-    """Come back with the key's backoff."""
-    slow: bool = False
-    """...or the slow one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the operator is at AWS."""
-
-    account: str
-    partition: str
-
-
 class Reconciler:
-    """Reconciles all objects of one kind. Its only memory is of updates that did not take effect."""
+    """Reconciles all objects of one kind."""
 
-    def __init__(
-        self,
-        kind: Kind,
-        *,
-        settings: Settings,
-        identity: Identity,
-        cache: Cache,
-        kube: KubePort,
-        aws: AwsPort,
-        tracker: Tracker,
-        recorder: Recorder,
-        clock: Clock,
-        rng: random.Random,
-    ) -> None:
+    def __init__(self, kind: Kind, world: World) -> None:
         self._kind = kind
-        self._settings = settings
-        self._identity = identity
-        self._cache = cache
-        self._kube = kube
-        self._aws = aws
-        self._tracker = tracker
-        self._recorder = recorder
-        self._clock = clock
-        self._rng = rng
+        self._world = world
+        self._memory = Memory()
         self._log = get_logger(kind.name.lower())
-        self._accepted_updates: dict[str, tuple[Mapping[str, Any], int]] = {}
-        """uid -> (the last update, how often it was accepted): an update that never takes effect must not loop."""
-        self._compared: dict[str, float] = {}
-        """uid -> loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
 
     async def reconcile(self, key: ObjectKey, failures: int) -> Result:
         """One pass. Raises KubeError if Kubernetes refused a write; every AWS error ends in the object's status."""
-        obj = self._cache.get(key)
+        obj = self._world.cache.get(key)
         if obj is None:
-            self._tracker.untrack(key)
+            self._world.tracker.untrack(key)
             return Result()
         with structlog.contextvars.bound_contextvars(
             controller=self._kind.name.lower(),
@@ -179,75 +78,41 @@ class Reconciler:
             name=key.name,
             uid=obj.metadata.uid,
             generation=obj.metadata.generation,
-            reconcileID=uuid.UUID(int=self._rng.getrandbits(128), version=4).hex,
+            reconcileID=uuid.UUID(int=self._world.rng.getrandbits(128), version=4).hex,
         ):
-            return await _Pass(self, key, obj, failures).run()
+            return await _Pass(self._kind, self._world, self._memory, self._log, key, obj, failures).run()
 
     def forget(self, obj: KubeObject) -> None:
         """The object is gone; drop what was remembered of it."""
-        self._accepted_updates.pop(obj.metadata.uid, None)
-        self._compared.pop(obj.metadata.uid, None)
+        self._memory.forget(obj.metadata.uid)
 
 
 class _Pass:
     """The state of one pass: the object as last written, and the facts."""
 
-    def __init__(self, owner: Reconciler, key: ObjectKey, obj: KubeObject, failures: int) -> None:
-        self._r = owner
-        self._kind = owner._kind
+    def __init__(
+        self,
+        kind: Kind,
+        world: World,
+        memory: Memory,
+        log: Logger,
+        key: ObjectKey,
+        obj: KubeObject,
+        failures: int,
+    ) -> None:
+        self._kind = kind
+        self._world = world
+        self._memory = memory
+        self._log = log
         self._key = key
         self._obj = obj
         self._spec = obj.decode_spec()
         self._stored = obj.decode_status()
-        self._target = _target(owner, obj, self._stored)
-        self._facts = self._gather(failures)
-        polled = owner._tracker.take(key)
+        self._target = target_of(obj, self._stored, world.settings, world.identity)
+        self._facts = gather(kind, world, memory, obj, self._spec, self._stored, failures=failures)
+        polled = world.tracker.take(key)
         if polled is not None:
             self._see(polled)
-
-    def _gather(self, failures: int) -> Facts:
-        meta, stored, settings = self._obj.metadata, self._stored, self._r._settings
-        seen = stored.get("observedGeneration")
-        arn = (stored.get("ackResourceMetadata") or {}).get("arn")
-        policy = meta.annotations.get(DELETION_POLICY, settings.deletion_policy.value)
-        managed = self._kind.finalizer in meta.finalizers
-        return Facts(
-            kind=self._kind,
-            deleting=meta.deletion_timestamp is not None,
-            managed=managed,
-            arn=arn,
-            retain=policy == DeletionPolicy.RETAIN,
-            problems=spec_problems(self._kind, self._spec) if arn is None or not managed else (),
-            nameless=not self._is_named(),
-            erase=meta.annotations.get(JOB_RECORD) == "delete",
-            due=self._is_due(),
-            edited=seen is not None and seen != meta.generation,
-            unseen=seen is None,
-            drifts=meta.generation > 1 or not self._kind.stop_on_delete,
-            stalled=any(
-                condition.get("type") == TERMINAL and condition.get("status") == "True"
-                for condition in stored.get("conditions") or ()
-            ),
-            young=self._r._clock() - self._created_at() < _YOUNG_SECONDS,
-            failures=failures,
-            recalled=recall(self._kind, stored),
-        )
-
-    def _is_named(self) -> bool:
-        named = identifiers(self._kind, self._spec, None)
-        return all(m.api in named or m.api in self._kind.optional_identifiers for m in self._kind.identifiers)
-
-    def _is_due(self) -> bool:
-        if self._kind.stop_on_delete:
-            return False
-        now, uid = asyncio.get_running_loop().time(), self._obj.metadata.uid
-        interval = self._r._settings.resync(self._kind.name)
-        since = self._r._compared.setdefault(uid, now - self._r._rng.uniform(0.0, interval))
-        return now - since >= 0.9 * interval
-
-    def _created_at(self) -> float:
-        recorded = self._stored.get("creationTime") or self._obj.metadata.creation_timestamp
-        return parse_rfc3339(recorded) if recorded else self._r._clock()
 
     async def run(self) -> Result:
         while True:
@@ -282,7 +147,7 @@ class _Pass:
         """The answer, or None if it failed: then the error is among the facts."""
         assert operation is not None, f"{self._kind.name} has no such operation"  # noqa: S101  a descriptor's promise
         try:
-            return await self._r._aws.call(self._target, operation, params, kind=self._kind)
+            return await self._world.aws.call(self._target, operation, params, kind=self._kind)
         except AwsError as error:
             error.message = in_the_users_words(self._kind, error.message)
             self._learn(error=error)
@@ -290,7 +155,9 @@ class _Pass:
 
     async def _create(self) -> None:
         try:
-            request = create_request(self._kind, self._obj, self._spec, tag_templates=self._r._settings.resource_tags)
+            request = create_request(
+                self._kind, self._obj, self._spec, tag_templates=self._world.settings.resource_tags
+            )
         except SpecError as error:
             self._learn(problems=(str(error),), observed=self._facts.observed or ABSENT)
             return
@@ -310,25 +177,23 @@ class _Pass:
 
     def _see(self, observation: Observation) -> None:
         self._learn(observed=observation)
-        self._r._compared[self._obj.metadata.uid] = asyncio.get_running_loop().time()
+        self._memory.looked[self._obj.metadata.uid] = asyncio.get_running_loop().time()
         comparable = observation.found and observation.complete and self._facts.arn and self._facts.drifts
         if not comparable or self._facts.deleting:
             return
         meta = self._obj.metadata
-        edit = Edit(
-            desired_input(self._kind, self._spec),
-            observation.data,
-            (),
-            self._facts.edited,
-            annotations=meta.annotations,
-            status=self._stored,
-        )
+        try:
+            desired = desired_input(self._kind, self._spec)
+        except SpecError as error:
+            self._learn(differing=(error.path,), verdict=Verdict(reject=str(error)))
+            return
+        edit = Edit(desired, observation.data, (), self._facts.edited, meta.annotations, self._stored)
         identity = self._identifiers() | {self._kind.arn_member: self._facts.arn}
         fields, verdict = judge(self._kind, edit, identity=identity)
-        last, times = self._r._accepted_updates.get(meta.uid, ({}, 0))
+        last, times = self._memory.accepted_updates.get(meta.uid, ({}, 0))
         self._learn(differing=fields, verdict=verdict, repeated=times if verdict.request == last else 0)
         if verdict.request is None:
-            self._r._accepted_updates.pop(meta.uid, None)
+            self._memory.accepted_updates.pop(meta.uid, None)
 
     async def _identify(self) -> None:
         observed = self._facts.observed
@@ -366,7 +231,7 @@ class _Pass:
         request = verdict.request or {}
         if await self._call(verdict.operation or self._kind.update, request) is None:
             return
-        self._r._accepted_updates[uid] = (request, self._facts.repeated + 1)
+        self._memory.accepted_updates[uid] = (request, self._facts.repeated + 1)
         self._learn(mutation=Mutation.UPDATED)
         if verdict.annotations:
             await self._write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
@@ -416,15 +281,15 @@ class _Pass:
                 recovered=facts.owner is Owner.OURS and not facts.deleting,
                 findings=step.findings,
                 told=self._stored.get("conditions") or (),
-                now=self._r._clock(),
+                now=self._world.clock(),
             )
         )
 
     def _tell(self, transition: Transition) -> None:
-        emit(self._r._log, transition.event, **transition.fields)
+        emit(self._log, transition.event, **transition.fields)
         if transition.note is not None:
             note = transition.note
-            self._r._recorder.record(
+            self._world.recorder.record(
                 {
                     "apiVersion": self._kind.resource.api_version,
                     "kind": self._kind.name,
@@ -441,7 +306,7 @@ class _Pass:
     def _follow(self, step: Settle) -> Result:
         self._watch(step)
         if step.after is not None:
-            return Result(after=step.after * self._r._rng.uniform(1.0, 1.25))
+            return Result(after=step.after * self._world.rng.uniform(1.0, 1.25))
         match step.follow:
             case Follow.POLL:
                 return Result()
@@ -450,12 +315,12 @@ class _Pass:
             case Follow.SLOW:
                 return Result(failed=True, slow=True)
             case Follow.PARK:
-                return Result(after=self._r._rng.uniform(*_PARK_SECONDS))
+                return Result(after=self._world.rng.uniform(*_PARK_SECONDS))
         if self._kind.stop_on_delete or not self._facts.managed:
             return Result()
-        interval = self._r._settings.resync(self._kind.name)
-        looked = self._r._compared.get(self._obj.metadata.uid, 0.0)
-        rest = looked + interval * self._r._rng.uniform(0.9, 1.1) - asyncio.get_running_loop().time()
+        interval = self._world.settings.resync(self._kind.name)
+        looked = self._memory.looked.get(self._obj.metadata.uid, 0.0)
+        rest = looked + interval * self._world.rng.uniform(0.9, 1.1) - asyncio.get_running_loop().time()
         return Result(after=max(1.0, rest))
 
     def _watch(self, step: Settle) -> None:
@@ -464,13 +329,19 @@ class _Pass:
         last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
         moves = last is not None and (last.moving(self._kind) or last.lingers(self._kind))
         if facts.arn is None or step.release or not (moves or step.follow is Follow.POLL):
-            self._r._tracker.untrack(self._key)
+            self._world.tracker.untrack(self._key)
             return
         if facts.mutation is not None:
             # Whatever comes next is news, even if it looks as before: it is what says that the change has settled.
             last = None
-        handle = Handle(self._kind, self._target, self._identifiers(), self._created_at(), last)
-        self._r._tracker.track(self._key, handle)
+        handle = Handle(
+            self._kind,
+            self._target,
+            self._identifiers(),
+            created_at(self._kind, self._obj, self._stored, self._world.clock),
+            last,
+        )
+        self._world.tracker.track(self._key, handle)
 
     # --- writes ------------------------------------------------------------------------------------------------------
 
@@ -491,9 +362,9 @@ class _Pass:
             observed=facts.observed if facts.arn else None,
             arn=facts.arn if facts.managed else None,
             target=self._target,
-            partition=self._r._identity.partition,
+            partition=self._world.identity.partition,
             generation=meta.generation,
-            now=rfc3339(self._r._clock()),
+            now=rfc3339(self._world.clock()),
         )
         if facts.mutation is Mutation.UPDATED:
             patch = (patch or {}) | dict(facts.verdict.status)
@@ -507,16 +378,8 @@ class _Pass:
         await self._write({"metadata": lock, "status": patch}, subresource="status")
 
     async def _write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
-        obj = await self._r._kube.merge_patch(
+        obj = await self._world.kube.merge_patch(
             self._kind.resource, self._key.namespace, self._key.name, patch, subresource=subresource
         )
         self._obj = obj
-        self._r._cache.apply_own_write(obj)
-
-
-def _target(owner: Reconciler, obj: KubeObject, stored: Mapping[str, Any]) -> Target:
-    """Region: recorded with the ARN (sticky, it is where the resource is), else the annotation, else the flag."""
-    metadata = stored.get("ackResourceMetadata") or {}
-    recorded = metadata.get("region") if metadata.get("arn") else None
-    region = recorded or obj.metadata.annotations.get(REGION) or owner._settings.aws_region
-    return Target(owner._identity.account, region, None, owner._settings.aws_endpoint_url)
+        self._world.cache.apply_own_write(obj)

@@ -1,0 +1,102 @@
+"""The facts a pass begins with: what the object, its status and our memory of it say, before anybody is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, REGION
+from sagemaker_operator.aws.target import Target
+from sagemaker_operator.clock import parse_rfc3339
+from sagemaker_operator.conditions import TERMINAL
+from sagemaker_operator.control.observation import recall
+from sagemaker_operator.control.plan import Facts
+from sagemaker_operator.control.request import identifiers, spec_problems
+from sagemaker_operator.settings import DeletionPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.clock import Clock
+    from sagemaker_operator.control.ports import Identity, World
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.objects import KubeObject
+    from sagemaker_operator.settings import Settings
+
+# SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
+_YOUNG_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Memory:
+    """What outlives a pass, by UID. It only saves work: a restart without it ends in the same state."""
+
+    accepted_updates: dict[str, tuple[Mapping[str, Any], int]] = field(default_factory=dict)
+    """The last update and how often it was accepted: one that never takes effect must not loop."""
+    looked: dict[str, float] = field(default_factory=dict)
+    """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
+
+    def forget(self, uid: str) -> None:
+        self.accepted_updates.pop(uid, None)
+        self.looked.pop(uid, None)
+
+
+def gather(
+    kind: Kind,
+    world: World,
+    memory: Memory,
+    obj: KubeObject,
+    spec: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    *,
+    failures: int,
+) -> Facts:
+    """`stored` is the object's status; `failures` counts the passes that failed in a row before this one."""
+    meta = obj.metadata
+    seen = stored.get("observedGeneration")
+    arn = (stored.get("ackResourceMetadata") or {}).get("arn")
+    policy = meta.annotations.get(DELETION_POLICY, world.settings.deletion_policy.value)
+    managed = kind.finalizer in meta.finalizers
+    named = identifiers(kind, spec, None)
+    return Facts(
+        kind=kind,
+        deleting=meta.deletion_timestamp is not None,
+        managed=managed,
+        arn=arn,
+        retain=policy == DeletionPolicy.RETAIN,
+        problems=spec_problems(kind, spec) if arn is None or not managed else (),
+        nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
+        erase=meta.annotations.get(JOB_RECORD) == "delete",
+        due=_is_due(kind, world, memory, meta.uid),
+        edited=seen is not None and seen != meta.generation,
+        unseen=seen is None,
+        drifts=meta.generation > 1 or not kind.stop_on_delete,
+        stalled=any(c.get("type") == TERMINAL and c.get("status") == "True" for c in stored.get("conditions") or ()),
+        young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
+        failures=failures,
+        recalled=recall(kind, stored),
+    )
+
+
+def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:
+    if kind.stop_on_delete:
+        return False
+    now, interval = asyncio.get_running_loop().time(), world.settings.resync(kind.name)
+    since = memory.looked.setdefault(uid, now - world.rng.uniform(0.0, interval))
+    return now - since >= 0.9 * interval
+
+
+def created_at(kind: Kind, obj: KubeObject, stored: Mapping[str, Any], clock: Clock) -> float:
+    """Seconds since the epoch: SageMaker's creation time where it is known, else the object's, which is earlier."""
+    member = next((m.field for m in kind.status_members if m.api == kind.created_member), "")
+    recorded = stored.get(member) or obj.metadata.creation_timestamp
+    return parse_rfc3339(recorded) if recorded else clock()
+
+
+def target_of(obj: KubeObject, stored: Mapping[str, Any], settings: Settings, identity: Identity) -> Target:
+    """Region: recorded with the ARN (sticky, it is where the resource is), else the annotation, else the flag."""
+    metadata = stored.get("ackResourceMetadata") or {}
+    recorded = metadata.get("region") if metadata.get("arn") else None
+    region = recorded or obj.metadata.annotations.get(REGION) or settings.aws_region
+    return Target(identity.account, region, None, settings.aws_endpoint_url)
