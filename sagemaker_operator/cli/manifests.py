@@ -44,7 +44,7 @@ def kinds(format_: str) -> None:
             row["kind"],
             ",".join(row["shortNames"]),
             row["operations"]["create"],
-            ",".join(row["updatable"]) or "-",
+            _few(row["updatable"]),
             row["onDelete"],
             row["polled"],
         )
@@ -53,6 +53,11 @@ def kinds(format_: str) -> None:
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
     for cells in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def _few(names: list[str], limit: int = 3) -> str:
+    more = f" +{len(names) - limit}" if len(names) > limit else ""
+    return ",".join(names[:limit]) + more or "-"
 
 
 def _row(kind: Kind) -> dict[str, Any]:

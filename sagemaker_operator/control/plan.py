@@ -180,11 +180,8 @@ def _acceptance(facts: Facts) -> Step:
     """Nothing says yet that SageMaker has a resource of ours."""
     if facts.observed is None:
         may_exist = facts.taken or facts.arn is not None or (facts.managed and not facts.claimed)
-        if may_exist and not facts.nameless:
-            return Observe()
-        if may_exist and facts.kind.token_member is None:
-            return Find()
-        # A nameless one with a token is simply created again: the token brings back the one that there is.
+        if may_exist and not (facts.nameless and facts.problems):
+            return _looked_for(facts)
     elif facts.observed.found:
         if facts.owner is Owner.UNKNOWN:
             return Identify()
@@ -214,6 +211,15 @@ def _acceptance(facts: Facts) -> Step:
         # A spec that is wrong stays wrong until it is edited, and an edit is an event: no timer.
         return Settle(findings, Follow.REST, release=facts.managed)
     return Create() if facts.managed else Claim()
+
+
+def _looked_for(facts: Facts) -> Step:
+    """How to know whether an earlier create took effect."""
+    if not facts.nameless:
+        return Observe()
+    # The token brings back the one that there is. If there is none, it makes one: on a deletion that costs seconds of a
+    # run that is stopped at once, where looking away could leave one running for ever.
+    return Find() if facts.kind.token_member is None else Create()
 
 
 def _convergence(facts: Facts) -> Step:
@@ -310,7 +316,8 @@ def _deletion(facts: Facts) -> Step:
     if facts.retain:
         return Settle(None, Follow.REST, release=True)
     if facts.error is not None:
-        return _failed(facts, facts.error)
+        refused = facts.error.operation == kind.create and facts.error.category not in _UNSURE
+        return Settle(None, Follow.REST, release=True) if refused else _failed(facts, facts.error)
     if facts.mutation is Mutation.DELETED and kind.status_member is None:
         # It has no life cycle: a delete that was accepted is done.
         return Settle(None, Follow.REST, release=True)
@@ -321,7 +328,7 @@ def _deletion(facts: Facts) -> Step:
         return Settle(None, Follow.REST, release=True)
     if facts.arn is None:
         if facts.observed is None:
-            return Find() if facts.nameless else Observe()
+            return _looked_for(facts)
         if facts.owner is Owner.UNKNOWN:
             return Identify()
         if facts.owner is Owner.FOREIGN:
@@ -346,6 +353,10 @@ def _deletion(facts: Facts) -> Step:
         text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
         return Settle(_waiting(facts, text), Follow.POLL)
     return Delete()
+
+
+# After these a create may have taken effect, or may yet be sent.
+_UNSURE = (ErrorCategory.TRANSIENT, ErrorCategory.UNKNOWN, ErrorCategory.THROTTLED)
 
 
 def _waiting(facts: Facts, text: str) -> Findings:
@@ -380,7 +391,7 @@ def _failed(facts: Facts, error: AwsError) -> Step:
     if error.category is ErrorCategory.THROTTLED:
         # Not a failure of the object: no condition changes, and the finalizer stays for the few seconds until the slot.
         return Settle(None, Follow.RETRY, after=error.retry_after or 1.0)
-    unanswered = error.category in (ErrorCategory.TRANSIENT, ErrorCategory.UNKNOWN)
+    unanswered = error.category in _UNSURE
     if unanswered and facts.failures < _SILENT_FAILURES and not facts.deleting:
         return Settle(None, Follow.RETRY)
     known = facts.arn is not None and facts.observed is not None and facts.observed.found
