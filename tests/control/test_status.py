@@ -76,7 +76,7 @@ def test_an_absent_resource_leaves_its_last_state() -> None:
 
 
 def test_the_stored_status_is_recalled_as_it_was_observed() -> None:
-    status = applied({}, {name: value for name, value in to_status(KIND, SEEN).items()})
+    status = applied({}, dict(to_status(KIND, SEEN).items()))
     recalled = recall(KIND, status)
     assert recalled is not None
     assert dict(recalled.data) == dict(SEEN.data)
