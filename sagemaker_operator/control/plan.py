@@ -179,8 +179,9 @@ def next_step(facts: Facts) -> Step:
 def _acceptance(facts: Facts) -> Step:
     """Nothing says yet that SageMaker has a resource of ours."""
     if facts.observed is None:
-        may_exist = facts.taken or facts.arn is not None or (facts.managed and not facts.claimed)
-        if may_exist and not (facts.nameless and facts.problems):
+        if facts.arn is not None or (facts.taken and not facts.nameless):
+            return Observe()
+        if facts.managed and not facts.claimed and not facts.taken and not (facts.nameless and facts.problems):
             return _looked_for(facts)
     elif facts.observed.found:
         if facts.owner is Owner.UNKNOWN:
@@ -198,7 +199,7 @@ def _acceptance(facts: Facts) -> Step:
             return Settle(findings, Follow.PARK, release=facts.managed)
         # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
         return _convergence(facts) if facts.managed else Claim()
-    elif facts.taken:
+    if facts.taken:
         findings = Findings(
             Progress.UNKNOWN,
             UNOBSERVED,
@@ -215,11 +216,11 @@ def _acceptance(facts: Facts) -> Step:
 
 def _looked_for(facts: Facts) -> Step:
     """How to know whether an earlier create took effect."""
-    if not facts.nameless:
-        return Observe()
-    # The token brings back the one that there is. If there is none, it makes one: on a deletion that costs seconds of a
-    # run that is stopped at once, where looking away could leave one running for ever.
-    return Find() if facts.kind.token_member is None else Create()
+    if facts.kind.token_member is not None:
+        # The token brings back the one that there is. If there is none, it makes one: on a deletion that costs seconds of
+        # a run that is stopped at once, where looking away could leave one running for ever.
+        return Create()
+    return Find() if facts.nameless else Observe()
 
 
 def _convergence(facts: Facts) -> Step:
@@ -249,6 +250,9 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     findings = _progress(facts, observed)
     follow = Follow.POLL if observed.moving(kind) or observed.lingers(kind) else Follow.REST
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
+        if facts.repeated:
+            # It moves because of this very update.
+            return Settle(_with(findings, recoverable=f"{kind.name} is updating.", reason="Updating"), Follow.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
         return Settle(_with(findings, recoverable=text, reason="Busy"), Follow.POLL)
     if verdict.request is not None:
