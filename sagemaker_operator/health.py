@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -59,7 +60,9 @@ async def serve(app: web.Application, address: tuple[str, int] | None, flag: str
         try:
             await site.start()
         except OSError as error:
-            raise ConfigurationError(f"{flag}: cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error
+            # The loop's own text repeats the address.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigurationError(f"{flag}: cannot listen on {address[0]}:{address[1]}: {why}") from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

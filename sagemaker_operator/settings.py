@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import msgspec
 
 from sagemaker_operator.errors import ConfigurationError
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class DeletionPolicy(StrEnum):
@@ -101,6 +104,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(
                     f"{flag} {url!r} is not encrypted: use https://, or pass --allow-unsafe-aws-endpoint-urls to accept it"
                 )
+        split_address("--metrics-addr", self.metrics_addr)
+        split_address("--healthz-addr", self.healthz_addr)
+        for namespace in self.watch_namespaces:
+            # The API server lists a namespace that cannot exist as an empty one: nothing would ever be reconciled.
+            if len(namespace) > 63 or not _NAMESPACE.fullmatch(namespace):
+                raise ConfigurationError(f"--watch-namespace: {namespace!r} is no name of a namespace")
+        for tag in self.resource_tags:
+            if not tag.partition("=")[1]:
+                raise ConfigurationError(f"--resource-tags: {tag!r} is no tag: write KEY=VALUE")
         if self.renew_deadline >= self.lease_seconds:
             raise ConfigurationError("the lease's renew deadline must be shorter than its duration")
 

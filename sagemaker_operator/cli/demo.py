@@ -61,9 +61,12 @@ def _parse(text: str, source: str) -> list[dict[str, Any]]:
         raise ConfigurationError(f"{source} is no YAML: {' '.join(str(error).split())}") from error
     for document in documents:
         kind = document.get("kind") if isinstance(document, dict) else None
+        if not isinstance(kind, str):
+            raise ConfigurationError(f"{source} holds no Kubernetes object: there is no kind in it")
         if kind not in catalog():
             raise ConfigurationError(f"{source}: kind {kind!r} is not among {', '.join(catalog())}")
-        if not (document.get("metadata") or {}).get("name"):
+        metadata = document.get("metadata")
+        if not (isinstance(metadata, dict) and metadata.get("name")):
             raise ConfigurationError(f"{source}: a {kind} without metadata.name")
     if not documents:
         raise ConfigurationError(f"{source} holds no object")
@@ -190,7 +193,8 @@ class Demo:
         metadata = manifest["metadata"]
         namespace = metadata.setdefault("namespace", "default")
         try:
-            await kube.create(kind.resource, namespace, manifest)
+            # Strict, as kubectl apply: a field that is spelt wrongly must not vanish silently.
+            await kube.create(kind.resource, namespace, manifest, strict=True)
         except NotFound:
             raise ConfigurationError(f"the sandbox has only the namespace default, not {namespace}") from None
         except KubeError as error:
@@ -289,7 +293,9 @@ class Demo:
         manifest = next(m for m in self._manifests if m["kind"] == key.kind and m["metadata"]["name"] == key.name)
         kind = catalog()[key.kind]
         field = next(member.field for member in kind.identifiers if member.api == kind.name_member)
-        return world.calls(str(manifest["spec"].get(field, "")), kind.listing.operation if kind.listing else None)
+        return world.calls(
+            str((manifest.get("spec") or {}).get(field, "")), kind.listing.operation if kind.listing else None
+        )
 
     def _report(self, world: World) -> None:
         rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import random
 import signal
@@ -29,7 +30,7 @@ from sagemaker_operator.manager import Manager, observe_aws
 from sagemaker_operator.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.kinds.descriptor import Kind
@@ -59,13 +60,25 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         sys.exit(130)
 
 
-def chosen_kinds(names: tuple[str, ...]) -> Mapping[str, Kind]:
-    """The descriptors of these kinds; all for an empty choice. Raises ConfigurationError for an unknown name."""
+def chosen_kinds(settings: Settings) -> Mapping[str, Kind]:
+    """The descriptors of the kinds to reconcile. Raises ConfigurationError for a flag that names no kind."""
     known = catalog()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigurationError(f"--reconcile-resources: unknown {', '.join(unknown)}; there are {', '.join(known)}")
-    return {name: kind for name, kind in known.items() if not names or name in names}
+    for flag, names in (
+        ("--reconcile-resources", settings.reconcile_resources),
+        ("--reconcile-resource-max-concurrent-syncs", settings.max_concurrent_syncs_of),
+        ("--reconcile-resource-resync-seconds", settings.resync_seconds_of),
+    ):
+        for name in names:
+            if name not in known:
+                raise ConfigurationError(f"{flag}: there is no kind {name!r}{_meant(name, known)}")
+    chosen = settings.reconcile_resources
+    return {name: kind for name, kind in known.items() if not chosen or name in chosen}
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    spelt = {kind.lower(): kind for kind in known}
+    near = difflib.get_close_matches(name.lower(), spelt, n=1)
+    return f" (did you mean {spelt[near[0]]}?)" if near else "; `sagemaker-operator kinds` lists them"
 
 
 async def operate(
@@ -82,7 +95,7 @@ async def operate(
     the connection to Kubernetes (the demo counts with it); `credentials` replace AWS's default chain, and `clock` is the
     one that resources' times are compared with (the sandbox's runs faster).
     """
-    kinds = chosen_kinds(settings.reconcile_resources)
+    kinds = chosen_kinds(settings)
     rng = random.Random()
     metrics = Metrics()
     async with AsyncExitStack() as stack:
@@ -147,7 +160,9 @@ async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: 
         for namespace in settings.watch_namespaces or (None,):
             where = f"in namespace {namespace}" if namespace else "in the cluster"
             try:
-                await kube.list_page(kind.resource, namespace=namespace, limit=1)
+                await kube.list_page(
+                    kind.resource, namespace=namespace, limit=1, label_selector=settings.watch_selectors or None
+                )
             except NotFound as error:
                 raise ConfigurationError(
                     f"the cluster has no {kind.crd_name}: install it with `sagemaker-operator crds | kubectl apply -f -`"
@@ -163,4 +178,8 @@ async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: 
             except Unavailable as error:
                 raise ConfigurationError(f"cannot reach the API server of {source}: {error.message}") from error
             except KubeError as error:
+                if error.status == 400 and settings.watch_selectors:
+                    raise ConfigurationError(
+                        f"--watch-selectors: {settings.watch_selectors!r} is no label selector: {error.message}"
+                    ) from error
                 raise ConfigurationError(f"the API server of {source} answered: {error.message}") from error

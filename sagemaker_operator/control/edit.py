@@ -10,6 +10,7 @@ from sagemaker_operator.control.delta import differences
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
 from sagemaker_operator.kinds.model import operation, output_members, required_members
 from sagemaker_operator.kinds.naming import field_path
+from sagemaker_operator.kinds.updates import accepts, carried
 
 if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
@@ -25,15 +26,16 @@ def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple
     comparable = {name: value for name, value in edit.desired.items() if name in returned}
     paths = differences(comparable, observed, ignored=kind.ignored, normalise=kind.hooks.normalise)
     fields = tuple(_field(kind, path) for path in paths)
-    if kind.hooks.plan_update is not None:
-        return fields, kind.hooks.plan_update(replace(edit, observed=observed, differing=paths))
-    if not paths:
-        return fields, NOTHING_TO_DO
-    frozen = [field for path, field in zip(paths, fields, strict=True) if _top(path) not in kind.mutable]
-    if kind.update is None or frozen:
-        named = ", ".join(frozen or fields)
-        return fields, Verdict(reject=f"{named} cannot be changed after creation: SageMaker has no update for it.")
-    return fields, Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
+    frozen = tuple(field for path, field in zip(paths, fields, strict=True) if not accepts(kind, path))
+    proposal = NOTHING_TO_DO
+    if frozen:
+        named = ", ".join(dict.fromkeys(frozen))
+        proposal = Verdict(reject=f"{named} cannot be changed after creation: SageMaker has no update for it.")
+    elif paths:
+        proposal = Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
+    if kind.hooks.plan_update is None:
+        return fields, proposal
+    return fields, kind.hooks.plan_update(replace(edit, observed=observed, differing=paths, proposal=proposal))
 
 
 def update_request(
@@ -48,7 +50,7 @@ def update_request(
         if member in changed or (
             called in required_members(operation(kind.update).input_shape) and called not in request
         ):
-            request[called] = value
+            request[called] = carried(kind, member, value)
     return request
 
 

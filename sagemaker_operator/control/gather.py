@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, REGION
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.clock import parse_rfc3339
-from sagemaker_operator.conditions import TERMINAL
+from sagemaker_operator.conditions import RECOVERABLE, TERMINAL
 from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.plan import Facts
 from sagemaker_operator.control.request import identifiers, spec_problems
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
 _YOUNG_SECONDS = 300.0
+_WAITS = (RECOVERABLE, "True")
 
 
 @dataclass(slots=True)
 class Memory:
     """What outlives a pass, by UID. It only saves work: a restart without it ends in the same state."""
 
-    accepted_updates: dict[str, tuple[Mapping[str, Any], int]] = field(default_factory=dict)
-    """The last update and how often it was accepted: one that never takes effect must not loop."""
+    accepted_updates: dict[str, dict[str | None, tuple[Mapping[str, Any], int]]] = field(default_factory=dict)
+    """The last update of each operation and how often it was accepted: one that never takes effect must not loop."""
     looked: dict[str, float] = field(default_factory=dict)
     """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
 
@@ -59,6 +60,7 @@ def gather(
     policy = meta.annotations.get(DELETION_POLICY, world.settings.deletion_policy.value)
     managed = kind.finalizer in meta.finalizers
     named = identifiers(kind, spec, None)
+    conditions = stored.get("conditions") or ()
     return Facts(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
@@ -72,7 +74,8 @@ def gather(
         edited=seen is not None and seen != meta.generation,
         unseen=seen is None,
         drifts=meta.generation > 1 or not kind.stop_on_delete,
-        stalled=any(c.get("type") == TERMINAL and c.get("status") == "True" for c in stored.get("conditions") or ()),
+        stalled=any(c.get("type") == TERMINAL and c.get("status") == "True" for c in conditions),
+        waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),

@@ -77,6 +77,8 @@ class Facts:
     """No pass of ours has ever observed this resource (a new object, or one that ACK wrote)."""
     drifts: bool = True
     """The spec can differ from the resource: it was edited once, or something else than us may change the resource."""
+    waiting: str | None = None
+    """The reason of the stored Recoverable condition."""
     stalled: bool = False
     """The stored conditions say Terminal."""
     young: bool = False
@@ -161,6 +163,12 @@ NOT_SYNCED = "Resource not synced"
 _SILENT_FAILURES = 2
 _REPEATS = 2
 
+UPDATING = "Updating"
+"""An update was accepted and has not shown yet."""
+_BUSY = "Busy"
+# As often as ACK looks.
+_WAIT_SECONDS = 30.0
+
 
 def next_step(facts: Facts) -> Step:
     """The one decision function. Total: every combination of facts has a step."""
@@ -227,10 +235,11 @@ def _convergence(facts: Facts) -> Step:
     """SageMaker has it, or had it: watch it, and keep it as the spec says."""
     kind, observed = facts.kind, facts.observed
     if observed is None:
-        if facts.edited or facts.unseen or facts.due:
-            return Observe()
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
+        if facts.edited or facts.unseen or facts.due or (facts.waiting == _BUSY and not moving):
+            return Observe()
+        moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)
@@ -240,7 +249,7 @@ def _convergence(facts: Facts) -> Step:
     if facts.mutation is Mutation.UPDATED:
         findings = _progress(facts, observed)
         waiting = f"{kind.name} is updating."
-        return Settle(Findings(Progress.MOVING, findings.message, "Updating", recoverable=waiting), Follow.POLL)
+        return Settle(Findings(Progress.MOVING, findings.message, UPDATING, recoverable=waiting), Follow.POLL)
     return _judged(facts, observed)
 
 
@@ -252,9 +261,9 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
         if facts.repeated:
             # It moves because of this very update.
-            return Settle(_with(findings, recoverable=f"{kind.name} is updating.", reason="Updating"), Follow.POLL)
+            return Settle(_with(findings, recoverable=f"{kind.name} is updating.", reason=UPDATING), Follow.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
-        return Settle(_with(findings, recoverable=text, reason="Busy"), Follow.POLL)
+        return Settle(_with(findings, recoverable=text, reason=_BUSY), Follow.POLL)
     if verdict.request is not None:
         if facts.repeated < _REPEATS:
             return Update(verdict)
@@ -264,7 +273,9 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     if verdict.reject is not None:
         return Settle(_with(findings, terminal=verdict.reject, reason="ImmutableField"), follow)
     if verdict.wait is not None:
-        return Settle(_with(findings, recoverable=verdict.wait, reason="Busy"), Follow.POLL)
+        # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
+        after = None if observed.moving(kind) else _WAIT_SECONDS
+        return Settle(_with(findings, recoverable=verdict.wait, reason=_BUSY), Follow.POLL, after=after)
     return Settle(findings, follow)
 
 
@@ -338,7 +349,8 @@ def _deletion(facts: Facts) -> Step:
         if facts.owner is Owner.FOREIGN:
             return Settle(None, Follow.REST, release=True)
     last = facts.observed or facts.recalled
-    if last is None:
+    if last is None or (facts.observed is None and facts.failures):
+        # What was refused was asked for because of what the stored status says: it may be out of date.
         return Observe()
     state = last.state(kind)
     if state is StatusClass.GONE:

@@ -20,6 +20,7 @@ from sagemaker_operator.control.edit import judge
 from sagemaker_operator.control.gather import Memory, created_at, gather, target_of
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.plan import (
+    UPDATING,
     Claim,
     Create,
     Delete,
@@ -190,9 +191,9 @@ class _Pass:
         edit = Edit(desired, observation.data, (), self._facts.edited, meta.annotations, self._stored)
         identity = self._identifiers() | {self._kind.arn_member: self._facts.arn}
         fields, verdict = judge(self._kind, edit, identity=identity)
-        last, times = self._memory.accepted_updates.get(meta.uid, ({}, 0))
+        last, times = self._memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, ({}, 0))
         self._learn(differing=fields, verdict=verdict, repeated=times if verdict.request == last else 0)
-        if verdict.request is None:
+        if verdict.request is None and verdict.wait is None:
             self._memory.accepted_updates.pop(meta.uid, None)
 
     async def _identify(self) -> None:
@@ -229,9 +230,14 @@ class _Pass:
     async def _update(self, verdict: Verdict) -> None:
         uid = self._obj.metadata.uid
         request = verdict.request or {}
+        memory = {name: value for name, value in verdict.status.items() if value is not None}
+        if verdict.operation is not None and memory:
+            # Written first: a crash after the call must not leave a notebook stopped that nobody knows to start again.
+            lock = {"uid": self._obj.metadata.uid, "resourceVersion": self._obj.metadata.resource_version}
+            await self._write({"metadata": lock, "status": memory}, subresource="status")
         if await self._call(verdict.operation or self._kind.update, request) is None:
             return
-        self._memory.accepted_updates[uid] = (request, self._facts.repeated + 1)
+        self._memory.accepted_updates.setdefault(uid, {})[verdict.operation] = (request, self._facts.repeated + 1)
         self._learn(mutation=Mutation.UPDATED)
         if verdict.annotations:
             await self._write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
@@ -331,7 +337,7 @@ class _Pass:
         if facts.arn is None or step.release or not (moves or step.follow is Follow.POLL):
             self._world.tracker.untrack(self._key)
             return
-        if facts.mutation is not None:
+        if facts.mutation is not None or (facts.observed is None and facts.waiting == UPDATING):
             # Whatever comes next is news, even if it looks as before: it is what says that the change has settled.
             last = None
         handle = Handle(
@@ -366,8 +372,9 @@ class _Pass:
             generation=meta.generation,
             now=rfc3339(self._world.clock()),
         )
-        if facts.mutation is Mutation.UPDATED:
-            patch = (patch or {}) | dict(facts.verdict.status)
+        if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:
+            own = {name: value for name, value in facts.verdict.status.items() if self._stored.get(name) != value}
+            patch = {**(patch or {}), **own} or None
         if patch is None:
             return
         # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from

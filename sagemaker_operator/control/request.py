@@ -54,7 +54,8 @@ def _explain(error: ValidationError) -> str:
     given: Any = error.instance
     match error.validator:
         case "required":
-            missing = next(name for name in wanted if name not in given)
+            # One error for each missing name, and only the text tells which.
+            missing = next(name for name in wanted if error.message.startswith(repr(name)))
             return f"{path}.{missing}: required"
         case "type":
             return f"{path}: must be {wanted}, not {_type_name(given)}"
@@ -106,10 +107,12 @@ def desired_input(kind: Kind, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises aws.translate's SpecError for a field that the API does not have.
     """
-    extra = {member.field: member.api for member in kind.extra_spec}
+    extra = {member.field for member in kind.extra_spec}
     created = {field: value for field, value in spec.items() if field not in extra}
     desired: dict[str, Any] = to_api(operation(kind.create).input_shape, created)
-    return desired | {api: spec[field] for field, api in extra.items() if field in spec}
+    if kind.update is not None and (more := {field: spec[field] for field in extra if field in spec}):
+        desired |= to_api(operation(kind.update).input_shape, more)
+    return desired
 
 
 def create_request(

@@ -51,7 +51,7 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
 }
 _MAX_ENUM = 20
 """AWS extends long sets often: a frozen list of 225 instance types refuses what is on sale next week."""
-
+_OWN = "What the operator remembers between two steps of an update."
 
 _CONDITION: Schema = {
     "type": "object",
@@ -91,7 +91,7 @@ def spec_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
 
     `relaxed` leaves out enums, patterns, limits and rules: what ACK's own CRDs check, and no more.
     """
-    schema = _object(_spec_members(kind).items(), kind.required, checked=not relaxed)
+    schema = _object((*_spec_members(kind).items(), *_extra_members(kind)), kind.required, checked=not relaxed)
     schema["description"] = f"What SageMaker is asked for: the input of {kind.create}."
     if not relaxed:
         for group in kind.either_or:
@@ -123,10 +123,11 @@ def status_schema(kind: Kind) -> Schema:
     """The schema of `status`. Types only: whatever SageMaker answers must fit, values of next year included."""
     outputs = output_members(kind.describe)
     shown = _object(((member.api, outputs[member.api]) for member in kind.status_members), (), checked=False)
+    own = {member.field: {"type": "string", "description": _OWN} for member in kind.own_status}
     return {
         "type": "object",
         "description": "What SageMaker last said.",
-        "properties": {**_COMMON_STATUS, **shown["properties"]},
+        "properties": {**_COMMON_STATUS, **shown["properties"], **own},
     }
 
 
@@ -188,3 +189,9 @@ def _add_rule(schema: Schema, rule: Rule) -> None:
 def _spec_members(kind: Kind) -> Mapping[str, Shape]:
     """All of the Create input but the idempotency token, which is the object's UID."""
     return {name: shape for name, shape in input_members(kind.create).items() if name != kind.token_member}
+
+
+def _extra_members(kind: Kind) -> Iterable[tuple[str, Shape]]:
+    """What only the update takes."""
+    taken = input_members(kind.update) if kind.update else {}
+    return [(member.api, taken[member.api]) for member in kind.extra_spec]

@@ -32,8 +32,17 @@ from sagemaker_operator.kinds.overrides import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHIPPED = ("TrainingJob",)
-"""The kinds that this version installs and reconciles."""
+SHIPPED = (
+    *("App", "DataQualityJobDefinition", "Domain", "Endpoint", "EndpointConfig", "FeatureGroup"),
+    *("HyperParameterTuningJob", "InferenceComponent", "LabelingJob", "Model", "ModelBiasJobDefinition"),
+    *("ModelExplainabilityJobDefinition", "ModelPackage", "ModelPackageGroup", "ModelQualityJobDefinition"),
+    *("MonitoringSchedule", "NotebookInstance", "NotebookInstanceLifecycleConfig", "Pipeline", "PipelineExecution"),
+    *("ProcessingJob", "Project", "Space", "TrainingJob", "TransformJob", "UserProfile"),
+)
+"""The kinds that this version installs and reconciles: those of the ACK controller."""
+
+_CREATES = {"PipelineExecution": "StartPipelineExecution"}
+"""The shipped kinds whose create operation is not Create and the kind."""
 
 _CREATE_VERBS = ("Create", "Start", "Import", "Register", "Put")
 
@@ -71,7 +80,7 @@ _JOB_CLASSES: Mapping[str, StatusClass] = {
 @cache
 def catalog() -> Mapping[str, Kind]:
     """The shipped kinds by name."""
-    return MappingProxyType({name: derive(f"Create{name}") for name in SHIPPED})
+    return MappingProxyType({name: derive(_CREATES.get(name, f"Create{name}")) for name in SHIPPED})
 
 
 @cache
@@ -92,6 +101,9 @@ def derive(create: str) -> Kind:
     failure = own.get("failure_member", _first(outputs, "FailureReason"))
     secondary = _first(outputs, "SecondaryStatus", f"{name}SecondaryStatus")
     token = next((member for member, shape in inputs.items() if shape.metadata.get("idempotencyToken")), None)
+    update_names = own.get("update_names", {})
+    updatable = input_members(update) if update else {}
+    extra = own.get("extra_spec", ())
     shown = _shown(outputs, inputs, own, status, failure)
     return Kind(
         name=name,
@@ -104,11 +116,13 @@ def derive(create: str) -> Kind:
         stop=stop,
         listing=_listing(own.get("listing", f"List{_plural(name)}"), outputs, identifiers, status),
         identifiers=tuple(Member(member, field_name(member)) for member in identifiers),
+        optional_identifiers=own.get("optional_identifiers", ()),
+        id_in_arn=own.get("id_in_arn", False),
         name_member=own.get("name_member", _name_member(name, inputs, identifiers)),
         arn_member=own.get("arn_member") or _arn_member(name, create, outputs),
         resource_type=kebab_case(name),
         token_member=token,
-        tags_on_create="Tags" in inputs,
+        tags_on_create=own.get("tags_on_create", "Tags" in inputs),
         status_member=status,
         secondary_member=secondary,
         failure_member=failure,
@@ -117,6 +131,7 @@ def derive(create: str) -> Kind:
         ended_member=_time_ending(outputs, "EndTime", "CompletionTime"),
         classes=_classes(outputs[status], job=job) if status else {},
         stop_on_delete=own.get("stop_on_delete", job and stop is not None),
+        stop_before_delete=own.get("stop_before_delete", ()),
         log_group=own.get("log_group"),
         not_found=NotFound(ABSENT_BY_TEXT_CODES if "not_found" in own else NOT_FOUND_CODES, not_found_pattern(name)),
         required=tuple(
@@ -124,12 +139,21 @@ def derive(create: str) -> Kind:
         ),
         status_members=tuple(Member(member, field_name(member)) for member in shown),
         columns=_columns(own, status, secondary, failure),
-        mutable=tuple(
-            member
-            for member in (input_members(update) if update else ())
-            if member in inputs and member not in identifiers and member != "Tags"
+        mutable=(
+            *(
+                member
+                for member in inputs
+                if update_names.get(member, member) in updatable and member not in (*identifiers, "Tags", token)
+            ),
+            *(member for member in extra if member != token),
         ),
-        ignored=own.get("ignored", ()),
+        update_names=MappingProxyType(update_names),
+        update_identifiers=own.get("update_identifiers", ()),
+        read_from=MappingProxyType(own.get("read_from", {})),
+        extra_spec=tuple(Member(member, field_name(member)) for member in extra),
+        own_status=tuple(Member("", field) for field in own.get("own_status", ())),
+        # The user's tags are sent once, with ours beside them; the few kinds that describe theirs show both.
+        ignored=("Tags", *own.get("ignored", ())),
         either_or=own.get("either_or", ()),
         log_lines_kind=own.get("log_lines_kind", "job" if job else "resource"),
         hooks=own.get("hooks", Hooks()),

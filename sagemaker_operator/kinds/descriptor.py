@@ -103,7 +103,8 @@ class Verdict:
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Written to the object once `request` was accepted: what must be remembered of it, where ACK keeps it."""
     status: Mapping[str, Any] = field(default_factory=dict)
-    """Status fields of the operator's own, by CRD name, written with this pass's status; None takes one away."""
+    """Status fields of the operator's own, by CRD name, None takes one away. Written with this pass's status, if `request` was
+    accepted or there is none."""
 
 
 NOTHING_TO_DO = Verdict()
@@ -124,6 +125,8 @@ class Edit:
     annotations: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, Any] = field(default_factory=dict)
     """The stored status, CRD names."""
+    proposal: Verdict = NOTHING_TO_DO
+    """What the rules make of it: a hook that only guards or adds starts from here."""
 
 
 PlanUpdate = Callable[[Edit], Verdict]
@@ -201,7 +204,7 @@ class Kind:
     mutable: tuple[str, ...] = ()
     """Top-level Create members that the update operation accepts."""
     update_names: Mapping[str, str] = field(default_factory=dict)
-    """Create member -> what the update operation calls it."""
+    """Path of a Create member -> what the update operation calls that member."""
     update_identifiers: tuple[str, ...] = ()
     """Members that name the resource in the update input, where they are not the Describe input's."""
     updates_while_moving: bool = False

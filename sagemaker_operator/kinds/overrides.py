@@ -10,7 +10,16 @@ import re
 from typing import TYPE_CHECKING, TypedDict
 
 from sagemaker_operator.kinds.descriptor import Column, Hooks
-from sagemaker_operator.kinds.hooks import training
+from sagemaker_operator.kinds.hooks import (
+    features,
+    hosting,
+    monitoring,
+    notebooks,
+    pipelines,
+    projects,
+    registry,
+    training,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +35,10 @@ class Override(TypedDict, total=False):
     job: bool
     """Whether it runs to an end; by rule, kinds called ...Job do."""
     stop_on_delete: bool
+    stop_before_delete: tuple[str, ...]
     identifiers: tuple[str, ...]
+    optional_identifiers: tuple[str, ...]
+    id_in_arn: bool
     name_member: str
     arn_member: str
     status_member: str | None
@@ -43,6 +55,14 @@ class Override(TypedDict, total=False):
     either_or: tuple[tuple[str, ...], ...]
     hooks: Hooks
     updates_while_moving: bool
+    update_names: dict[str, str]
+    update_identifiers: tuple[str, ...]
+    read_from: dict[str, str]
+    tags_on_create: bool
+    extra_spec: tuple[str, ...]
+    """Members of the update input alone that are fields of spec."""
+    own_status: tuple[str, ...]
+    """CRD names."""
 
 
 UNCLEAR_ABSENCE = r"(?i)could not find|cannot find|does not exist|not found|RecordNotFound|^No .* with name"
@@ -52,7 +72,9 @@ OVERRIDES: Mapping[str, Override] = {
     "Action": {"status_member": None},
     "Algorithm": {"not_found": UNCLEAR_ABSENCE},
     "App": {
+        "short_names": ("smapp",),
         "identifiers": ("DomainId", "AppType", "AppName", "UserProfileName", "SpaceName"),
+        "optional_identifiers": ("UserProfileName", "SpaceName"),
         "either_or": (("userProfileName", "spaceName"),),
     },
     "AutoMLJobV2": {
@@ -63,8 +85,15 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "Cluster": {"failure_member": "FailureMessage"},
     "CodeRepository": {"not_found": UNCLEAR_ABSENCE},
+    "DataQualityJobDefinition": {"short_names": ("smdqjd",)},
     "DeviceFleet": {"not_found": r"No devicefleet with name"},
     "Domain": {
+        "short_names": ("smdomain",),
+        "id_in_arn": True,
+        "update_names": {
+            "DomainSettings": "DomainSettingsForUpdate",
+            "DomainSettings.RStudioServerProDomainSettings": "RStudioServerProDomainSettingsForUpdate",
+        },
         "shown": ("DomainId", "Url"),
         "columns": (Column("DOMAIN-ID", ".status.domainID"),),
     },
@@ -72,10 +101,20 @@ OVERRIDES: Mapping[str, Override] = {
     "Endpoint": {
         "shown": ("PendingDeploymentSummary", "ProductionVariants"),
         "not_found": r"^Could not find endpoint",
+        "short_names": ("smep",),
         "log_group": "/aws/sagemaker/Endpoints",
         "log_lines_kind": "endpoint",
+        "read_from": {"DeploymentConfig": "LastDeploymentConfig"},
+        "extra_spec": ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig"),
+        "hooks": Hooks(plan_update=hosting.update_endpoint),
     },
-    "EndpointConfig": {"not_found": r"^Could not find endpoint configuration"},
+    "EndpointConfig": {"short_names": ("smepc",), "not_found": r"^Could not find endpoint configuration"},
+    "FeatureGroup": {
+        "short_names": ("smfg",),
+        "shown": ("LastUpdateStatus", "OfflineStoreStatus"),
+        "update_names": {"FeatureDefinitions": "FeatureAdditions"},
+        "hooks": Hooks(plan_update=features.plan_update, pending=features.pending),
+    },
     "HubContentReference": {
         "describe": "DescribeHubContent",
         "listing": "ListHubContents",
@@ -84,17 +123,30 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "HubContent": {"arn_member": "HubContentArn"},
     "HyperParameterTuningJob": {
+        "short_names": ("smhpo",),
         "shown": (
             *("BestTrainingJob", "OverallBestTrainingJob", "TrainingJobStatusCounters", "ObjectiveStatusCounters"),
             *("TuningJobCompletionDetails", "ConsumedResources"),
         ),
         "log_group": "/aws/sagemaker/TrainingJobs",
         "either_or": (("trainingJobDefinition", "trainingJobDefinitions"),),
+        # As for a training job.
+        "ignored": tuple(
+            f"{definition}.{path}"
+            for definition in ("TrainingJobDefinition", "TrainingJobDefinitions[]")
+            for path in ("AlgorithmSpecification.MetricDefinitions", "InputDataConfig[].RecordWrapperType")
+        ),
     },
     "InferenceComponent": {
+        "short_names": ("smic",),
         "shown": ("EndpointName", "VariantName"),
         "not_found": r"^Could not find inference component",
         "log_lines_kind": "endpoint",
+        "read_from": {
+            "RuntimeConfig.CopyCount": "RuntimeConfig.DesiredCopyCount",
+            "Specification.Container.Image": "Specification.Container.DeployedImage.SpecifiedImage",
+        },
+        "hooks": Hooks(plan_update=hosting.update_component, normalise=hosting.normalise_component),
     },
     "InferenceExperiment": {
         "job": True,
@@ -104,6 +156,7 @@ OVERRIDES: Mapping[str, Override] = {
         "failure_member": "StatusReason",
     },
     "LabelingJob": {
+        "short_names": ("smlj",),
         "shown": ("JobReferenceCode", "LabelCounters", "LabelingJobOutput"),
         "log_group": "/aws/sagemaker/LabelingJobs",
         "not_found": UNCLEAR_ABSENCE,
@@ -111,23 +164,48 @@ OVERRIDES: Mapping[str, Override] = {
     "MlflowApp": {"arn_member": "Arn"},
     "MlflowTrackingServer": {"status_member": "TrackingServerStatus"},
     "Model": {
+        "short_names": ("smmodel",),
         "not_found": r"^Could not find model",
         "either_or": (("primaryContainer", "containers"),),
     },
+    "ModelBiasJobDefinition": {"short_names": ("smmbjd",)},
     "ModelCard": {"status_member": None},
+    "ModelExplainabilityJobDefinition": {"short_names": ("smmejd",)},
     "ModelPackage": {
+        "short_names": ("smmp",),
         "not_found": r"does not exist\.$",
         "shown": ("ModelPackageStatusDetails",),
         "either_or": (("modelPackageName", "modelPackageGroupName"),),
+        # Refused for a package in a group, which has the tags of the group; the token tells whose it is.
+        "tags_on_create": False,
+        "update_identifiers": ("ModelPackageArn",),
+        "update_names": {"AdditionalInferenceSpecifications": "AdditionalInferenceSpecificationsToAdd"},
+        # ACK has the token as a field. Ours is the UID whatever the field says: it makes a repeated create harmless.
+        "extra_spec": ("ApprovalDescription", "ClientToken"),
+        "hooks": Hooks(plan_update=registry.plan_update, normalise=registry.normalise),
     },
-    "ModelPackageGroup": {"not_found": r"does not exist\.$"},
-    "MonitoringSchedule": {"shown": ("LastMonitoringExecutionSummary",)},
+    "ModelPackageGroup": {"short_names": ("smmpg",), "not_found": r"does not exist\.$"},
+    "ModelQualityJobDefinition": {"short_names": ("smmqjd",)},
+    "MonitoringSchedule": {
+        "short_names": ("smms",),
+        "shown": ("LastMonitoringExecutionSummary",),
+        "hooks": Hooks(plan_update=monitoring.plan_update),
+    },
     "NotebookInstance": {
+        "short_names": ("smnb",),
         "shown": ("Url",),
+        "own_status": (notebooks.STOPPED_BY_US,),
+        "stop_before_delete": ("InService",),
+        "read_from": {
+            "LifecycleConfigName": "NotebookInstanceLifecycleConfigName",
+            "SecurityGroupIds": "SecurityGroups",
+        },
+        "hooks": Hooks(plan_update=notebooks.plan_update),
         "not_found": r"^RecordNotFound",
         "log_group": "/aws/sagemaker/NotebookInstances",
     },
     "NotebookInstanceLifecycleConfig": {
+        "short_names": ("smnblc",),
         "not_found": r"^Unable to describe Notebook Instance Lifecycle Config",
         "columns": (
             Column("CREATION-TIME", ".status.creationTime", "date"),
@@ -135,18 +213,35 @@ OVERRIDES: Mapping[str, Override] = {
         ),
     },
     "PartnerApp": {"arn_member": "Arn", "failure_member": "Error"},
-    "Pipeline": {"either_or": (("pipelineDefinition", "pipelineDefinitionS3Location"),)},
-    "PipelineExecution": {"job": True, "name_member": "PipelineExecutionArn"},
+    "Pipeline": {
+        "short_names": ("smpipe",),
+        "either_or": (("pipelineDefinition", "pipelineDefinitionS3Location"),),
+        "hooks": Hooks(plan_update=pipelines.plan_update, normalise=pipelines.normalise),
+    },
+    "PipelineExecution": {
+        "short_names": ("smpe",),
+        "job": True,
+        "name_member": "PipelineExecutionArn",
+        "updates_while_moving": True,
+    },
     "ProcessingJob": {
+        "short_names": ("smpj",),
         "shown": ("ExitMessage",),
         "log_group": "/aws/sagemaker/ProcessingJobs",
         "not_found": r"^Could not find requested job",
     },
     "Project": {
+        "short_names": ("smproj",),
+        "update_names": {
+            "ServiceCatalogProvisioningDetails": "ServiceCatalogProvisioningUpdateDetails",
+            "TemplateProviders": "TemplateProvidersToUpdate",
+        },
+        "read_from": {"TemplateProviders": "TemplateProviderDetails"},
+        "hooks": Hooks(normalise=projects.normalise),
         "shown": ("ProjectId", "ServiceCatalogProvisionedProductDetails", "TemplateProviderDetails"),
         "not_found": r"does not exist",
     },
-    "Space": {"shown": ("HomeEfsFileSystemUid", "Url")},
+    "Space": {"short_names": ("smspace",), "shown": ("HomeEfsFileSystemUid", "Url")},
     "TrainingJob": {
         "short_names": ("smtj",),
         "shown": (
@@ -163,10 +258,12 @@ OVERRIDES: Mapping[str, Override] = {
         "updates_while_moving": True,
     },
     "TransformJob": {
+        "short_names": ("smtransform",),
         "log_group": "/aws/sagemaker/TransformJobs",
         "not_found": r"^Could not find requested job with name",
     },
     "TrialComponent": {"status_member": None},
+    "UserProfile": {"short_names": ("smup",)},
 }
 
 NOT_FOUND_CODES = ("ResourceNotFound", "ResourceNotFoundException")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -161,10 +162,16 @@ class KubeClient:
         """Any path that answers a JSON object, all of it as a dict."""
         return _dict(f"GET {path}", await self._request("GET", path))
 
-    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The object as stored. Raises Conflict if the name is taken."""
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False
+    ) -> dict[str, Any]:
+        """The object as stored. Raises Conflict if the name is taken.
+
+        With `strict` an unknown field is a KubeError (400) that names it; otherwise the server drops it.
+        """
         path = resource.path(namespace)
-        return _dict(f"POST {path}", await self._write("POST", path, resource, body))
+        query = _query(fieldValidation="Strict" if strict else None)
+        return _dict(f"POST {path}", await self._write("POST", path, resource, body, query=query))
 
     async def replace(
         self, resource: Resource, namespace: str | None, name: str, body: Mapping[str, Any]
@@ -213,21 +220,27 @@ class KubeClient:
         body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
         content_type: str = "application/json",
         subresource: str | None = None,
+        query: Query = (),
     ) -> bytes:
         """A write is sent again only when the server asks for that: it says Retry-After when it has not executed it."""
-        encoded = None if body is None else _encoder.encode(body)
+        send = partial(
+            self._request,
+            method,
+            path,
+            resource,
+            query=query,
+            body=None if body is None else _encoder.encode(body),
+            content_type=content_type,
+            subresource=subresource,
+        )
         for _ in range(_RETRIES):
             try:
-                return await self._request(
-                    method, path, resource, body=encoded, content_type=content_type, subresource=subresource
-                )
+                return await send()
             except (TooManyRequests, Unavailable) as error:
                 if error.retry_after is None or error.retry_after > _RETRY_AFTER_LIMIT:
                     raise
                 await asyncio.sleep(error.retry_after)
-        return await self._request(
-            method, path, resource, body=encoded, content_type=content_type, subresource=subresource
-        )
+        return await send()
 
     async def _request(
         self,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -228,16 +230,23 @@ def _explain(error: Exception, server: str, timeout: float) -> str:
         case aiohttp.ClientHttpProxyError():
             return f"the proxy answered {error.status} instead of connecting to {server}"
         case aiohttp.ClientProxyConnectionError():
-            return f"cannot reach the proxy: {error.os_error.strerror}"
+            return f"cannot reach the proxy: {_plain(error.os_error)}"
         case aiohttp.ClientConnectorDNSError():
             return f"the name of {server} cannot be resolved"
         case aiohttp.ClientConnectorError():
-            return f"cannot connect to {server}: {error.os_error.strerror or error.os_error}"
+            return f"cannot connect to {server}: {_plain(error.os_error)}"
         case aiohttp.ServerDisconnectedError():
             return f"{server} closed the connection without an answer"
         case aiohttp.ClientPayloadError():
             return f"the answer of {server} was cut"
     return f"{server}: {type(error).__name__}"
+
+
+def _plain(error: OSError) -> str:
+    """asyncio's own text for "Connection refused" is "Connect call failed" and an address."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'no reason given'})"
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _keepalive_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:

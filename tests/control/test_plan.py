@@ -304,3 +304,39 @@ def test_every_combination_of_facts_has_a_step() -> None:
         step = next_step(facts)
         if mutation is Mutation.CREATED and not deleting_:
             assert isinstance(step, Settle), facts
+
+
+ENDPOINT = catalog()["Endpoint"]
+UPDATE = Verdict(request={"EndpointConfigName": "new"})
+
+
+def endpoint(status: str) -> Observation:
+    return Observation({"EndpointStatus": status})
+
+
+def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> None:
+    facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("Updating"), verdict=UPDATE)
+    for repeated, text in (
+        (1, "Endpoint is updating."),
+        (0, "Endpoint in Updating state cannot be modified or deleted."),
+    ):
+        step = next_step(replace(facts, repeated=repeated))
+        assert isinstance(step, Settle)
+        assert step.findings is not None
+        assert (step.findings.recoverable, step.follow) == (text, Follow.POLL)
+
+
+def test_an_update_that_has_not_shown_yet_is_still_followed_by_a_pass_that_saw_nothing() -> None:
+    facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
+    assert next_step(facts) == Settle(None, Follow.REST)
+    assert next_step(replace(facts, waiting="Updating")) == Settle(None, Follow.POLL)
+
+
+def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -> None:
+    facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=Verdict(wait="Wait."))
+    step = next_step(facts)
+    assert isinstance(step, Settle)
+    assert (step.follow, step.after) == (Follow.POLL, 30.0)
+    later = replace(facts, observed=None, verdict=Verdict(), recalled=endpoint("InService"), waiting="Busy")
+    assert next_step(later) == Observe()
+    assert next_step(replace(later, recalled=endpoint("Updating"))) == Settle(None, Follow.POLL)

@@ -122,3 +122,9 @@ def test_aws_reports_name_the_field_as_the_user_wrote_it() -> None:
 def test_an_object_is_read_without_its_managed_fields() -> None:
     raw = msgspec.json.encode({"metadata": {"name": "n", "managedFields": [{"a": 1}]}, "spec": {"a": 1}})
     assert msgspec.json.decode(raw, type=KubeObject).decode_spec() == {"a": 1}
+
+
+def test_each_missing_field_is_named_once() -> None:
+    problems = spec_problems(KIND, {"trainingJobName": "n"})
+    assert set(problems) == {"spec.outputDataConfig: required", "spec.roleARN: required"}
+    assert len(problems) == 2

@@ -29,9 +29,28 @@ def test_the_committed_crds_are_those_of_this_code(tmp_path: Path) -> None:
 
 def test_one_file_per_kind_under_the_name_that_controller_gen_gives(tmp_path: Path) -> None:
     written = write_all(tmp_path / "new" / "folder", relaxed=True)
-    assert [path.name for path in written] == ["sagemaker.services.k8s.aws_trainingjobs.yaml"]
-    assert len(written) == len(catalog())
-    assert "x-kubernetes-validations" not in written[0].read_text(encoding="utf-8")
+    assert [path.name for path in written] == [
+        f"sagemaker.services.k8s.aws_{kind.plural}.yaml" for kind in catalog().values()
+    ]
+    assert not any("x-kubernetes-validations" in path.read_text(encoding="utf-8") for path in written)
+
+
+def test_what_is_installed_and_allowed_is_every_kind() -> None:
+    plurals = sorted(kind.plural for kind in catalog().values())
+    kustomization = yaml.safe_load((ROOT / "manifests" / "kustomization.yaml").read_text(encoding="utf-8"))
+    files = [path for path in kustomization["resources"] if path.startswith("crds/")]
+    assert files == [f"crds/sagemaker.services.k8s.aws_{plural}.yaml" for plural in plurals]
+    for name, role, expected in (
+        ("rbac", "sagemaker-operator", [plurals, [f"{plural}/status" for plural in plurals]]),
+        ("user-roles", "sagemaker-operator-edit", [plurals]),
+    ):
+        documents = yaml.safe_load_all((ROOT / "manifests" / f"{name}.yaml").read_text(encoding="utf-8"))
+        rules = next(
+            document["rules"]
+            for document in documents
+            if document["metadata"]["name"] == role and document["kind"] == "ClusterRole"
+        )
+        assert [rule["resources"] for rule in rules if "sagemaker.services.k8s.aws" in rule["apiGroups"]] == expected
 
 
 def test_yaml_says_what_the_manifest_says_and_repeats_nothing_by_reference() -> None:

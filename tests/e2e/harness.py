@@ -30,7 +30,7 @@ from sagemaker_operator.settings import Settings
 from tests.e2e.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 REGION = "us-west-2"
 EPOCH = 1_790_000_000.0
@@ -48,30 +48,33 @@ def sample(name: str = "trainingjob", **spec: Any) -> dict[str, Any]:
 class Cloud:
     """The outside world: a Kubernetes API and SageMaker, on one virtual clock. Outlives operators."""
 
-    def __init__(self, seed: int = 1, *, relaxed: bool = False) -> None:
-        """`relaxed`: the CRD checks types only, as ACK's does."""
+    def __init__(self, seed: int = 1, *, relaxed: bool = False, kinds: Iterable[str] = ()) -> None:
+        """`relaxed`: the CRD checks types only, as ACK's does. `kinds`: those that are installed and run; none: all."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.clock: Callable[[], float] = lambda: EPOCH + loop.time() - started
         self.rng = random.Random(seed)
         self.kubernetes = KubernetesEmulator(clock=self.clock, rng=random.Random(seed + 1))
         self.sagemaker = SageMakerSimulator(clock=self.clock, rng=random.Random(seed + 2))
-        for kind in catalog().values():
+        self.kinds = {name: kind for name, kind in catalog().items() if name in (tuple(kinds) or catalog())}
+        for kind in self.kinds.values():
             self.kubernetes.install(crd_manifest(kind, relaxed=relaxed))
         self.user = KubeClient(InMemoryTransport(self.kubernetes, user_agent="kubectl"))
         self.job = catalog()["TrainingJob"].resource
 
     async def apply(self, manifest: Mapping[str, Any]) -> None:
-        await self.user.create(self.job, manifest["metadata"]["namespace"], manifest)
+        resource = catalog()[manifest["kind"]].resource
+        await self.user.create(resource, manifest["metadata"]["namespace"], manifest)
 
-    async def get(self, name: str, namespace: str = "default") -> dict[str, Any]:
-        return await self.user.get_json(self.job.path(namespace, name))
+    async def get(self, name: str, namespace: str = "default", *, kind: str = "TrainingJob") -> dict[str, Any]:
+        return await self.user.get_json(catalog()[kind].resource.path(namespace, name))
 
-    async def status(self, name: str) -> dict[str, Any]:
-        return (await self.get(name)).get("status", {})
+    async def status(self, name: str, *, kind: str = "TrainingJob") -> dict[str, Any]:
+        return (await self.get(name, kind=kind)).get("status", {})
 
-    async def conditions(self, name: str) -> dict[str, dict[str, Any]]:
-        return {condition["type"]: condition for condition in (await self.status(name)).get("conditions", [])}
+    async def conditions(self, name: str, *, kind: str = "TrainingJob") -> dict[str, dict[str, Any]]:
+        status = await self.status(name, kind=kind)
+        return {condition["type"]: condition for condition in status.get("conditions", [])}
 
     async def until(self, reached: Callable[[], Any], *, seconds: float = 3600.0, step: float = 1.0) -> Any:
         """Lets virtual time pass until `reached()` (awaited if need be) is true; fails after `seconds`."""
@@ -92,15 +95,18 @@ class Cloud:
 
         await self.until(there, **kwargs)
 
-    async def until_gone(self, name: str, **kwargs: Any) -> None:
+    async def until_gone(self, name: str, *, kind: str = "TrainingJob", **kwargs: Any) -> None:
         async def gone() -> bool:
-            page = await self.user.list_page(self.job)
+            page = await self.user.list_page(catalog()[kind].resource)
             return name not in {obj.metadata.name for obj in page.items}
 
         await self.until(gone, **kwargs)
 
-    async def annotate(self, name: str, annotations: Mapping[str, str]) -> None:
-        await self.user.merge_patch(self.job, "default", name, {"metadata": {"annotations": dict(annotations)}})
+    async def patch(self, name: str, change: Mapping[str, Any], *, kind: str, subresource: str | None = None) -> None:
+        await self.user.merge_patch(catalog()[kind].resource, "default", name, change, subresource=subresource)
+
+    async def annotate(self, name: str, annotations: Mapping[str, str], *, kind: str = "TrainingJob") -> None:
+        await self.patch(name, {"metadata": {"annotations": dict(annotations)}}, kind=kind)
 
     async def pass_time(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -114,12 +120,13 @@ class Cloud:
         return Wire()
 
     @asynccontextmanager
-    async def watching(self) -> AsyncIterator[list[dict[str, Any]]]:
-        """Every state of every job that the API server tells, in order."""
+    async def watching(self, kind: str = "TrainingJob") -> AsyncIterator[list[dict[str, Any]]]:
+        """Every state of every object of a kind that the API server tells, in order."""
         seen: list[dict[str, Any]] = []
+        resource = catalog()[kind].resource
 
         async def follow() -> None:
-            async for event in self.user.watch(self.job, resource_version="", timeout_seconds=100_000):
+            async for event in self.user.watch(resource, resource_version="", timeout_seconds=100_000):
                 if event.type is EventType.BOOKMARK:
                     continue
                 seen.append({"metadata": event.object.metadata, "status": event.object.decode_status()})
@@ -131,12 +138,15 @@ class Cloud:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def training_job_status(self, name: str) -> str:
-        """SageMaker's own word, asked past the operator."""
+    async def ask(self, operation: str, **params: Any) -> dict[str, Any]:
+        """SageMaker's own word, asked past the operator. An error is answered as `{"__type": code, "message": text}`."""
         credential = f"AWS4-HMAC-SHA256 Credential=AKIA123456789012/20260101/{REGION}/sagemaker/aws4_request"
-        headers = {"X-Amz-Target": "SageMaker.DescribeTrainingJob", "Authorization": credential}
-        answer = await self.sagemaker.handle("POST", "/", headers, json.dumps({"TrainingJobName": name}).encode())
-        return str(json.loads(answer.body).get("TrainingJobStatus"))
+        headers = {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": credential}
+        answer = await self.sagemaker.handle("POST", "/", headers, json.dumps(params).encode())
+        return dict(json.loads(answer.body)) if answer.body else {}
+
+    async def training_job_status(self, name: str) -> str:
+        return str((await self.ask("DescribeTrainingJob", TrainingJobName=name)).get("TrainingJobStatus"))
 
     def creates(self) -> int:
         """Creates that took effect."""
@@ -174,7 +184,7 @@ def build(
 
     manager = Manager(
         config,
-        kinds=catalog(),
+        kinds=cloud.kinds,
         kube=kube,
         sessions=sessions,
         aws=Aws(sessions, Limiter(rng=rng), rng=rng, fence=fence),

@@ -10,7 +10,8 @@ import pytest
 from tests.e2e.harness import Cloud, killed, operator, sample
 from tests.e2e.wire import Mode, Wire
 
-pytestmark = [pytest.mark.asyncio]
+# Each test is forty lives of a job: ten seconds alone, and five times that on a busy machine.
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 
 def _short() -> dict[str, Any]:
@@ -29,7 +30,7 @@ async def _life(cloud: Cloud, name: str, *, finish: bool) -> None:
 
 
 async def _calls(*, finish: bool) -> list[str]:
-    cloud, wire = Cloud(), Wire()
+    cloud, wire = Cloud(kinds=["TrainingJob"]), Wire()
     manifest = _short()
     async with operator(cloud, wire=wire):
         await cloud.apply(manifest)
@@ -38,7 +39,7 @@ async def _calls(*, finish: bool) -> list[str]:
 
 
 async def _killed_at(number: int, mode: Mode, *, finish: bool) -> None:
-    cloud, wire = Cloud(), Wire(number, mode)
+    cloud, wire = Cloud(kinds=["TrainingJob"]), Wire(number, mode)
     manifest = _short()
     name = manifest["metadata"]["name"]
     await cloud.apply(manifest)
@@ -65,7 +66,7 @@ async def test_a_kill_at_any_call_ends_in_the_same_state(mode: Mode, finish: boo
 
 async def _fails_at(number: int, mode: Mode, *, finish: bool, usual: int) -> None:
     """The process lives on; one call fails."""
-    cloud, wire = Cloud(), Wire(number, mode)
+    cloud, wire = Cloud(kinds=["TrainingJob"]), Wire(number, mode)
     manifest = _short()
     name = manifest["metadata"]["name"]
     async with operator(cloud, wire=wire) as manager:

@@ -35,7 +35,7 @@ def writes(cloud: Cloud, name: str) -> list[str]:
 
 
 async def test_a_job_runs_from_apply_to_completed_and_is_deleted() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -66,7 +66,7 @@ async def test_a_job_runs_from_apply_to_completed_and_is_deleted() -> None:
 
 async def test_a_ten_minute_job_costs_at_most_25_calls_and_10_writes() -> None:
     """ACK: 47 and 26, deletion included in both."""
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -79,7 +79,7 @@ async def test_a_ten_minute_job_costs_at_most_25_calls_and_10_writes() -> None:
 
 
 async def test_the_first_status_of_an_accepted_object_carries_the_arn() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -91,7 +91,7 @@ async def test_the_first_status_of_an_accepted_object_carries_the_arn() -> None:
 
 
 async def test_the_order_is_finalizer_create_status() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     wire = cloud.wire()
     async with operator(cloud, wire=wire):
@@ -104,7 +104,7 @@ async def test_the_order_is_finalizer_create_status() -> None:
 
 async def test_a_settled_object_is_silent() -> None:
     """Invariant 6: no write and no call, whatever touches the object or restarts the operator."""
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud) as manager:
@@ -125,7 +125,7 @@ async def test_a_settled_object_is_silent() -> None:
 
 
 async def test_a_failed_job_says_why_everywhere() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     stream = io.StringIO()
     configure(level="info", format_="json", clock=cloud.clock, stream=stream)
     manifest = sample(tags=[{"key": "sandbox/outcome", "value": "Failed"}])
@@ -146,7 +146,7 @@ async def test_a_failed_job_says_why_everywhere() -> None:
 
 
 async def test_deleting_a_running_job_stops_it_and_waits() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -166,7 +166,7 @@ async def test_deleting_a_running_job_stops_it_and_waits() -> None:
 
 
 async def test_retain_leaves_the_job_running() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     manifest["metadata"]["annotations"] = {"services.k8s.aws/deletion-policy": "retain"}
@@ -179,7 +179,7 @@ async def test_retain_leaves_the_job_running() -> None:
 
 
 async def test_a_name_that_somebody_else_uses_is_not_taken_over() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     theirs, mine = sample(), sample()
     mine["metadata"]["name"] = "mine"
     async with operator(cloud):
@@ -202,7 +202,7 @@ async def test_a_name_that_somebody_else_uses_is_not_taken_over() -> None:
 
 async def test_a_spec_that_the_crd_let_through_makes_no_call() -> None:
     """Stored before our CRD, or under ACK's: the operator checks the same rules."""
-    cloud = Cloud(relaxed=True)
+    cloud = Cloud(kinds=["TrainingJob"], relaxed=True)
     manifest = sample(roleARN="no-arn", outputDataConfig={})
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -231,7 +231,7 @@ async def test_a_spec_that_the_crd_let_through_makes_no_call() -> None:
     ],
 )
 async def test_what_the_account_refuses_heals_without_an_edit(kind: FaultKind, category: str) -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=kind, times=3))
@@ -249,7 +249,7 @@ async def test_what_the_account_refuses_heals_without_an_edit(kind: FaultKind, c
 
 
 async def test_throttling_never_shows_in_a_condition() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     for operation in ("CreateTrainingJob", "DescribeTrainingJob"):
@@ -265,7 +265,7 @@ async def test_throttling_never_shows_in_a_condition() -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.LOST_REPLY, FaultKind.ERROR_AFTER])
 async def test_a_lost_reply_to_the_create_is_found_again(kind: FaultKind) -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=kind))
@@ -278,7 +278,7 @@ async def test_a_lost_reply_to_the_create_is_found_again(kind: FaultKind) -> Non
 
 
 async def test_a_create_that_is_not_visible_yet_is_not_repeated() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.LOST_REPLY))
@@ -292,7 +292,7 @@ async def test_a_create_that_is_not_visible_yet_is_not_repeated() -> None:
 
 
 async def test_a_job_that_vanished_is_not_run_again() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -319,7 +319,7 @@ async def test_a_job_that_vanished_is_not_run_again() -> None:
 
 async def test_many_jobs_are_followed_by_list() -> None:
     """Invariant 12: a sweep of pages for all, one describe at the end of each life."""
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     number = 40
     async with operator(cloud) as manager:
         for index in range(number):
@@ -341,7 +341,7 @@ async def test_many_jobs_are_followed_by_list() -> None:
 
 
 async def test_an_edit_that_cannot_be_made_names_the_field_and_stops_nothing() -> None:
-    cloud = Cloud(relaxed=True)
+    cloud = Cloud(kinds=["TrainingJob"], relaxed=True)
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -369,7 +369,7 @@ async def test_an_edit_that_cannot_be_made_names_the_field_and_stops_nothing() -
 
 
 async def test_a_warm_pool_is_kept_alive_longer() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     manifest["spec"]["resourceConfig"]["keepAlivePeriodInSeconds"] = 1800
     name = manifest["metadata"]["name"]
@@ -394,7 +394,7 @@ async def test_a_warm_pool_is_kept_alive_longer() -> None:
 
 
 async def test_debug_rules_keep_it_unsynced_until_they_end() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     rule = {
         "ruleConfigurationName": "loss",
         "ruleEvaluatorImage": "123456789012.dkr.ecr.us-west-2.amazonaws.com/rules:latest",
@@ -420,7 +420,7 @@ async def test_debug_rules_keep_it_unsynced_until_they_end() -> None:
 
 
 async def test_every_log_line_fits_the_published_schema_and_leaks_nothing() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     schema = json.loads((resources.files("sagemaker_operator") / "log_schema_v1.json").read_text())
     stream = io.StringIO()
     configure(level="debug", format_="json", clock=cloud.clock, stream=stream)
@@ -448,7 +448,7 @@ async def test_every_log_line_fits_the_published_schema_and_leaks_nothing() -> N
 
 
 async def test_transitions_are_logged_once_each_even_across_a_restart() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     stream = io.StringIO()
     configure(level="info", format_="json", clock=cloud.clock, stream=stream)
     manifest = sample()
@@ -469,7 +469,7 @@ async def test_transitions_are_logged_once_each_even_across_a_restart() -> None:
 
 async def test_ack_objects_are_taken_over_without_a_mutating_call() -> None:
     """Spec with late-initialised fields, status and conditions as ACK leaves them, its finalizer."""
-    cloud = Cloud(relaxed=True)
+    cloud = Cloud(kinds=["TrainingJob"], relaxed=True)
     manifest = sample()
     name, job = manifest["metadata"]["name"], manifest["spec"]["trainingJobName"]
     async with operator(cloud):
@@ -503,7 +503,7 @@ async def test_ack_objects_are_taken_over_without_a_mutating_call() -> None:
 
 async def test_a_recreated_object_does_not_inherit_the_old_job() -> None:
     """Same name, other UID: the old record in SageMaker is not the new object's job."""
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     async with operator(cloud):
@@ -521,7 +521,7 @@ async def test_a_recreated_object_does_not_inherit_the_old_job() -> None:
 
 
 async def test_the_region_annotation_decides_until_sagemaker_accepted() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
     manifest["metadata"]["annotations"] = {"services.k8s.aws/region": "eu-west-1"}
@@ -537,7 +537,7 @@ async def test_the_region_annotation_decides_until_sagemaker_accepted() -> None:
 
 
 async def test_two_replicas_never_create_twice() -> None:
-    cloud = Cloud()
+    cloud = Cloud(kinds=["TrainingJob"])
     manifests = [sample(trainingJobName=f"job-{index}") for index in range(5)]
     for index, manifest in enumerate(manifests):
         manifest["metadata"]["name"] = f"job-{index}"
@@ -547,3 +547,18 @@ async def test_two_replicas_never_create_twice() -> None:
         for manifest in manifests:
             await cloud.until_status(manifest["metadata"]["name"], "InProgress")
     assert len(cloud.sagemaker.calls.of("CreateTrainingJob")) == 5
+
+
+async def test_the_record_of_a_job_goes_with_its_object_if_asked() -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    manifest = sample()
+    name = manifest["metadata"]["name"]
+    manifest["metadata"]["annotations"] = {"sagemaker.services.k8s.aws/job-record": "delete"}
+    async with operator(cloud):
+        await cloud.apply(manifest)
+        await cloud.until_status(name, "InProgress")
+        await cloud.user.delete(cloud.job, "default", name)
+        await cloud.until_gone(name)
+    done = [call.operation for call in cloud.sagemaker.calls.mutating()]
+    assert done == ["CreateTrainingJob", "StopTrainingJob", "DeleteTrainingJob"]
+    assert await cloud.training_job_status(manifest["spec"]["trainingJobName"]) == "None"

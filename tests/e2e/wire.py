@@ -36,9 +36,12 @@ class Mode(Enum):
 
 
 class Wire:
-    """Numbers calls from 1. With `at` 0 nothing goes wrong, and `calls` tells what there was to break."""
+    """Numbers calls from 1. With `at` 0 nothing goes wrong, and `calls` tells what there was to break.
 
-    def __init__(self, at: int = 0, mode: Mode = Mode.FAIL_BEFORE) -> None:
+    `at` may also name a call ("SageMaker.CreateModel"): the first of that name is the one.
+    """
+
+    def __init__(self, at: int | str = 0, mode: Mode = Mode.FAIL_BEFORE) -> None:
         self.calls: list[str] = []
         self.struck = asyncio.Event()
         self._at = at
@@ -75,7 +78,7 @@ class Wire:
         if self._dead:
             raise unsent()
         self.calls.append(name)
-        if len(self.calls) != self._at:
+        if self._at not in (len(self.calls), name) or self.struck.is_set():
             return await call()
         match self._mode:
             case Mode.KILL_BEFORE:

@@ -6,6 +6,7 @@ import pytest
 
 from sagemaker_operator.kinds.catalog import SHIPPED, catalog, derive, kind_name
 from sagemaker_operator.kinds.descriptor import Kind, ListFacts, StatusClass
+from sagemaker_operator.kinds.model import Shape, input_members, members, operation, output_members
 from sagemaker_operator.kinds.overrides import OVERRIDES
 from tests.kinds.facts import ACK_KINDS, DERIVABLE, NOT_DERIVABLE, OPERATIONS
 
@@ -21,7 +22,7 @@ def listing_of(name: str) -> ListFacts:
 
 
 def test_the_catalog_has_what_is_shipped() -> None:
-    assert tuple(catalog()) == SHIPPED == ("TrainingJob",)
+    assert tuple(catalog()) == SHIPPED == tuple(ACK_KINDS)
     assert catalog()["TrainingJob"] is derive("CreateTrainingJob")
 
 
@@ -57,17 +58,86 @@ def test_members_are_found(name: str) -> None:
     identifiers = [member.api for member in kind.identifiers]
     # An App belongs to a user profile or to a space, and the model requires neither.
     assert identifiers == facts["identifiers"] + (["UserProfileName", "SpaceName"] if name == "App" else [])
-    assert (kind.arn_member, kind.token_member, kind.tags_on_create) == (facts["arn"], facts["token"], facts["tags"])
+    assert (kind.arn_member, kind.token_member) == (facts["arn"], facts["token"])
+    # A package in a group takes no tags.
+    assert kind.tags_on_create == (facts["tags"] and name != "ModelPackage")
     # Details of a status are a structure, and a failure is a text.
     failure = None if (facts["failure"] or "").endswith("Details") else facts["failure"]
     assert kind.failure_member == failure
     # What the user sets and what only a deletion sets is no life cycle.
     no_life_cycle = name in ("Action", "ModelCard", "TrialComponent")
     assert kind.status_member == (None if no_life_cycle else facts["status"])
-    accepted = set(kind.mutable)
-    assert set(facts["update_members"]) - {"Tags"} - set(identifiers) <= accepted
+    accepted = {kind.update_names.get(member, member) for member in kind.mutable}
+    assert set(facts["update_members"]) - {"Tags", kind.token_member} - set(identifiers) <= accepted
     # An endpoint's configuration must be named in every update, and is what an update is about.
-    assert accepted <= {*facts["update_members"], *facts["update_required"]} - {"Tags", *identifiers}
+    beside = set(kind.update_names.values()) | {member.api for member in kind.extra_spec}
+    known = {*facts["update_members"], *facts["update_required"], *beside}
+    assert accepted <= known - {"Tags", kind.token_member, *identifiers}
+
+
+def test_what_a_kind_can_change_is_in_the_input_of_its_update() -> None:
+    for kind in catalog().values():
+        taken = input_members(kind.update) if kind.update else {}
+        for member in kind.mutable:
+            assert kind.update_names.get(member, member) in taken, (kind.name, member)
+        assert {member.api for member in kind.extra_spec} <= set(taken)
+
+
+def test_what_describe_calls_otherwise_is_there_under_that_name() -> None:
+    pairs = [(kind, *pair) for kind in catalog().values() for pair in kind.read_from.items()]
+    assert len(pairs) == 6
+    for kind, wanted, there in pairs:
+        assert _leads_somewhere(operation(kind.create).input_shape, wanted), wanted
+        assert _leads_somewhere(operation(kind.describe).output_shape, there), there
+        assert not _leads_somewhere(operation(kind.describe).output_shape, wanted), wanted
+
+
+def _leads_somewhere(shape: Shape | None, path: str) -> bool:
+    for name in path.split("."):
+        shape = members(shape).get(name)
+    return shape is not None
+
+
+def test_every_member_of_a_spec_is_compared_or_known_never_to_come_back() -> None:
+    silent = {
+        (kind.name, name)
+        for kind in catalog().values()
+        for name in input_members(kind.create)
+        if name not in output_members(kind.describe) and name not in kind.read_from and name != kind.token_member
+    } - {(name, "Tags") for name in catalog()}
+    assert silent == {
+        ("Pipeline", "PipelineDefinitionS3Location"),
+        ("PipelineExecution", "PipelineName"),
+        ("PipelineExecution", "PipelineParameters"),
+        ("PipelineExecution", "MlflowExperimentName"),
+        ("TrainingJob", "SessionChainingConfig"),
+    }
+
+
+def test_short_names_are_taken_once() -> None:
+    names = [name for kind in catalog().values() for name in kind.short_names]
+    assert len(names) == len(set(names)) == len(SHIPPED)
+    taken = {kind.plural for kind in catalog().values()} | {kind.name.lower() for kind in catalog().values()}
+    assert all(name.startswith("sm") and name not in taken for name in names)
+
+
+def test_a_kind_without_a_name_in_its_spec_is_found_by_token_or_tag() -> None:
+    for kind in catalog().values():
+        inputs = input_members(kind.create)
+        if all(member.api in inputs for member in kind.identifiers):
+            continue
+        assert kind.token_member or (kind.tags_on_create and kind.listing is not None), kind.name
+
+
+def test_the_parts_of_a_life_that_are_a_kinds_own() -> None:
+    kinds = catalog()
+    assert kinds["App"].optional_identifiers == ("UserProfileName", "SpaceName")
+    assert [name for name, kind in kinds.items() if kind.id_in_arn] == ["Domain"]
+    assert {name: kind.stop_before_delete for name, kind in kinds.items() if kind.stop_before_delete} == {
+        "NotebookInstance": ("InService",)
+    }
+    assert [name for name, kind in kinds.items() if kind.updates_while_moving] == ["PipelineExecution", "TrainingJob"]
+    assert kinds["ModelPackage"].update_identifiers == ("ModelPackageArn",)
 
 
 @pytest.mark.parametrize("name", DERIVABLE)

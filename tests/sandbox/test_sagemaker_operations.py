@@ -348,24 +348,12 @@ async def test_an_operation_that_is_not_simulated_says_so() -> None:
     assert "ListAliases" in message
 
 
-KINDS = {
-    "Model": {"ModelName": "m"},
-    "Endpoint": {"EndpointName": "e", "EndpointConfigName": "c"},
-    "ProcessingJob": {
-        "ProcessingJobName": "p",
-        "RoleArn": ROLE,
-        "AppSpecification": {"ImageUri": "image:1"},
-        "ProcessingResources": {
-            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge", "VolumeSizeInGB": 1}
-        },
-    },
-    "Pipeline": {"PipelineName": "p", "PipelineDefinition": "{}", "ClientRequestToken": "t" * 36, "RoleArn": ROLE},
-    "Domain": {
-        "DomainName": "d",
-        "AuthMode": "IAM",
-        "DefaultUserSettings": {"ExecutionRole": ROLE},
-    },
+KINDS: dict[str, dict[str, Any]] = {
+    "CodeRepository": {"CodeRepositoryName": "c", "GitConfig": {"RepositoryUrl": "https://example.com/r.git"}},
+    "Hub": {"HubName": "h", "HubDescription": "d"},
+    "Image": {"ImageName": "i", "RoleArn": ROLE},
 }
+"""Kinds without a behaviour of their own."""
 
 
 @pytest.mark.parametrize(("name", "given"), KINDS.items())
@@ -386,16 +374,12 @@ async def test_any_derived_kind_lives_from_create_to_delete(name: str, given: di
             assert "The request was rejected because the" in busy[1]
         await asyncio.sleep(1000)
         late = await method["Describe"](**key)
-        assert late[kind.arn_member].startswith(f"arn:aws:sagemaker:us-west-2:123456789012:{kind.resource_type}/")
-        assert {member: late[member] for member in given if member in late}.items() <= given.items()
         if kind.status_member:
             assert kind.classify(late[kind.status_member]) in (StatusClass.STEADY, StatusClass.SUCCEEDED)
-            assert moving or len(kind.classes) < 3
+            assert moving
         assert kind.listing is not None
         page = await getattr(client, xform_name(kind.listing.operation))()
         assert len(page[kind.listing.result]) == 1
-        again = await method["Create"](**given) if kind.token_member else None
-        assert again is None or again[kind.arn_member] == late[kind.arn_member]
         await delete(**key)
         await asyncio.sleep(100)
         assert (await getattr(client, xform_name(kind.listing.operation))())[kind.listing.result] == []

@@ -97,7 +97,8 @@ class Watch:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The lines, several in a chunk if they pile up. Raises ConnectionResetError when the watch is cut."""
         loop = asyncio.get_running_loop()
-        bookmark_at = self._next_bookmark(loop.time())
+        now = loop.time()
+        bookmark_at = self._next_bookmark(now)
         try:
             while True:
                 if self._cut:
@@ -106,20 +107,24 @@ class Watch:
                     chunk = b"".join(self._lines)
                     self._lines.clear()
                     yield chunk
+                    now = loop.time()
                     continue
-                if self._over or (not self._stalled and loop.time() >= self._end_at):
+                if self._over or (not self._stalled and now >= self._end_at):
                     return
-                if not self._stalled and bookmark_at is not None and loop.time() >= bookmark_at:
+                if not self._stalled and bookmark_at is not None and now >= bookmark_at:
                     self._lines.append(self._bookmark_line())
-                    bookmark_at = self._next_bookmark(loop.time())
+                    bookmark_at = self._next_bookmark(now)
                     continue
                 self._wake.clear()
                 due = None if self._stalled else min(self._end_at, bookmark_at or self._end_at)
                 try:
                     async with asyncio.timeout_at(due):
                         await self._wake.wait()
+                    now = loop.time()
                 except TimeoutError:
-                    pass
+                    # A loop rounds: its clock may be a hair before the moment for which it called us, and in virtual
+                    # time it would stay there for as long as we asked again.
+                    now = max(due or 0.0, loop.time())
         finally:
             self.close()
 

@@ -2,49 +2,95 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
-from sagemaker_operator.kinds.model import service_model
+from sagemaker_operator.kinds.model import input_members, service_model
 from sagemaker_operator.sandbox.sagemaker import texts
+from sagemaker_operator.sandbox.sagemaker.around import Around
 from sagemaker_operator.sandbox.sagemaker.lifecycle import FAILED, GOOD, LifeCycle, life_cycle
+from sagemaker_operator.sandbox.sagemaker.records import Change, Identity, Store
+from sagemaker_operator.sandbox.sagemaker.rewriting import echo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from botocore.model import Shape
 
+    from sagemaker_operator.sandbox.sagemaker.protocol import Scope, ServiceError
     from sagemaker_operator.sandbox.sagemaker.records import Record
 
 LAST_MODIFIED = "LastModifiedTime"
+UPDATE_FAILURE = "The sandbox was asked to fail this update."
+
+
+class Naming(NamedTuple):
+    """What a new resource will be called."""
+
+    name: str
+    identity: Identity
+    """Values of `kind.identifiers`; an identifier that was left out is ``""``."""
+    arn: str
 
 
 class Behaviour:
     """The life and the looks of one kind's resources."""
 
-    def __init__(self, kind: Kind, *, life: LifeCycle | None = None, seconds: float | None = None) -> None:
+    actions: ClassVar[tuple[str, ...]] = ()
+    """Operations beyond create, describe, list, update, stop and delete, carried out by `act`."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        around: Around | None = None,
+        life: LifeCycle | None = None,
+        seconds: float | None = None,
+    ) -> None:
         """`seconds`: how long a life takes unless a tag says otherwise; None: what suits the kind."""
         self.kind = kind
+        self.around = around or Around(Store(), {})
         self.life = life or life_cycle(kind)
         self.seconds = self.life.seconds if seconds is None else seconds
         model = service_model()
         self._described: Shape = model.operation_model(kind.describe).output_shape
-        update = model.operation_model(kind.update).input_shape.members if kind.update else {}
-        create = model.operation_model(kind.create).input_shape.members
+        update = input_members(kind.update) if kind.update else {}
+        self._created = input_members(kind.create)
         identifiers = {member.api for member in kind.identifiers}
-        self._updated = tuple(name for name in update if name in create and name not in identifiers)
+        self._updated = tuple(name for name in update if name in self._created and name not in identifiers)
         self._summary = _summary_members(kind)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.kind.name}>"
 
-    def check(self, given: Mapping[str, Any]) -> None:
-        """Rules between members, which the model cannot state. Raises ServiceError."""
+    def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
+        """Rules between members and about what they name, which the model cannot state. Raises ServiceError."""
+
+    def naming(self, given: Mapping[str, Any], scope: Scope, drawn: str) -> Naming:
+        """`drawn`: twelve random characters, for identifiers that the caller does not choose."""
+        kind = self.kind
+        own_id = f"{kind.resource_type[:1]}-{drawn}"
+        chosen = [
+            str(given.get(member.api, "")) if member.api in self._created else None for member in kind.identifiers
+        ]
+        tail = "/".join(value for value in chosen if value) or own_id
+        arn = scope.arn(f"{kind.resource_type}/{tail}")
+        identity = tuple(
+            value if value is not None else arn if member.api.endswith("Arn") else own_id
+            for member, value in zip(kind.identifiers, chosen, strict=True)
+        )
+        return Naming(str(given.get(kind.name_member, tail)), identity, arn)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The Create input as Describe will echo it."""
-        return {name: copy.deepcopy(value) for name, value in given.items() if name != "Tags"}
+        return echo(given, without=("Tags",))
+
+    def wished(
+        self, given: Mapping[str, Any], naming: Naming, tags: Mapping[str, str], scope: Scope, now: float
+    ) -> Any:
+        """(name, tags) that decide how the resource's life goes."""
+        return naming.name, tags
 
     def begin(self, record: Record) -> None:
         """Plan the life of a new resource."""
@@ -52,47 +98,86 @@ class Behaviour:
         total = self.seconds if record.wishes.seconds is None else record.wishes.seconds
         record.timeline.schedule(steps, start=record.created, total=total)
 
+    def doom(self, record: Record) -> None:
+        """What it uses makes it fail."""
+        record.wishes = replace(record.wishes, outcome=FAILED)
+
     def stop(self, record: Record, now: float) -> None:
         """Raises ServiceError when there is nothing to stop. Stopping what is stopping already is no error."""
         status = record.status_class(now)
         if status is StatusClass.STOPPING:
             return
         if record.finished(now):
-            raise texts.wrong_status(self.kind, record.status(now))
-        record.timeline.schedule(self.life.stop, start=now)
+            raise self.busy(record, self.kind.stop, now)
+        record.move(self.life.stop, now)
+
+    def act(self, operation: str, record: Record, given: Mapping[str, Any], now: float) -> None:
+        """Carry out one of `actions`. Raises ServiceError."""
+        raise NotImplementedError(operation)
+
+    def busy(self, record: Record, operation: str | None, now: float) -> ServiceError:
+        """What `operation` answers when the resource's status does not allow it."""
+        return texts.wrong_status(self.kind, record.status(now), declared=declared_errors(operation))
 
     def update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
         """Raises ServiceError while something else is going on."""
-        if record.status_class(now).in_transition:
-            raise texts.wrong_status(self.kind, record.status(now))
-        record.input.update({name: copy.deepcopy(change[name]) for name in self._updated if name in change})
+        self.check_update(record, change, now)
+        failing = record.wishes.update_fails
+        record.failure = UPDATE_FAILURE if failing else ""
+        if not failing:
+            self.apply(record, change)
         record.modified = now
-        if self.life.update:
-            record.timeline.schedule(self.life.update, start=now)
+        record.move(self.life.update_failed if failing else self.life.update, now)
+
+    def check_update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
+        """Raises ServiceError."""
+        if record.status_class(now).in_transition:
+            raise self.busy(record, self.kind.update, now)
+
+    def apply(self, record: Record, change: Mapping[str, Any]) -> None:
+        """Let an update take effect."""
+        record.input.update(self.with_defaults({name: change[name] for name in self._updated if name in change}))
+
+    def defer(self, record: Record, now: float, *, change: dict[str, Any], failure: str = "", **notes: Any) -> None:
+        """Begin an update that shows only when it is over."""
+        record.failure = ""
+        record.modified = now
+        record.move(self.life.update, now)
+        record.pending = Change(at=record.timeline.end, input=change, notes=notes, failure=failure)
 
     def delete(self, record: Record, now: float) -> bool:
         """True: gone at once; False: it takes a while. Raises ServiceError when the state does not allow it."""
+        if record.status_class(now) is StatusClass.GONE:
+            raise texts.not_found(self.kind, name=record.name, arn=record.arn)
         if record.deleting:
             return False
-        if record.status_class(now).in_transition:
-            raise texts.wrong_status(self.kind, record.status(now))
+        self.check_delete(record, now)
         if not self.life.delete:
             return True
-        record.timeline.schedule(self.life.delete, start=now)
+        record.move(self.life.delete, now)
         record.deleting = True
         return False
+
+    def check_delete(self, record: Record, now: float) -> None:
+        """Raises ServiceError."""
+        if record.status_class(now).in_transition:
+            raise self.busy(record, self.kind.delete, now)
 
     def describe(self, record: Record, now: float) -> dict[str, Any]:
         """The output of Describe: the input echoed, what the server adds, and whatever else the model requires."""
         kind, phase = self.kind, record.timeline.at(now)
         facts = dict(record.input)
-        facts.update((member.api, value) for member, value in zip(kind.identifiers, record.identity, strict=True))
+        facts.update(
+            (member.api, value) for member, value in zip(kind.identifiers, record.identity, strict=True) if value
+        )
         facts[kind.arn_member] = record.arn
         facts["CreationTime"] = record.created
         facts[LAST_MODIFIED] = record.last_modified(now)
         if kind.created_member:
             facts[kind.created_member] = record.created
-        if kind.failure_member and kind.classify(phase.step.status) is StatusClass.FAILED:
+        if kind.failure_member and record.failure:
+            facts[kind.failure_member] = record.failure
+        elif kind.failure_member and kind.classify(phase.step.status) is StatusClass.FAILED:
             facts[kind.failure_member] = f"The sandbox was asked for the outcome {FAILED}."
         facts.update(self.details(record, now))
         shown = {name: facts[name] for name in self._described.members if name in facts}
@@ -109,7 +194,23 @@ class Behaviour:
     def summary(self, record: Record, now: float) -> dict[str, Any]:
         """One entry of the List output."""
         described = self.describe(record, now)
+        described.update(self.summarized(record, described))
         return {name: described[name] for name in self._summary if name in described}
+
+    def summarized(self, record: Record, described: Mapping[str, Any]) -> dict[str, Any]:
+        """Members of the List output that Describe has elsewhere or not at all."""
+        return {}
+
+    def listed(self, record: Record, given: Mapping[str, Any]) -> bool:
+        """Filters of the List operation that only this kind has; AWS applies them before it cuts pages."""
+        return True
+
+
+def declared_errors(operation: str | None) -> frozenset[str]:
+    """The error codes that the model declares for an operation."""
+    if operation is None:
+        return frozenset()
+    return frozenset(shape.name for shape in service_model().operation_model(operation).error_shapes)
 
 
 def _summary_members(kind: Kind) -> tuple[str, ...]:
@@ -155,11 +256,12 @@ def _least(shape: Shape, record: Record) -> Any:
             return shape.metadata.get("enum", [record.arn if shape.name.endswith("Arn") else record.name])[0]
 
 
-def create_output(kind: Kind, record: Record) -> dict[str, Any]:
-    """The output of Create: the ARN and the identifiers, as far as the model has them there."""
-    shape = service_model().operation_model(kind.create).output_shape
+def answer(operation: str, record: Record) -> dict[str, Any]:
+    """The output of an operation that answers with no more than the ARN and the identifiers, as far as it has them."""
+    shape = service_model().operation_model(operation).output_shape
     if shape is None:
         return {}
-    facts = dict(zip((member.api for member in kind.identifiers), record.identity, strict=True))
+    kind = record.kind
+    facts = dict(zip((member.api for member in kind.identifiers), record.identity, strict=True)) | record.notes
     facts[kind.arn_member] = record.arn
     return _complete(shape, {name: facts[name] for name in shape.members if name in facts}, record)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.model import OperationModel, OperationNotFoundError
 
-from sagemaker_operator.kinds.model import service_model
+from sagemaker_operator.kinds.descriptor import StatusClass
+from sagemaker_operator.kinds.model import operations, service_model
 from sagemaker_operator.sandbox.sagemaker import lifecycle, tags, texts
-from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour, create_output
+from sagemaker_operator.sandbox.sagemaker.around import Around
+from sagemaker_operator.sandbox.sagemaker.behaviour import answer, declared_errors
+from sagemaker_operator.sandbox.sagemaker.behaviours import behaviour_of
 from sagemaker_operator.sandbox.sagemaker.listing import list_page
 from sagemaker_operator.sandbox.sagemaker.protocol import Request, Scope, ServiceError
-from sagemaker_operator.sandbox.sagemaker.records import Identity, Record, Store
-from sagemaker_operator.sandbox.sagemaker.training import TrainingJobs
+from sagemaker_operator.sandbox.sagemaker.records import Record, Store
 from sagemaker_operator.sandbox.sagemaker.validation import validate
 
 if TYPE_CHECKING:
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour
 
 _TAGGING = ("AddTags", "ListTags", "DeleteTags")
-_MUTATING = ("create", "update", "stop", "delete", "AddTags", "DeleteTags")
+_MUTATING = ("create", "update", "stop", "delete", "act", "AddTags", "DeleteTags")
 
 
 class _Route(NamedTuple):
@@ -38,8 +41,9 @@ class Engine:
     def __init__(self, kinds: Mapping[str, Kind], *, rng: random.Random, job_seconds: float | None = None) -> None:
         self.store = Store()
         self._rng = rng
-        self._behaviours = {kind.name: _behaviour(kind, job_seconds) for kind in kinds.values()}
-        self._routes = _routes(kinds)
+        around = Around(self.store, kinds)
+        self._behaviours = {kind.name: behaviour_of(kind, around, job_seconds=job_seconds) for kind in kinds.values()}
+        self._routes = _routes(self._behaviours)
 
     def __repr__(self) -> str:
         return f"<Engine kinds={len(self._behaviours)} {self.store!r}>"
@@ -81,13 +85,16 @@ class Engine:
             if blind_seconds and record.created > now - blind_seconds:
                 raise texts.not_found(record.kind, name=record.name, arn=record.arn)
             return behaviour.describe(record, now)
-        if route.verb == "update":
-            behaviour.update(record, given, now)
-        elif route.verb == "stop":
-            behaviour.stop(record, now)
-        elif behaviour.delete(record, now):
-            self.store.remove(record)
-        return {record.kind.arn_member: record.arn}
+        match route.verb:
+            case "update":
+                behaviour.update(record, given, now)
+            case "stop":
+                behaviour.stop(record, now)
+            case "act":
+                behaviour.act(request.operation, record, given, now)
+            case _ if behaviour.delete(record, now):
+                self.store.remove(record)
+        return answer(request.operation, record)
 
     def _create(self, kind: Kind, request: Request, now: float) -> dict[str, Any]:
         given, scope = request.input, request.scope
@@ -95,54 +102,55 @@ class Engine:
         collection = self.store.collection(scope, kind)
         token = given.get(kind.token_member, "") if kind.token_member else ""
         if token and (known := collection.by_token(token, now=now)) is not None:
-            return create_output(kind, known)
-        behaviour.check(given)
-        name, identity, arn = self._name(kind, given, scope)
-        if (other := collection.get(identity, now=now)) is not None:
-            model = service_model().operation_model(kind.create)
-            declared = frozenset(shape.name for shape in model.error_shapes)
-            raise texts.already_exists(kind, arn=other.arn, declared=declared)
+            return answer(kind.create, known)
+        behaviour.check(given, scope, now)
+        drawn = "".join(self._rng.choices(string.ascii_lowercase + string.digits, k=12))
+        naming = behaviour.naming(given, scope, drawn)
+        if (other := collection.get(naming.identity, now=now)) is not None:
+            if other.status_class(now) is not StatusClass.GONE:
+                raise texts.already_exists(kind, arn=other.arn, declared=declared_errors(kind.create))
+            self.store.remove(other)
         labels = tags.to_dict(given.get("Tags", []))
+        wished_name, wished_tags = behaviour.wished(given, naming, labels, scope, now)
         record = Record(
             kind=kind,
             scope=scope,
-            identity=identity,
-            name=name,
-            arn=arn,
+            identity=naming.identity,
+            name=naming.name,
+            arn=naming.arn,
             number=self.store.next_number(),
             input=behaviour.with_defaults(given),
             tags=labels,
             created=now,
             modified=now,
-            wishes=lifecycle.wishes(name, labels),
+            wishes=lifecycle.wishes(wished_name, wished_tags),
             luck=self._rng.random(),
         )
         behaviour.begin(record)
         self.store.add(record, token=token)
-        return create_output(kind, record)
-
-    def _name(self, kind: Kind, given: Mapping[str, Any], scope: Scope) -> tuple[str, Identity, str]:
-        """(name, identity, ARN). Identifiers that the caller does not choose are drawn here."""
-        drawn = "".join(self._rng.choices(string.ascii_lowercase + string.digits, k=12))
-        own_id = f"{kind.resource_type[:1]}-{drawn}"
-        chosen = [given.get(member.api) for member in kind.identifiers]
-        tail = "/".join(str(value) for value in chosen if value is not None) or own_id
-        arn = scope.arn(f"{kind.resource_type}/{tail}")
-        identity = tuple(
-            str(value) if value is not None else arn if member.api.endswith("Arn") else own_id
-            for member, value in zip(kind.identifiers, chosen, strict=True)
-        )
-        return str(given.get(kind.name_member, tail)), identity, arn
+        return answer(kind.create, record)
 
     def _find(self, kinds: tuple[Kind, ...], given: Mapping[str, Any], scope: Scope, now: float) -> Record:
+        record = self._search(kinds, given, scope, now)
+        if record is not None:
+            record.settle(now)
+            return record
+        kind = kinds[0]
+        name = str(given.get(kind.name_member) or given.get(kind.arn_member, ""))
+        values = [str(given[member.api]) for member in kind.identifiers if member.api in given] or [name]
+        arn = name if name.startswith("arn:") else scope.arn(f"{kind.resource_type}/{'/'.join(values)}")
+        raise texts.not_found(kind, name=name, arn=arn)
+
+    def _search(self, kinds: tuple[Kind, ...], given: Mapping[str, Any], scope: Scope, now: float) -> Record | None:
+        """By identifiers, or by an ARN in the place of the name."""
         for kind in kinds:
-            collection = self.store.collection(scope, kind)
             identity = tuple(str(given.get(member.api, "")) for member in kind.identifiers)
-            if (record := collection.get(identity, now=now)) is not None:
+            if (record := self.store.collection(scope, kind).get(identity, now=now)) is not None:
                 return record
-            if (record := self.store.by_arn(identity[-1], scope, now=now)) is not None and record.kind is kind:
-                return record
-        raise texts.not_found(kinds[0], name=identity[-1], arn=scope.arn(f"{kinds[0].resource_type}/{identity[-1]}"))
+            for arn in (identity[-1], given.get(kind.arn_member, "")):
+                if (record := self.store.by_arn(arn, scope, now=now)) is not None and record.kind is kind:
+                    return record
+        return None
 
     def _list(self, kinds: tuple[Kind, ...], request: Request, now: float, blind_seconds: float) -> dict[str, Any]:
         facts = kinds[0].listing
@@ -153,11 +161,14 @@ class Engine:
             records.sort(key=lambda record: record.number)
         if blind_seconds:
             records = [record for record in records if record.created <= now - blind_seconds]
+        for record in records:
+            record.settle(now)
+        records = [r for r in records if self._behaviours[r.kind.name].listed(r, request.input)]
 
         def summarize(record: Record) -> dict[str, Any]:
             return self._behaviours[record.kind.name].summary(record, now)
 
-        return list_page(facts, records, request.input, summarize, now=now)
+        return list_page(facts, records, request.input, summarize, now=now, status_member=kinds[0].status_member)
 
 
 def operation_model(operation: str) -> OperationModel | None:
@@ -168,22 +179,22 @@ def operation_model(operation: str) -> OperationModel | None:
         return None
 
 
-def _behaviour(kind: Kind, job_seconds: float | None) -> Behaviour:
-    return TrainingJobs(kind, seconds=job_seconds) if kind.name == "TrainingJob" else Behaviour(kind)
-
-
-def _routes(kinds: Mapping[str, Kind]) -> dict[str, _Route]:
+def _routes(behaviours: Mapping[str, Behaviour]) -> dict[str, _Route]:
     routes = {operation: _Route(operation, ()) for operation in _TAGGING}
-    for kind in kinds.values():
-        operations = {
-            "create": kind.create,
-            "describe": kind.describe,
-            "update": kind.update,
-            "delete": kind.delete,
-            "stop": kind.stop,
-            "list": kind.listing.operation if kind.listing else None,
-        }
-        for verb, operation in operations.items():
+    for behaviour in behaviours.values():
+        kind = behaviour.kind
+        # Not `kind.stop`: stopping may be no part of what the operator does with a kind.
+        stop = f"Stop{kind.name}"
+        found = (
+            (kind.create, "create"),
+            (kind.describe, "describe"),
+            (kind.update, "update"),
+            (kind.delete, "delete"),
+            (stop if stop in operations() else kind.stop, "stop"),
+            (kind.listing.operation if kind.listing else None, "list"),
+            *((operation, "act") for operation in behaviour.actions),
+        )
+        for operation, verb in found:
             if operation is not None:
                 before = routes[operation].kinds if operation in routes else ()
                 routes[operation] = _Route(verb, (*before, kind))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 OUTCOME_TAG = "sandbox/outcome"
 SECONDS_TAG = "sandbox/seconds"
+CHANGE_SECONDS_TAG = "sandbox/change-seconds"
+UPDATE_OUTCOME_TAG = "sandbox/update-outcome"
 INTERRUPTIONS_TAG = "sandbox/interruptions"
 FAILING_NAME = "-fails-"
 
@@ -24,8 +26,14 @@ The sandbox decides from a resource's tags or name how its life goes:
   tag {OUTCOME_TAG}=Failed|Stopped|MaxRuntimeExceeded
                              how a job ends (default: as hoped); for other resources only Failed means something
   tag {SECONDS_TAG}=N         simulated seconds from creation to the end (job) or to readiness (anything else)
+  tag {CHANGE_SECONDS_TAG}=N  simulated seconds that stopping, updating and deleting take (default: 30)
+  tag {UPDATE_OUTCOME_TAG}=Failed
+                             its updates fail
   tag {INTERRUPTIONS_TAG}=N   how often a managed spot training job loses its instances on the way
-  a name with "{FAILING_NAME}" in it (or ending in "{FAILING_NAME[:-1]}") fails as well
+  a name with "{FAILING_NAME}" in it (or ending in "{FAILING_NAME[:-1]}") fails as well; so does what uses one:
+  an endpoint whose configuration, or an inference component whose model or image, is called so fails to deploy it
+  (at creation: Failed; at an update: back to InService as it was, with a FailureReason)
+A pipeline execution takes the tags and the name of its pipeline, a versioned model package those of its group.
 A job that names no {SECONDS_TAG} fits in its MaxRuntimeInSeconds; one that does may exceed it, and is stopped then.
 """
 
@@ -35,6 +43,9 @@ READY_SECONDS = 120.0
 """From creation to readiness of what is no job."""
 CHANGE_SECONDS = 30.0
 """How long stopping, updating and deleting take."""
+REMEMBERED_SECONDS = 3_600.0
+"""How long SageMaker goes on describing what it deleted, for kinds that have a word for it (App `Deleted`). AWS keeps
+apps for a day; an hour is beyond any wait of a client."""
 
 GOOD = "Completed"
 FAILED = "Failed"
@@ -71,6 +82,8 @@ class LifeCycle:
     stop: tuple[Step, ...] = ()
     update: tuple[Step, ...] = ()
     """Empty: an update is done at once."""
+    update_failed: tuple[Step, ...] = ()
+    """An update that fails; empty: there is no word for it, the resource is as it was."""
     delete: tuple[Step, ...] = ()
     """While it is being deleted; empty: gone at once."""
     seconds: float = READY_SECONDS
@@ -83,20 +96,38 @@ class Wishes:
     outcome: str = GOOD
     seconds: float | None = None
     interruptions: int = 0
+    change_seconds: float = CHANGE_SECONDS
+    update_fails: bool = False
+
+
+def fails(name: str) -> bool:
+    """The name says that whatever bears or uses it fails."""
+    return FAILING_NAME in f"{name}-"
 
 
 def wishes(name: str, tags: Mapping[str, str]) -> Wishes:
     """Raises ServiceError(ValidationException) for a sandbox tag with a value it does not know."""
-    fails = FAILING_NAME in f"{name}-"
-    outcome = tags.get(OUTCOME_TAG, FAILED if fails else GOOD)
+    outcome = tags.get(OUTCOME_TAG, FAILED if fails(name) else GOOD)
     if outcome not in OUTCOMES:
         invalid(f"Tag {OUTCOME_TAG} must be one of {', '.join(OUTCOMES)}")
+    updates = tags.get(UPDATE_OUTCOME_TAG, GOOD)
+    if updates not in (GOOD, FAILED):
+        invalid(f"Tag {UPDATE_OUTCOME_TAG} must be one of {GOOD}, {FAILED}")
     seconds = tags.get(SECONDS_TAG)
+    change_seconds = tags.get(CHANGE_SECONDS_TAG)
     interruptions = tags.get(INTERRUPTIONS_TAG, "0")
     # Nine digits are 30 years: beyond any test, and far from where a timestamp stops being a date.
-    if any(not (text.isdecimal() and len(text) < 10) for text in (seconds or "0", interruptions)):
-        invalid(f"Tags {SECONDS_TAG} and {INTERRUPTIONS_TAG} must be whole numbers of at most nine digits")
-    return Wishes(outcome, None if seconds is None else float(seconds), int(interruptions))
+    numbers = (seconds or "0", change_seconds or "0", interruptions)
+    if any(not (text.isdecimal() and len(text) < 10) for text in numbers):
+        names = f"{SECONDS_TAG}, {CHANGE_SECONDS_TAG} and {INTERRUPTIONS_TAG}"
+        invalid(f"Tags {names} must be whole numbers of at most nine digits")
+    return Wishes(
+        outcome,
+        None if seconds is None else float(seconds),
+        int(interruptions),
+        CHANGE_SECONDS if change_seconds is None else float(change_seconds),
+        updates == FAILED,
+    )
 
 
 @dataclass(slots=True)
@@ -166,6 +197,10 @@ def life_cycle(kind: Kind) -> LifeCycle:
         words[StatusClass.STEADY], ("inservice", "active", "created", "available", "createcompleted")
     )
     deleting = _word(words[StatusClass.DELETING], ("deleting", "deleteinprogress"))
+    deleted = _word(words[StatusClass.GONE], ("deleted", "deletecompleted"), only=True)
+    remembered = (Step(deleted, REMEMBERED_SECONDS),) if deleted else ()
+    updated = _word(words[StatusClass.STEADY], ("updatecompleted", "updated"), only=True) or good
+    update_failed = _word(words[StatusClass.FAILED], ("updatefailed",), only=True)
     updating = _word(words[StatusClass.IN_PROGRESS], ("updating", "updateinprogress"), only=True)
     opening = (Step(begin),) if begin else ()
     runs = {GOOD: (*opening, Step(good))}
@@ -176,8 +211,9 @@ def life_cycle(kind: Kind) -> LifeCycle:
     return LifeCycle(
         runs,
         stop=stopped,
-        update=(Step(updating, CHANGE_SECONDS), Step(good)) if updating else (),
-        delete=(Step(deleting, CHANGE_SECONDS), Step("")) if deleting and not succeeded else (),
+        update=(Step(updating, CHANGE_SECONDS), Step(updated)) if updating else (),
+        update_failed=(Step(updating, CHANGE_SECONDS), Step(update_failed or good)) if updating else (),
+        delete=(Step(deleting, CHANGE_SECONDS), *remembered, Step("")) if deleting and not succeeded else (),
         seconds=JOB_SECONDS if succeeded else READY_SECONDS,
     )
 

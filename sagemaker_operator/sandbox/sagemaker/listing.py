@@ -23,7 +23,12 @@ _PAGE = 10
 """AWS's page when MaxResults is not given."""
 
 _PAGING = frozenset({"NextToken", "MaxResults", "SortBy", "SortOrder"})
-_BEFORE_PAGING = frozenset({"NameContains", "CreationTimeAfter", "CreationTimeBefore", "CreatedAfter", "CreatedBefore"})
+_BEFORE_PAGING = frozenset(
+    {
+        *("NameContains", "PipelineNamePrefix", "CreationTimeAfter", "CreationTimeBefore"),
+        *("CreatedAfter", "CreatedBefore", "ModelPackageType", "ModelPackageGroupName", "CrossAccountFilterOption"),
+    }
+)
 
 Position = tuple[str, int]
 """Sort value and record number: where a page ends. It survives creations and deletions between two pages."""
@@ -37,6 +42,7 @@ def list_page(
     summarize: Summarize,
     *,
     now: float,
+    status_member: str | None,
 ) -> dict[str, Any]:
     """One page of output. `records` come oldest first. Raises ServiceError for a NextToken that is not ours."""
     by = given.get("SortBy", "CreationTime")
@@ -44,7 +50,7 @@ def list_page(
     found = (record for record in ordered if not record.gone(now) and _selected(record, facts, given))
     page = list(islice(found, given.get("MaxResults", _PAGE)))
     filters = {name: value for name, value in given.items() if _is_late_filter(name, facts)}
-    entries = [entry for record in page if _passes(entry := summarize(record), filters)]
+    entries = [entry for record in page if _passes(entry := summarize(record), filters, status_member)]
     output: dict[str, Any] = {facts.result: entries}
     if next(found, None) is not None:
         output["NextToken"] = _token(_position(page[-1], by, now))
@@ -85,6 +91,7 @@ def _selected(record: Record, facts: ListFacts, given: Mapping[str, Any]) -> boo
     before = given.get("CreationTimeBefore", given.get("CreatedBefore"))
     return (
         given.get("NameContains", "") in record.name
+        and record.name.startswith(given.get("PipelineNamePrefix", ""))
         and (after is None or record.created > after)
         and (before is None or record.created < before)
         and all(record.input.get(parent) == given[parent] for parent in facts.required)
@@ -95,21 +102,21 @@ def _is_late_filter(name: str, facts: ListFacts) -> bool:
     return name not in _PAGING and name not in _BEFORE_PAGING and name not in facts.required
 
 
-def _passes(entry: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
-    return all(_satisfies(entry, name, wanted) for name, wanted in filters.items())
+def _passes(entry: Mapping[str, Any], filters: Mapping[str, Any], status_member: str | None) -> bool:
+    return all(_satisfies(entry, name, wanted, status_member) for name, wanted in filters.items())
 
 
-def _satisfies(entry: Mapping[str, Any], name: str, wanted: Any) -> bool:
+def _satisfies(entry: Mapping[str, Any], name: str, wanted: Any, status_member: str | None) -> bool:
     if name.endswith("TimeAfter"):
         return bool(entry.get(name.removesuffix("After"), 0.0) > wanted)
     if name.endswith("TimeBefore"):
         return bool(entry.get(name.removesuffix("Before"), 0.0) < wanted)
+    if name.endswith("Contains"):
+        return wanted in str(entry.get(name.removesuffix("Contains"), ""))
     member = name.removesuffix("Equals")
-    for key, value in entry.items():
-        # StatusEquals filters TrainingJobStatus, WarmPoolStatusEquals WarmPoolStatus.Status.
-        if key == member or (member == "Status" and key.endswith("JobStatus")):
-            return bool((value.get("Status") if isinstance(value, dict) else value) == wanted)
-    return False
+    # StatusEquals filters TrainingJobStatus, WarmPoolStatusEquals WarmPoolStatus.Status.
+    value = entry.get(status_member if member == "Status" and status_member else member)
+    return bool((value.get("Status") if isinstance(value, dict) else value) == wanted)
 
 
 def _token(position: Position) -> str:

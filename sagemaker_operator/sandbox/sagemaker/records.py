@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
-from sagemaker_operator.sandbox.sagemaker.lifecycle import Timeline, Wishes
+from sagemaker_operator.sandbox.sagemaker.lifecycle import CHANGE_SECONDS, Step, Timeline, Wishes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
 
 Identity = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An update under way, of which Describe shows nothing before it is over."""
+
+    at: float
+    """When it is over."""
+    input: dict[str, Any] = field(repr=False)
+    notes: dict[str, Any] = field(default_factory=dict, repr=False)
+    failure: str = ""
+    """Why it comes to nothing; empty: it succeeds."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -39,6 +51,30 @@ class Record:
     """A number in [0, 1) drawn at creation, for what a real job would measure."""
     timeline: Timeline = field(default_factory=Timeline)
     deleting: bool = False
+    pending: Change | None = None
+    failure: str = ""
+    """Why the last update came to nothing."""
+    notes: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What the kind remembers beside the input."""
+
+    def move(self, steps: Sequence[Step], now: float) -> None:
+        """Begin a stop, an update or a deletion: it takes as long as the resource's tags say. No steps: done at once."""
+        if not steps:
+            return
+        wished = self.wishes.change_seconds
+        self.timeline.schedule(
+            [replace(step, seconds=wished) if step.seconds == CHANGE_SECONDS else step for step in steps], start=now
+        )
+
+    def settle(self, now: float) -> None:
+        """Let an update take effect whose time has come."""
+        change = self.pending
+        if change is None or now < change.at:
+            return
+        self.pending, self.failure = None, change.failure
+        if not change.failure:
+            self.input.update(change.input)
+            self.notes.update(change.notes)
 
     def status(self, now: float) -> str:
         return self.timeline.at(now).step.status

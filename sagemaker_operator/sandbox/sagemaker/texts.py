@@ -67,7 +67,12 @@ def already_exists(kind: Kind, *, arn: str, declared: frozenset[str]) -> Service
     return ServiceError(code, f'Cannot create already existing {noun} "{arn}".')
 
 
-def wrong_status(kind: Kind, status: str) -> ServiceError:
+def wrong_status(kind: Kind, status: str, *, declared: frozenset[str] = frozenset()) -> ServiceError:
     """What Stop, Update and Delete answer when the resource's state does not allow them."""
-    text = f"The request was rejected because the {words(kind)} is in status {status}."
-    return ServiceError("ValidationException", text)
+    return in_use(f"The request was rejected because the {words(kind)} is in status {status}.", declared=declared)
+
+
+def in_use(text: str, *, declared: frozenset[str]) -> ServiceError:
+    """The code depends on what the model declares for the operation: `declared`."""
+    code = next((code for code in ("ResourceInUse", "ConflictException") if code in declared), "ValidationException")
+    return ServiceError(code, text)

@@ -18,11 +18,14 @@ from sagemaker_operator.sandbox.sagemaker.lifecycle import (
     Step,
 )
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError, invalid
+from sagemaker_operator.sandbox.sagemaker.rewriting import channels, metric_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.sandbox.sagemaker.around import Around
+    from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
 
 RULE_SECONDS = 60.0
@@ -66,10 +69,10 @@ LIFE = LifeCycle(
 class TrainingJobs(Behaviour):
     """Simulated training jobs. Texts of refusals are AWS's where known, otherwise in its manner."""
 
-    def __init__(self, kind: Kind, *, seconds: float | None = None) -> None:
-        super().__init__(kind, life=LIFE, seconds=seconds)
+    def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
+        super().__init__(kind, around=around, life=LIFE, seconds=seconds)
 
-    def check(self, given: Mapping[str, Any]) -> None:
+    def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         algorithm = given.get("AlgorithmSpecification")
         resources = given.get("ResourceConfig", {})
         stopping = given.get("StoppingCondition", {})
@@ -94,14 +97,11 @@ class TrainingJobs(Behaviour):
             echoed.setdefault(flag, False)
         if "AlgorithmSpecification" in echoed:
             echoed["AlgorithmSpecification"].setdefault("EnableSageMakerMetricsTimeSeries", False)
+            metric_definitions(echoed["AlgorithmSpecification"])
         for name, value in (("KmsKeyId", ""), ("CompressionType", "GZIP")):
             echoed["OutputDataConfig"].setdefault(name, value)
         echoed.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", _DAY)
-        for channel in echoed.get("InputDataConfig", ()):
-            channel.setdefault("CompressionType", "None")
-            channel.setdefault("RecordWrapperType", "None")
-            if "S3DataSource" in channel["DataSource"]:
-                channel["DataSource"]["S3DataSource"].setdefault("S3DataDistributionType", "FullyReplicated")
+        channels(echoed.get("InputDataConfig", ()))
         for rules in ("DebugRuleConfigurations", "ProfilerRuleConfigurations"):
             _default_rules(echoed.get(rules, ()))
         return echoed

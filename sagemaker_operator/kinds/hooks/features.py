@@ -1,0 +1,42 @@
+"""Feature groups: features are added, never changed, and an update makes one kind of change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
+from sagemaker_operator.kinds.updates import additions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAME = "FeatureGroupName"
+_ADDITIONS = "FeatureAdditions"
+
+
+def pending(observed: Mapping[str, Any]) -> str | None:
+    """An update leaves FeatureGroupStatus as it is, and is told apart."""
+    updating = (observed.get("LastUpdateStatus") or {}).get("Status") == "InProgress"
+    return "FeatureGroup is updating." if updating else None
+
+
+def plan_update(edit: Edit) -> Verdict:
+    """New features first, then the online store, then its throughput: each in an update of its own."""
+    if edit.proposal.request is None:
+        return edit.proposal
+    request = dict(edit.proposal.request)
+    if _ADDITIONS in request:
+        # Describe tells of thousands of features in pages, and we have only the first: it says nothing of what is new.
+        new = [] if edit.observed.get("NextToken") else _new_features(edit)
+        if new is None:
+            return Verdict(reject="spec.featureDefinitions: features can be added, but neither changed nor removed.")
+        del request[_ADDITIONS]
+        if new:
+            return Verdict(request={_NAME: request[_NAME], _ADDITIONS: new})
+    name = request.pop(_NAME)
+    first = next(iter(sorted(request)), None)
+    return NOTHING_TO_DO if first is None else Verdict(request={_NAME: name, first: request[first]})
+
+
+def _new_features(edit: Edit) -> list[Mapping[str, Any]] | None:
+    return additions(edit.desired["FeatureDefinitions"], edit.observed.get("FeatureDefinitions", ()), key="FeatureName")

@@ -1,0 +1,93 @@
+"""Endpoints and inference components: a failed update is not sent again before the spec says something else.
+
+SageMaker takes a failed update back and reports the resource InService with a FailureReason: only the annotation knows
+what was tried. Its keys and the texts are ACK's, so that either controller understands what the other remembered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
+from sagemaker_operator.kinds.model import members, operation
+from sagemaker_operator.kinds.naming import field_name
+
+if TYPE_CHECKING:
+    from sagemaker_operator.kinds.model import Shape
+
+LAST_CONFIG = "sagemaker.services.k8s.aws/last-endpoint-config-for-update"
+LAST_SPEC = "sagemaker.services.k8s.aws/last-spec-for-update"
+
+_CONFIG = "EndpointConfigName"
+_ROLLOUT = (
+    "DeploymentConfig",
+    "RetainAllVariantProperties",
+    "ExcludeRetainedVariantProperties",
+    "RetainDeploymentConfig",
+)
+# Instances could not be had: the same update may succeed tomorrow.
+_WORTH_ANOTHER_TRY = "Request to service failed"
+
+
+def update_endpoint(edit: Edit) -> Verdict:
+    """A new configuration, rolled out as the spec says; by default with the variants' current weights and counts.
+
+    A deployment configuration alone is compared with the last one that was used: before the first update there is none.
+    """
+    proposal, observed = edit.proposal, edit.observed
+    if proposal.request is None:
+        return proposal
+    if edit.differing and _CONFIG not in edit.differing and not observed.get("LastDeploymentConfig"):
+        return NOTHING_TO_DO
+    live, wanted = observed.get(_CONFIG, ""), edit.desired[_CONFIG]
+    status, failure = observed.get("EndpointStatus"), observed.get("FailureReason", "")
+    tried = failure and not failure.startswith(_WORTH_ANOTHER_TRY) and edit.annotations.get(LAST_CONFIG) == wanted
+    if status == "Failed" or (status == "InService" and tried and wanted != live):
+        text = f"unable to update endpoint. check FailureReason. latest EndpointConfigName is {live}"
+        return Verdict(reject=f"api error EndpointUpdateError: {text}")
+    rollout = {name: edit.desired[name] for name in _ROLLOUT if name in edit.desired}
+    request = {"RetainAllVariantProperties": True} | rollout | dict(proposal.request)
+    return Verdict(request=request, annotations={LAST_CONFIG: wanted})
+
+
+def update_component(edit: Edit) -> Verdict:
+    """What differs of specification and copies. The whole spec is remembered, as ACK does."""
+    if edit.proposal.request is None:
+        return edit.proposal
+    shape = operation("CreateInferenceComponent").input_shape
+    spec = _as_written(shape, {name: value for name, value in edit.desired.items() if name != "Tags"})
+    status = edit.observed.get("InferenceComponentStatus")
+    tried = edit.observed.get("FailureReason") and _parsed(edit.annotations.get(LAST_SPEC)) == spec
+    if status == "Failed" or (status == "InService" and tried):
+        text = "Unable to update inference component. Check FailureReason."
+        return Verdict(reject=f"api error InferenceComponentUpdateError: {text}")
+    remembered = json.dumps(spec, separators=(",", ":"), sort_keys=True)
+    return replace(edit.proposal, annotations={LAST_SPEC: remembered})
+
+
+def normalise_component(path: str, value: Any) -> Any:
+    """Describe tells of a container's image which one was asked for, and which one that was at the time."""
+    if path == "Specifications[].Container" and isinstance(value, Mapping) and "DeployedImage" in value:
+        return {**value, "Image": value["DeployedImage"].get("SpecifiedImage")}
+    return value
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        return None
+
+
+def _as_written(shape: Shape, value: Any) -> Any:
+    """With CRD names."""
+    match shape.type_name:
+        case "structure":
+            known = members(shape)
+            return {field_name(name): _as_written(known[name], item) for name, item in value.items()}
+        case "list":
+            return [_as_written(shape.member, item) for item in value]
+    return value

@@ -1,0 +1,35 @@
+"""Model packages: what the update operation spells as "to add" and "to remove"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
+from sagemaker_operator.kinds.updates import additions
+
+_PROPERTIES = "CustomerMetadataProperties"
+_SPECIFICATIONS = "AdditionalInferenceSpecifications"
+_GROUP = "ModelPackageGroupName"
+
+
+def normalise(path: str, value: Any) -> Any:
+    """A group may be named by its ARN, and is described by its name."""
+    return value.rpartition("/")[2] if path == _GROUP and isinstance(value, str) else value
+
+
+def plan_update(edit: Edit) -> Verdict:
+    """Metadata is the user's alone, so a property that the spec lacks is removed; specifications are only ever added."""
+    if edit.proposal.reject is not None:
+        return edit.proposal
+    request = dict(edit.proposal.request or {})
+    wanted, live = edit.desired.get(_PROPERTIES), edit.observed.get(_PROPERTIES) or {}
+    if removed := [] if wanted is None else sorted(live.keys() - wanted.keys()):
+        request |= {"ModelPackageArn": edit.observed["ModelPackageArn"], f"{_PROPERTIES}ToRemove": removed}
+    if f"{_SPECIFICATIONS}ToAdd" in request:
+        new = additions(edit.desired[_SPECIFICATIONS], edit.observed.get(_SPECIFICATIONS) or (), key="Name")
+        if not new:
+            text = "specifications can be added, but neither changed nor removed."
+            return Verdict(reject=f"spec.additionalInferenceSpecifications: {text}")
+        request[f"{_SPECIFICATIONS}ToAdd"] = new
+    return replace(edit.proposal, request=request) if request else NOTHING_TO_DO

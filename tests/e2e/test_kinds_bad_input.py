@@ -1,0 +1,217 @@
+"""What goes wrong with objects of every kind: each ends in a condition that says why, and heals when the cause is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sagemaker_operator.errors import KubeError
+from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
+from tests.e2e.harness import operator
+from tests.e2e.kinds import KINDS, STORIES, Stage
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=500_000)]
+
+Spec = Mapping[str, Any]
+_CLUSTER: Spec = {"jobResources": {"clusterConfig": {"instanceCount": 101}}}
+_CLUSTER_PATH = "spec.jobResources.clusterConfig.instanceCount"
+
+BAD_VALUES: Mapping[str, tuple[Spec, str]] = {
+    "App": ({"appType": "Notebook"}, "spec.appType"),
+    "DataQualityJobDefinition": (_CLUSTER, _CLUSTER_PATH),
+    "Domain": ({"authMode": "LDAP"}, "spec.authMode"),
+    "Endpoint": ({"endpointConfigName": "under_score"}, "spec.endpointConfigName"),
+    "EndpointConfig": (
+        {"productionVariants": [{"variantName": "AllTraffic", "modelName": "churn-xgboost", "initialInstanceCount": 0}]},
+        "spec.productionVariants[0].initialInstanceCount",
+    ),
+    "FeatureGroup": (
+        {"featureDefinitions": [{"featureName": "customer_id", "featureType": "Text"}]},
+        "spec.featureDefinitions[0].featureType",
+    ),
+    "HyperParameterTuningJob": (
+        {"hyperParameterTuningJobConfig": {"strategy": "Guess"}},
+        "spec.hyperParameterTuningJobConfig.strategy",
+    ),
+    "InferenceComponent": ({"runtimeConfig": {"copyCount": -1}}, "spec.runtimeConfig.copyCount"),
+    "LabelingJob": (
+        {"humanTaskConfig": {"numberOfHumanWorkersPerDataObject": 10}},
+        "spec.humanTaskConfig.numberOfHumanWorkersPerDataObject",
+    ),
+    "Model": ({"modelName": "under_score"}, "spec.modelName"),
+    "ModelBiasJobDefinition": (_CLUSTER, _CLUSTER_PATH),
+    "ModelExplainabilityJobDefinition": (_CLUSTER, _CLUSTER_PATH),
+    "ModelPackage": ({"modelApprovalStatus": "Perhaps"}, "spec.modelApprovalStatus"),
+    "ModelPackageGroup": ({"modelPackageGroupName": "under_score"}, "spec.modelPackageGroupName"),
+    "ModelQualityJobDefinition": (_CLUSTER, _CLUSTER_PATH),
+    "MonitoringSchedule": (
+        {"monitoringScheduleConfig": {"monitoringType": "Everything"}},
+        "spec.monitoringScheduleConfig.monitoringType",
+    ),
+    "NotebookInstance": ({"volumeSizeInGB": 4}, "spec.volumeSizeInGB"),
+    "NotebookInstanceLifecycleConfig": (
+        {"notebookInstanceLifecycleConfigName": "under_score"},
+        "spec.notebookInstanceLifecycleConfigName",
+    ),
+    "Pipeline": (
+        {"parallelismConfiguration": {"maxParallelExecutionSteps": 0}},
+        "spec.parallelismConfiguration.maxParallelExecutionSteps",
+    ),
+    "PipelineExecution": (
+        {"parallelismConfiguration": {"maxParallelExecutionSteps": 0}},
+        "spec.parallelismConfiguration.maxParallelExecutionSteps",
+    ),
+    "ProcessingJob": (
+        {"processingResources": {"clusterConfig": {"volumeSizeInGB": 0}}},
+        "spec.processingResources.clusterConfig.volumeSizeInGB",
+    ),
+    "Project": ({"projectName": "x" * 33}, "spec.projectName"),
+    "Space": ({"spaceName": "under_score"}, "spec.spaceName"),
+    "TrainingJob": ({"stoppingCondition": {"maxRuntimeInSeconds": 0}}, "spec.stoppingCondition.maxRuntimeInSeconds"),
+    "TransformJob": ({"batchStrategy": "AllRecords"}, "spec.batchStrategy"),
+    "UserProfile": ({"userProfileName": "under_score"}, "spec.userProfileName"),
+}
+
+NAMED_BY_AWS = ("Domain", "ModelPackage", "PipelineExecution")
+TAKEN = tuple(kind for kind in KINDS if kind not in NAMED_BY_AWS)
+DEPENDENT = tuple(kind for kind in KINDS if STORIES[kind].needs)
+WITH_ROLE = tuple(kind for kind in KINDS if "roleARN" in Stage.manifest_of(kind)["spec"])
+
+
+def merged(spec: Spec, patch: Spec) -> dict[str, Any]:
+    """JSON merge patch."""
+    result = dict(spec)
+    for name, value in patch.items():
+        before = result.get(name)
+        result[name] = merged(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
+    return result
+
+
+def reverse(spec: Spec, patch: Spec) -> dict[str, Any]:
+    """The merge patch that undoes `patch` on `spec`."""
+    return {
+        name: reverse(spec[name], value)
+        if isinstance(value, Mapping) and isinstance(spec.get(name), Mapping)
+        else spec.get(name)
+        for name, value in patch.items()
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_missing_or_mistyped_field_is_refused_at_apply(kind: str) -> None:
+    stage = Stage(kind)
+    spec = stage.manifest["spec"]
+    missing = stage.kind.required[0] if stage.kind.required else stage.kind.either_or[0][1]
+    stage.manifest["spec"] = {name: value for name, value in spec.items() if name != missing}
+    with pytest.raises(KubeError) as refused:
+        await stage.apply()
+    # What a rule says about two fields is told of their parent.
+    assert (missing if stage.kind.required else "spec (FieldValueInvalid)") in str(refused.value)
+    text = next(name for name, value in spec.items() if isinstance(value, str))
+    stage.manifest["spec"] = spec | {text: {"not": "a text"}}
+    with pytest.raises(KubeError) as refused:
+        await stage.apply()
+    assert f"spec.{text}" in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_bad_value_is_refused_at_apply(kind: str) -> None:
+    stage = Stage(kind)
+    patch, path = BAD_VALUES[kind]
+    stage.manifest["spec"] = merged(stage.manifest["spec"], patch)
+    with pytest.raises(KubeError) as refused:
+        await stage.apply()
+    assert path in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_bad_value_under_acks_crds_is_named_and_heals_with_the_edit(kind: str) -> None:
+    stage = Stage(kind, relaxed=True)
+    patch, path = BAD_VALUES[kind]
+    async with operator(stage.cloud):
+        await stage.prepare()
+        stage.cloud.forget()
+        good = stage.manifest["spec"]
+        stage.manifest["spec"] = merged(good, patch)
+        await stage.apply()
+        terminal = await stage.condition("ACK.Terminal")
+        assert path in terminal["message"]
+        assert stage.mutating() == [], "SageMaker is not bothered with it"
+        assert not (await stage.get())["metadata"].get("finalizers"), "deleting it never waits for anything"
+        await stage.edit(reverse(good, patch))
+        await stage.settled()
+    assert stage.mutating() == [stage.kind.create]
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+async def test_somebody_elses_resource_of_this_name_is_never_touched(kind: str) -> None:
+    stage = Stage(kind)
+    cloud = stage.cloud
+    async with operator(cloud):
+        await stage.prepare()
+        answer = await cloud.ask(stage.kind.create, **stage.create_input())
+        assert "__type" not in answer, answer
+        cloud.forget()
+        await stage.apply()
+        terminal = await stage.condition("ACK.Terminal")
+        assert terminal["message"].startswith("Resource already exists")
+        assert not (await stage.status()).get("ackResourceMetadata", {}).get("arn")
+        spec = (await stage.get())["spec"]
+        await stage.delete()
+    assert [call.operation for call in cloud.sagemaker.calls.mutating() if call.applied] == []
+    assert stage.kind.arn_member in await stage.ask_about(spec, None)
+
+
+@pytest.mark.parametrize("kind", DEPENDENT)
+async def test_a_reference_that_does_not_exist_yet_is_waited_for(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud):
+        await stage.apply()
+        waiting = await stage.condition("ACK.Recoverable")
+        assert waiting["reason"] == "DependencyNotReady"
+        await stage.prepare()
+        if "domainID" in stage.manifest["spec"]:
+            await stage.edit({"domainID": stage.manifest["spec"]["domainID"]})
+        await stage.settled(seconds=7200)
+    assert stage.creates() == 1
+
+
+@pytest.mark.parametrize("kind", WITH_ROLE)
+async def test_a_role_that_cannot_be_assumed_yet_is_waited_for(kind: str) -> None:
+    """IAM needs seconds to spread a new role."""
+    stage = Stage(kind)
+    role = stage.manifest["spec"]["roleARN"]
+    text = (
+        f"Could not assume role {role}. Please ensure that the role exists and allows principal "
+        "'sagemaker.amazonaws.com' to assume the role."
+    )
+    async with operator(stage.cloud):
+        await stage.prepare()
+        fault = Fault(operation=stage.kind.create, kind=FaultKind.REJECT, times=4, message=text)
+        stage.cloud.sagemaker.faults.add(fault)
+        await stage.apply()
+        waiting = await stage.condition("ACK.Recoverable")
+        assert waiting["reason"] == "DependencyNotReady"
+        assert role in waiting["message"]
+        await stage.settled(seconds=7200)
+    assert fault.seen == 5
+    assert stage.creates() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_quota_throttling_and_outage_are_told_and_heal(kind: str) -> None:
+    stage = Stage(kind)
+    faults = stage.cloud.sagemaker.faults
+    async with operator(stage.cloud):
+        await stage.prepare()
+        faults.add(Fault(operation=stage.kind.create, kind=FaultKind.QUOTA, times=2))
+        await stage.apply()
+        waiting = await stage.condition("ACK.Recoverable")
+        assert waiting["reason"] == "QuotaExceeded"
+        faults.add(Fault(operation="*", kind=FaultKind.THROTTLE, times=5))
+        faults.add(Fault(operation=stage.kind.create, kind=FaultKind.SERVER_ERROR, nth=3, times=2))
+        await stage.settled(seconds=14_400)
+        assert "ACK.Recoverable" not in await stage.conditions()
+    assert stage.creates() == 1

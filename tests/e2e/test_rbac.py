@@ -1,0 +1,132 @@
+"""manifests/rbac.yaml grants what the operator was seen to use, and nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import yaml
+
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.manager import LEASE_NAME
+from tests.e2e.harness import Cloud, operator, sample
+from tests.e2e.processes import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPERATOR = "sagemaker-operator"
+GROUP = "sagemaker.services.k8s.aws"
+
+
+class Permission(NamedTuple):
+    """What RBAC decides about. `name` is empty where the rule holds for every name."""
+
+    verb: str
+    group: str
+    resource: str
+    name: str = ""
+
+
+def granted(kind: str, name: str) -> Iterator[Permission]:
+    for document in yaml.safe_load_all((ROOT / "manifests" / "rbac.yaml").read_text()):
+        if (document["kind"], document["metadata"]["name"]) != (kind, name):
+            continue
+        for rule in document["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    for verb in rule["verbs"]:
+                        for only in rule.get("resourceNames", [""]):
+                            yield Permission(verb, group, resource, only)
+
+
+def used(cloud: Cloud) -> set[Permission]:
+    return {
+        Permission(
+            request.verb,
+            request.group,
+            f"{request.plural}/{request.subresource}" if request.subresource else request.plural,
+            # A create has its name in the body, where RBAC does not look.
+            LEASE_NAME if request.plural == "leases" and request.verb != "create" else "",
+        )
+        for request in cloud.kubernetes.requests
+        if request.user_agent == OPERATOR
+    }
+
+
+async def everything() -> Cloud:
+    """Two operators in turn: a job to its end, one deleted while it runs, and one refused twice for the same mistake."""
+    cloud = Cloud(relaxed=True)
+    async with operator(cloud):
+        for name in ("finished", "deleted"):
+            await cloud.apply(job(name))
+            await cloud.until_status(name, "InProgress")
+        await cloud.user.delete(cloud.job, "default", "deleted")
+        await cloud.until_gone("deleted")
+        await cloud.until_status("finished", "Completed")
+    async with operator(cloud, identity="two"):
+        manifest = job("refused")
+        manifest["spec"]["stoppingCondition"]["maxRuntimeInSeconds"] = 0
+        await cloud.apply(manifest)
+        # A second mistake beside the first, and then only the first again: that event is told a second time.
+        for mode in ("File", "Guess", "File"):
+            change = {"spec": {"algorithmSpecification": {"trainingInputMode": mode}}}
+            await cloud.user.merge_patch(cloud.job, "default", "refused", change)
+            generation = (await cloud.get("refused"))["metadata"]["generation"]
+            await cloud.until(partial(_terminal, cloud, generation))
+        await cloud.user.delete(cloud.job, "default", "refused")
+        await cloud.until_gone("refused")
+    return cloud
+
+
+def job(name: str) -> dict[str, Any]:
+    manifest = sample(trainingJobName=name)
+    manifest["metadata"]["name"] = name
+    return manifest
+
+
+async def _terminal(cloud: Cloud, generation: int) -> bool:
+    return (await cloud.conditions("refused")).get("ACK.Terminal", {}).get("observedGeneration") == generation
+
+
+@pytest.mark.asyncio
+@pytest.mark.looptime(end=100_000)
+async def test_every_grant_is_used_and_every_request_is_granted() -> None:
+    seen = used(await everything())
+    # One code serves all kinds: what it does to one of them it may have to do to each.
+    jobs = {permission for permission in seen if permission.resource.partition("/")[0] == "trainingjobs"}
+    plurals = {kind.plural for kind in catalog().values()}
+    others = {
+        permission._replace(resource=permission.resource.replace("trainingjobs", plural))
+        for permission in jobs
+        for plural in plurals
+    }
+    assert {permission for permission in seen if permission.group == GROUP} <= others
+    leases = {permission for permission in seen if permission.resource == "leases"}
+    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases
+    assert set(granted("Role", f"{OPERATOR}-leader")) == leases
+
+
+def test_people_may_edit_every_kind_but_not_its_status() -> None:
+    documents = yaml.safe_load_all((ROOT / "manifests" / "user-roles.yaml").read_text())
+    roles = {document["metadata"]["name"]: document for document in documents}
+    edit = roles["sagemaker-operator-edit"]
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    (rule,) = edit["rules"]
+    assert rule["apiGroups"] == [GROUP]
+    assert sorted(rule["resources"]) == sorted(kind.plural for kind in catalog().values())
+    (view,) = roles["sagemaker-operator-view"]["rules"]
+    assert set(view["verbs"]) == {"get", "list", "watch"}
+
+
+def test_the_roles_are_bound_to_the_deployments_account() -> None:
+    documents = list(yaml.safe_load_all((ROOT / "manifests" / "rbac.yaml").read_text()))
+    pod = yaml.safe_load((ROOT / "manifests" / "deployment.yaml").read_text())
+    account = pod["spec"]["template"]["spec"]["serviceAccountName"]
+    bindings = [document for document in documents if document["kind"].endswith("Binding")]
+    roles = {(document["kind"], document["metadata"]["name"]) for document in documents if "rules" in document}
+    assert {(binding["roleRef"]["kind"], binding["roleRef"]["name"]) for binding in bindings} == roles
+    for binding in bindings:
+        (subject,) = binding["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": account, "namespace": pod["metadata"]["namespace"]}
