@@ -183,7 +183,7 @@ class Demo:
         async with self._following(kube, {key.kind for key in keys}), self._display(world):
             await self._until(lambda: all(key in self._final for key in keys), world)
             self.ok = all(_condition(self._final[key], READY) == "True" for key in keys)
-            for key in keys:
+            for key in reversed(keys):
                 await kube.delete(catalog()[key.kind].resource, key.namespace, key.name)
             await self._until(lambda: not any(key in self._objects for key in keys), world)
         stop.set()
@@ -317,8 +317,9 @@ class Demo:
         for row in rows:
             calls = ", ".join(f"{count} {name}" for name, count in sorted(row["awsCalls"].items()))
             seen = f", its end seen after {row['secondsToDetect']:g} s" if row["secondsToDetect"] is not None else ""
+            total, ended = sum(row["awsCalls"].values()), row["status"] or _readiness(row["conditions"])
             click.echo(
-                f"\n{row['kind']} {row['name']}: {row['status']}{seen}. AWS calls: {sum(row['awsCalls'].values())} ({calls}). "
+                f"\n{row['kind']} {row['name']}: {ended}{seen}. AWS calls: {total} ({calls}). "
                 f"Kubernetes writes: {row['kubernetesWrites']}."
             )
 
@@ -337,6 +338,11 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _condition(status: Mapping[str, Any], type_: str) -> str:
     return next((str(c.get("status")) for c in status.get("conditions") or () if c.get("type") == type_), "")
+
+
+def _readiness(conditions: Sequence[Mapping[str, Any]]) -> str:
+    """For what has no status of its own."""
+    return "Ready" if _condition({"conditions": conditions}, READY) == "True" else "not Ready"
 
 
 def _at_rest(status: Mapping[str, Any]) -> bool:

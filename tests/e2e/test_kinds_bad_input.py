@@ -10,9 +10,9 @@ import pytest
 from sagemaker_operator.errors import KubeError
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.e2e.harness import operator
-from tests.e2e.kinds import KINDS, STORIES, Stage
+from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=500_000)]
+pytestmark = VIRTUAL
 
 Spec = Mapping[str, Any]
 _CLUSTER: Spec = {"jobResources": {"clusterConfig": {"instanceCount": 101}}}
@@ -24,7 +24,11 @@ BAD_VALUES: Mapping[str, tuple[Spec, str]] = {
     "Domain": ({"authMode": "LDAP"}, "spec.authMode"),
     "Endpoint": ({"endpointConfigName": "under_score"}, "spec.endpointConfigName"),
     "EndpointConfig": (
-        {"productionVariants": [{"variantName": "AllTraffic", "modelName": "churn-xgboost", "initialInstanceCount": 0}]},
+        {
+            "productionVariants": [
+                {"variantName": "AllTraffic", "modelName": "churn-xgboost", "initialInstanceCount": 0}
+            ]
+        },
         "spec.productionVariants[0].initialInstanceCount",
     ),
     "FeatureGroup": (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.harness import operator
-from tests.e2e.kinds import KINDS, Stage
+from tests.e2e.kinds import KINDS, VIRTUAL, Stage
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=500_000)]
+pytestmark = VIRTUAL
 
 RESYNC_SECONDS = 60.0
 PASSES = 5

@@ -7,9 +7,9 @@ import pytest
 from sagemaker_operator.errors import KubeError
 from sagemaker_operator.kinds.descriptor import StatusClass
 from tests.e2e.harness import operator
-from tests.e2e.kinds import KINDS, STORIES, Stage, at
+from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage, at
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=500_000)]
+pytestmark = VIRTUAL
 
 EDITABLE = tuple(kind for kind in KINDS if STORIES[kind].edit is not None)
 FROZEN = tuple(kind for kind in KINDS if STORIES[kind].frozen)

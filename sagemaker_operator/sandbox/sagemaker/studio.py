@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _EBS = {"DefaultEbsStorageSettings": {"DefaultEbsVolumeSizeInGb": 5, "MaximumEbsVolumeSizeInGb": 100}}
 _USER = {"SpaceStorageSettings": _EBS}
-_DOMAIN_USER = {**_USER, "DefaultLandingURI": "studio::", "StudioWebPortal": "ENABLED"}
+_DOMAIN_USER = {**_USER, "DefaultLandingUri": "studio::", "StudioWebPortal": "ENABLED"}
 _SPACE = {"SpaceStorageSettings": {"EbsStorageSettings": {"EbsVolumeSizeInGb": 5}}}
 _FOR_UPDATE = "ForUpdate"
 
