@@ -34,7 +34,7 @@ SERVICE = "sagemaker"
 READ_DEADLINE = 25.0
 """Seconds per attempt: the 20 s socket timeout, the connection and a credential refresh."""
 MUTATION_DEADLINE = 10.0
-"""Seconds: what the lease has left at its worst (15 s lease, renewed every 2 s, 10 s to renew) with room to spare."""
+"""Seconds. A lease that is renewed every 4.8 s at the latest, with 20 s to do so, has 15 s left when a renewal is due."""
 READ_ATTEMPTS = 3
 READ_PATIENCE = 8.0
 """Seconds after which no further attempt of a read begins. What still fails then belongs to the work queue."""

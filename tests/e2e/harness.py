@@ -116,9 +116,6 @@ class Cloud:
         self.sagemaker.calls.clear()
         self.kubernetes.requests.clear()
 
-    def wire(self) -> Wire:
-        return Wire()
-
     @asynccontextmanager
     async def watching(self, kind: str = "TrainingJob") -> AsyncIterator[list[dict[str, Any]]]:
         """Every state of every object of a kind that the API server tells, in order."""
@@ -197,15 +194,14 @@ def build(
     return manager
 
 
-async def killed(cloud: Cloud, wire: Wire, **changes: Any) -> bool:
-    """Runs an operator until the wire's fault kills it, as kill -9 would: not one more call gets out. True if it was."""
+async def killed(cloud: Cloud, wire: Wire, **changes: Any) -> None:
+    """Runs an operator until the wire's fault kills it, as kill -9 would: not one more call gets out."""
     async with AsyncExitStack() as stack:
         manager = build(cloud, stack, wire=wire, **changes)
         task = asyncio.create_task(manager.run())
         await wire.struck.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    return True
 
 
 @asynccontextmanager

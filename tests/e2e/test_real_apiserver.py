@@ -20,7 +20,7 @@ from tests.crds.support import client_of
 from tests.e2e.harness import sample
 from tests.e2e.live import JOB, User, operating, settings, simulator, user_of
 from tests.e2e.processes import until
-from tests.servers import ApiServer, NoServer, must_not_be_missing, real_apiserver
+from tests.servers import ApiServer, server_or_skip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -35,13 +35,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture(scope="module")
 def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    try:
-        with real_apiserver(tmp_path_factory.mktemp("apiserver")) as server:
-            yield server
-    except NoServer as error:
-        if must_not_be_missing():
-            raise
-        pytest.skip(str(error))
+    yield from server_or_skip(tmp_path_factory.mktemp("apiserver"))
 
 
 @pytest.fixture(params=["emulator", pytest.param("real", marks=pytest.mark.real_apiserver)])

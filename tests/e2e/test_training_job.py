@@ -15,6 +15,7 @@ from sagemaker_operator.logs import configure
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from sagemaker_operator.sandbox.sagemaker.simulator import ACCOUNT
 from tests.e2e.harness import Cloud, operator, sample
+from tests.e2e.wire import Wire
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=200_000)]
 
@@ -93,7 +94,7 @@ async def test_the_first_status_of_an_accepted_object_carries_the_arn() -> None:
 async def test_the_order_is_finalizer_create_status() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
-    wire = cloud.wire()
+    wire = Wire()
     async with operator(cloud, wire=wire):
         await cloud.apply(manifest)
         await cloud.until_status(manifest["metadata"]["name"], "InProgress")

@@ -10,7 +10,7 @@ import pytest
 from sagemaker_operator.clock import wall_clock
 from sagemaker_operator.sandbox.kubernetes import KubernetesEmulator, serve
 from tests.sandbox.kubernetes_support import Client, client_of
-from tests.servers import ApiServer, NoServer, must_not_be_missing, real_apiserver
+from tests.servers import ApiServer, server_or_skip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    try:
-        with real_apiserver(tmp_path_factory.mktemp("apiserver")) as server:
-            yield server
-    except NoServer as error:
-        if must_not_be_missing():
-            raise
-        pytest.skip(str(error))
+    yield from server_or_skip(tmp_path_factory.mktemp("apiserver"))
 
 
 @pytest.fixture(params=["emulator", pytest.param("real", marks=pytest.mark.real_apiserver)])
