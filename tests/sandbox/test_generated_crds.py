@@ -12,13 +12,22 @@ import yaml
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.kinds.catalog import catalog
 from tests.sandbox.kubernetes_support import CRDS
+from tests.servers import ApiServer, server_or_skip
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.sandbox.kubernetes_support import Client
 
 # Not the group they are made for: on a server that outlives a test it belongs to the CRD of the contract tests.
 GROUP = "generated.example.com"
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "trainingjob.yaml"
+
+
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """Of its own: 26 more kinds of the same names would be what kubectl finds first in the other tests."""
+    yield from server_or_skip(tmp_path_factory.mktemp("generated"))
 
 
 def moved(manifest: Any) -> Any:
