@@ -1,11 +1,31 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.request
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_stray_event_loop() -> None:
     """looptime asks for the current loop before every test, and up to Python 3.13 asking makes one that nobody closes."""
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def moto_url() -> Iterator[str]:
+    """moto's server, empty: its state belongs to the process, and an earlier test may have left some."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from sagemaker_operator.clock import wall_clock
 from sagemaker_operator.crds.generate import crd_manifest
@@ -18,25 +16,12 @@ from tests.e2e.live import JOB, REGION, User, operating, settings, user_of
 from tests.sandbox.sagemaker_support import client_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.moto, pytest.mark.asyncio]
 
 FINALIZER = "finalizers.sagemaker.services.k8s.aws/TrainingJob"
-
-
-@pytest.fixture
-def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        # Its state belongs to the process, not to the server.
-        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -618,6 +618,9 @@ async def test_pages_are_of_one_moment(api: Client) -> None:
 async def test_a_list_from_the_cache_has_no_pages(api: Client) -> None:
     for name in "abc":
         await api.job(name)
+    # A server whose cache of a new collection is not filled yet reads from etcd, in pages. A watch waits for the cache.
+    async with api.watch(resourceVersion="0") as watch:
+        await watch.take(3)
     assert await names(api, resourceVersion="0", limit="2") == ["a", "b", "c"]
 
 

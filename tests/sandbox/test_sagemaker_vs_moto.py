@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from sagemaker_operator.sandbox.sagemaker.http import serve
 from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 from tests.sandbox.sagemaker_support import EPOCH, client_of, job
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.moto, pytest.mark.asyncio]
 
@@ -36,17 +32,6 @@ GIVEN = job(
     OutputDataConfig={"S3OutputPath": "s3://bucket/out", "KmsKeyId": "", "CompressionType": "GZIP"},
     Tags=[{"Key": "team", "Value": "a"}],
 )
-
-
-@pytest.fixture
-def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
 
 
 async def life_of_a_job(client: Any) -> dict[str, Any]:
