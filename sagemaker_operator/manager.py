@@ -18,6 +18,7 @@ from sagemaker_operator.control.ports import Identity, World
 from sagemaker_operator.control.reconciler import Reconciler
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
+from sagemaker_operator.kube.collection import Collection
 from sagemaker_operator.kube.events import EventRecorder
 from sagemaker_operator.kube.lease import LeaderElector, LeadershipLost
 from sagemaker_operator.logs import Event, emit, get_logger
@@ -25,14 +26,13 @@ from sagemaker_operator.settings import Settings, split_address
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
 
     from sagemaker_operator.aws.calls import Aws, Outcome
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
-    from sagemaker_operator.listwatch import ListPage, WatchEvent
     from sagemaker_operator.metrics import Metrics
     from sagemaker_operator.objects import ObjectKey
 
@@ -94,26 +94,15 @@ class Manager:
             metrics.polled.labels(name).set_function(partial(self.poller.tracked, name))
 
     def _controller(self, kind: Kind) -> Controller:
-        selector = self._settings.watch_selectors or None
-
-        async def list_page(namespace: str | None, *, continue_: str | None, limit: int) -> ListPage:
-            return await self._kube.list_page(
-                kind.resource, namespace=namespace, limit=limit, continue_=continue_, label_selector=selector
-            )
-
-        def watch(
-            namespace: str | None, *, resource_version: str, timeout_seconds: int
-        ) -> AsyncGenerator[WatchEvent, None]:
-            return self._kube.watch(
-                kind.resource,
-                namespace=namespace,
-                resource_version=resource_version,
-                timeout_seconds=timeout_seconds,
-                label_selector=selector,
-            )
-
+        settings = self._settings
         return Controller(
-            kind, settings=self._settings, list_page=list_page, watch=watch, rng=self._rng, metrics=self._metrics
+            kind.resource,
+            Collection(self._kube, kind.resource, label_selector=settings.watch_selectors or None),
+            namespaces=settings.watch_namespaces,
+            workers=settings.workers(kind.name),
+            timeout=settings.reconcile_timeout,
+            rng=self._rng,
+            metrics=self._metrics,
         )
 
     def _enqueue(self, key: ObjectKey) -> None:

@@ -44,6 +44,16 @@ class Cadence(msgspec.Struct, frozen=True):
         return Cadence(**{name: value / factor for name, value in seconds.items()})
 
 
+class FeatureGates(msgspec.Struct, frozen=True, kw_only=True):
+    """ACK's gates and their defaults (facts/ack.md D.7): `--feature-gates ResourceAdoption=false,...`."""
+
+    resource_adoption: bool = True
+    read_only_resources: bool = True
+    team_level_carm: bool = False
+    service_level_carm: bool = False
+    iam_role_selector: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Flags, named as ACK's where ACK has them; `cli` shows each with its environment variable."""
 
@@ -65,6 +75,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "services.k8s.aws/controller-version=%CONTROLLER_SERVICE%-%CONTROLLER_VERSION%",
         "services.k8s.aws/namespace=%K8S_NAMESPACE%",
     )
+
+    feature_gates: FeatureGates = FeatureGates()
+    enable_carm: bool = True
+    """Namespaces may name an owner account, whose role the map gives (facts/ack.md D.1)."""
+    enable_cross_namespace: bool = True
+    """References, field exports and secrets may name another namespace."""
+    enable_field_export: bool = True
+    write_late_init: bool = False
+    """ACK writes SageMaker's defaults into spec; by default ours stays the user's."""
+    system_namespace: str = ""
+    """Where the role maps are; empty: the pod's own, else `ack-system`."""
+    assume_role_external_id: str = ""
+    assume_role_session_tags: tuple[str, ...] = ()
+    """KEY=VALUE, sent with every AssumeRole."""
+
+    shard: int = 0
+    total_shards: int = 1
+    aws_rate_limits: dict[str, float] = {}
+    """Requests per second by operation or leading verb, in place of the limiter's own ceilings."""
+    debug_endpoints: bool = False
+    object_metrics: bool = False
+    """One series per object: useful for dozens, ruinous for thousands."""
 
     max_concurrent_syncs: int = 10
     """Workers per kind. ACK's default of 1 made the last of 1,000 jobs wait 425 s; a worker here is one coroutine."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,127 +10,90 @@ from sagemaker_operator.annotations import PREFIX
 from sagemaker_operator.backoff import RECONCILE, SLOW
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.logs import get_logger
-from sagemaker_operator.runtime.store import Change, Store
-from sagemaker_operator.runtime.watcher import Watcher
+from sagemaker_operator.runtime.informer import Informer
 from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQueue
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Collection
 
     from sagemaker_operator.control.ports import Result
-    from sagemaker_operator.control.reconciler import Reconciler
     from sagemaker_operator.errors import KubeError
-    from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.listwatch import ListPage, WatchEvent
     from sagemaker_operator.metrics import Metrics
-    from sagemaker_operator.objects import KubeObject, Meta, ObjectKey
-    from sagemaker_operator.settings import Settings
+    from sagemaker_operator.objects import KubeObject, Meta, ObjectKey, Resource
+    from sagemaker_operator.runtime.informer import Source
+    from sagemaker_operator.runtime.store import Change
 
 # After a write conflict the watch brings the newer version within milliseconds.
 _CONFLICT_SECONDS = 0.5
 
 
-class ListPageOf(Protocol):
-    async def __call__(self, namespace: str | None, *, continue_: str | None, limit: int) -> ListPage: ...
+class Passes(Protocol):
+    """What makes one pass over an object: a `Reconciler`, or anything in its place."""
 
+    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+        """`failures` counts the passes of this key that failed in a row. Raises OperatorError for the key's backoff."""
 
-class WatchOf(Protocol):
-    def __call__(
-        self, namespace: str | None, *, resource_version: str, timeout_seconds: int
-    ) -> AsyncGenerator[WatchEvent, None]: ...
-
-
-class _Scope:
-    """Where the news of one watched namespace goes (None: of all of them)."""
-
-    def __init__(self, store: Store, namespace: str | None, on_change: Callable[[Change, bool], None]) -> None:
-        self._store = store
-        self._namespace = namespace
-        self._on_change = on_change
-
-    def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
-        for change in self._store.replace(objects, resource_version, namespace=self._namespace):
-            self._on_change(change, True)
-
-    def applied(self, obj: KubeObject) -> None:
-        change = self._store.apply(obj)
-        if change is not None:
-            self._on_change(change, False)
-
-    def deleted(self, obj: KubeObject) -> None:
-        gone = self._store.delete(obj)
-        if gone is not None:
-            self._on_change(Change(gone, None), False)
+    def forget(self, obj: KubeObject) -> None:
+        """The object is gone."""
 
 
 class Controller:
-    """Wires one kind. `attach` the reconciler, `watch()` always, `work()` only while leading."""
+    """Wires one collection. `attach` what reconciles, `watch()` always, `work()` only while leading."""
 
     def __init__(
         self,
-        kind: Kind,
+        resource: Resource,
+        source: Source,
         *,
-        settings: Settings,
-        list_page: ListPageOf,
-        watch: WatchOf,
+        namespaces: Collection[str] = (),
+        workers: int,
+        timeout: float,
         rng: random.Random,
         metrics: Metrics,
     ) -> None:
-        """`list_page` and `watch` take the namespace (None: all) as their first argument. Needs a running loop."""
-        self.kind = kind
-        self._workers = settings.workers(kind.name)
-        self._timeout = settings.reconcile_timeout
+        """`timeout` is one pass's, in seconds. Needs a running loop."""
+        self.resource = resource
+        self._name = resource.kind.lower()
+        self._workers = workers
+        self._timeout = timeout
         self._metrics = metrics
-        self._reconciler: Reconciler | None = None
-        self._log = get_logger(kind.name.lower())
-        self._store = Store(settings.watch_namespaces)
-        self._watchers = [
-            Watcher(
-                f"{kind.plural} in {namespace or 'all namespaces'}",
-                list_page=partial(list_page, namespace),
-                watch=partial(watch, namespace),
-                handler=_Scope(self._store, namespace, self._changed),
-                rng=rng,
-                on_error=self._watch_failed,
-            )
-            for namespace in settings.watch_namespaces or (None,)
-        ]
-        name = kind.name.lower()
+        self._passes: Passes | None = None
+        self._log = get_logger(self._name)
+        self.informer = Informer(source, namespaces=namespaces, rng=rng, on_error=self._watch_failed)
+        self.informer.listen(self._changed)
         self.queue: WorkQueue[ObjectKey] = WorkQueue(
-            namespace_of=attrgetter("namespace"), workers=self._workers, rng=rng, observer=_QueueMetrics(metrics, name)
+            namespace_of=attrgetter("namespace"), workers=workers, rng=rng, observer=_QueueMetrics(metrics, self._name)
         )
-        metrics.workers.labels(name).set(self._workers)
-        metrics.queue_depth.labels(name, name).set_function(lambda: len(self.queue))
-        metrics.queue_oldest.labels(name).set_function(self.queue.oldest_age)
+        metrics.workers.labels(self._name).set(workers)
+        metrics.queue_depth.labels(self._name, self._name).set_function(lambda: len(self.queue))
+        metrics.queue_oldest.labels(self._name).set_function(self.queue.oldest_age)
 
     def __repr__(self) -> str:
-        return f"<Controller {self.kind.name} {self.queue!r}>"
+        return f"<Controller {self.resource.kind} {self.queue!r}>"
 
-    def attach(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+    def attach(self, passes: Passes) -> None:
+        self._passes = passes
 
     def _watch_failed(self, error: KubeError, delay: float) -> None:
-        self._log.warning(
-            "Watch failed", controller=self.kind.name.lower(), err=error.message, retryAfterSeconds=round(delay, 1)
-        )
+        self._log.warning("Watch failed", controller=self._name, err=error.message, retryAfterSeconds=round(delay, 1))
 
     # --- the cache, as the reconciler sees it -----------------------------------------------------------------------
 
     def get(self, key: ObjectKey) -> KubeObject | None:
-        return self._store.get(key.namespace, key.name)
+        return self.informer.store.get(key.namespace, key.name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
-        self._store.apply_own_write(obj)
+        self.informer.store.apply_own_write(obj)
 
     @property
     def synced(self) -> bool:
-        return self._store.synced.is_set()
+        return self.informer.synced.is_set()
 
     @property
     def degraded(self) -> str | None:
         """Why this kind is not served, or None."""
-        return next((watcher.degraded for watcher in self._watchers if watcher.degraded), None)
+        return self.informer.degraded
 
     # --- events to keys ---------------------------------------------------------------------------------------------
 
@@ -139,8 +101,8 @@ class Controller:
         new = change.new
         if new is None:
             assert change.old is not None  # noqa: S101
-            if self._reconciler is not None:
-                self._reconciler.forget(change.old)
+            if self._passes is not None:
+                self._passes.forget(change.old)
             self.queue.forget(change.old.key)
             self.queue.add(change.old.key)
             return
@@ -156,15 +118,13 @@ class Controller:
 
     async def watch(self) -> None:
         """Runs until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for watcher in self._watchers:
-                group.create_task(watcher.run(), name=f"watch {watcher.name}")
+        await self.informer.run()
 
     async def work(self) -> None:
         """Runs until the queue is shut down."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
-                group.create_task(self._worker(), name=f"worker {self.kind.name} {number}")
+                group.create_task(self._worker(), name=f"worker {self.resource.kind} {number}")
 
     async def _worker(self) -> None:
         while True:
@@ -179,14 +139,14 @@ class Controller:
 
     async def _reconcile(self, key: ObjectKey) -> None:
         """One pass and the switch on its result: the only place that decides when a key comes back."""
-        assert self._reconciler is not None, "work() before attach()"  # noqa: S101
-        name = self.kind.name.lower()
+        assert self._passes is not None, "work() before attach()"  # noqa: S101
+        name = self._name
         loop = asyncio.get_running_loop()
         started = loop.time()
         outcome = "success"
         try:
             async with asyncio.timeout(self._timeout):
-                result = await self._reconciler.reconcile(key, self.queue.failures(key))
+                result = await self._passes.reconcile(key, self.queue.failures(key))
             outcome = self._schedule(key, result)
         except NotFound:
             # The object went away during the pass; the watch tells when it is really gone.

@@ -11,8 +11,8 @@ from sagemaker_operator.aws.target import Target
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, TERMINAL
 from sagemaker_operator.control.observation import recall
-from sagemaker_operator.control.plan import Facts
 from sagemaker_operator.control.request import identifiers, spec_problems
+from sagemaker_operator.control.steps import Facts
 from sagemaker_operator.settings import DeletionPolicy
 
 if TYPE_CHECKING:

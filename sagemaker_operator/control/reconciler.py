@@ -19,8 +19,16 @@ from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control.edit import judge
 from sagemaker_operator.control.gather import Memory, created_at, gather, target_of
 from sagemaker_operator.control.observation import ABSENT, Observation
-from sagemaker_operator.control.plan import (
-    UPDATING,
+from sagemaker_operator.control.plan import UPDATING, next_step
+from sagemaker_operator.control.ports import Handle, Result, World
+from sagemaker_operator.control.request import (
+    create_request,
+    desired_input,
+    identifiers,
+    in_the_users_words,
+)
+from sagemaker_operator.control.status import status_patch
+from sagemaker_operator.control.steps import (
     Claim,
     Create,
     Delete,
@@ -33,16 +41,7 @@ from sagemaker_operator.control.plan import (
     Settle,
     Stop,
     Update,
-    next_step,
 )
-from sagemaker_operator.control.ports import Handle, Result, World
-from sagemaker_operator.control.request import (
-    create_request,
-    desired_input,
-    identifiers,
-    in_the_users_words,
-)
-from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.transition import Transition, transitions
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.descriptor import Edit, Verdict

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.clock import rfc3339
-from sagemaker_operator.control.plan import Mutation
+from sagemaker_operator.control.steps import Mutation
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.logs import Event
 

@@ -9,7 +9,8 @@ import pytest
 
 from sagemaker_operator.conditions import Progress
 from sagemaker_operator.control.observation import ABSENT, Observation
-from sagemaker_operator.control.plan import (
+from sagemaker_operator.control.plan import next_step
+from sagemaker_operator.control.steps import (
     Claim,
     Create,
     Facts,
@@ -21,7 +22,6 @@ from sagemaker_operator.control.plan import (
     Settle,
     Stop,
     Update,
-    next_step,
 )
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog

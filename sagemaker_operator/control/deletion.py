@@ -1,0 +1,84 @@
+"""How an object that is being deleted lets go of its resource."""
+
+from __future__ import annotations
+
+from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.control.failure import UNSURE, failed
+from sagemaker_operator.control.steps import (
+    Create,
+    Delete,
+    Facts,
+    Find,
+    Follow,
+    Identify,
+    Mutation,
+    Observe,
+    Owner,
+    Settle,
+    Step,
+    Stop,
+)
+from sagemaker_operator.kinds.descriptor import StatusClass
+
+
+def looked_for(facts: Facts) -> Step:
+    """How to know whether an earlier create took effect."""
+    if facts.kind.token_member is not None:
+        # The token brings back the one that there is. If there is none, it makes one: on a deletion that costs seconds of
+        # a run that is stopped at once, where looking away could leave one running for ever.
+        return Create()
+    return Find() if facts.nameless else Observe()
+
+
+def deletion(facts: Facts) -> Step:
+    kind = facts.kind
+    if not facts.managed:
+        return Settle(None, Follow.REST)
+    if facts.retain:
+        return Settle(None, Follow.REST, release=True)
+    if facts.error is not None:
+        refused = facts.error.operation == kind.create and facts.error.category not in UNSURE
+        return Settle(None, Follow.REST, release=True) if refused else failed(facts, facts.error)
+    if facts.mutation is Mutation.DELETED and kind.status_member is None:
+        # It has no life cycle: a delete that was accepted is done.
+        return Settle(None, Follow.REST, release=True)
+    if facts.mutation is not None:
+        doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
+        return Settle(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
+    if facts.observed is not None and not facts.observed.found:
+        return Settle(None, Follow.REST, release=True)
+    if facts.arn is None:
+        if facts.observed is None:
+            return looked_for(facts)
+        if facts.owner is Owner.UNKNOWN:
+            return Identify()
+        if facts.owner is Owner.FOREIGN:
+            return Settle(None, Follow.REST, release=True)
+    last = facts.observed or facts.recalled
+    if last is None or (facts.observed is None and facts.failures):
+        # What was refused was asked for because of what the stored status says: it may be out of date.
+        return Observe()
+    state = last.state(kind)
+    if state is StatusClass.GONE:
+        return Settle(None, Follow.REST, release=True)
+    if kind.stop_on_delete:
+        if state is StatusClass.IN_PROGRESS:
+            return Stop()
+        if state in (StatusClass.STOPPING, StatusClass.DELETING):
+            return Settle(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
+        if facts.erase and kind.delete is not None:
+            return Delete()
+        return Settle(None, Follow.REST, release=True)
+    if last.status(kind) in kind.stop_before_delete:
+        return Stop()
+    if state.in_transition:
+        text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
+        return Settle(_waiting(facts, text), Follow.POLL)
+    return Delete()
+
+
+def _waiting(facts: Facts, text: str) -> Findings:
+    last = facts.observed or facts.recalled
+    status = last.status(facts.kind) if last else ""
+    message = f"{facts.kind.name} is in {status} status." if status else text
+    return Findings(Progress.MOVING, message, reason="Deleting", recoverable=text)

@@ -1,0 +1,60 @@
+"""What follows from an AWS call that failed: what to tell, when to come back, whether the finalizer may go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.control.findings import UNOBSERVED, amended, progress_of
+from sagemaker_operator.control.steps import Facts, Follow, Settle
+from sagemaker_operator.errors import AwsError, ErrorCategory
+
+if TYPE_CHECKING:
+    from sagemaker_operator.control.steps import Step
+
+# A create that got no answer is retried in silence twice: the first status of an accepted object carries the ARN, and a
+# lost reply is usually found again within two seconds.
+_SILENT_FAILURES = 2
+
+UNSURE = (ErrorCategory.TRANSIENT, ErrorCategory.UNKNOWN, ErrorCategory.THROTTLED)
+"""After these a create may have taken effect, or may yet be sent."""
+
+_NEXT = {
+    ErrorCategory.QUOTA: (Follow.SLOW, "It is tried again every 1 to 15 minutes until the quota allows it."),
+    ErrorCategory.ACCESS_DENIED: (
+        Follow.SLOW,
+        "Give the operator's role this permission; it is tried again every 1 to 15 minutes.",
+    ),
+    ErrorCategory.CREDENTIALS: (
+        Follow.SLOW,
+        "Check the operator's AWS credentials; it is tried again every 1 to 15 minutes.",
+    ),
+    ErrorCategory.DEPENDENCY: (Follow.RETRY, "It is tried again, in case what the request names appears."),
+    ErrorCategory.IN_USE: (Follow.RETRY, "It is tried again when the resource is free."),
+    ErrorCategory.TRANSIENT: (Follow.RETRY, "It is tried again."),
+    ErrorCategory.UNKNOWN: (Follow.RETRY, "It is tried again."),
+    ErrorCategory.NOT_FOUND: (Follow.RETRY, "It is tried again."),
+    ErrorCategory.EXISTS: (Follow.RETRY, "It is tried again."),
+}
+
+
+def failed(facts: Facts, error: AwsError) -> Step:
+    """An AWS call of this pass failed, and nothing was changed (or nobody knows)."""
+    creating = facts.arn is None and facts.managed and not facts.deleting and error.operation == facts.kind.create
+    if error.category is ErrorCategory.THROTTLED:
+        # Not a failure of the object: no condition changes, and the finalizer stays for the few seconds until the slot.
+        return Settle(None, Follow.RETRY, after=error.retry_after or 1.0)
+    unanswered = error.category in UNSURE
+    if unanswered and facts.failures < _SILENT_FAILURES and not facts.deleting:
+        return Settle(None, Follow.RETRY)
+    known = facts.arn is not None and facts.observed is not None and facts.observed.found
+    base = progress_of(facts, facts.observed) if known and facts.observed else Findings(Progress.UNKNOWN, UNOBSERVED)
+    text = f"{error.operation}: {error.code}: {error.message}" if error.code else f"{error.operation}: {error.message}"
+    reason = error.category.value
+    if error.category is ErrorCategory.VALIDATION and not facts.deleting:
+        return Settle(amended(base, reason=reason, terminal=text), Follow.PARK, release=creating)
+    follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
+    findings = amended(base, reason=reason, recoverable=f"{text.rstrip('.')}. {hint}")
+    # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps
+    # it: it is the only record that a resource of ours may exist.
+    return Settle(findings, follow, release=creating and not unanswered)

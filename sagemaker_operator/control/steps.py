@@ -1,0 +1,152 @@
+"""What a pass knows (`Facts`) and what it can do next (`Step`): the vocabulary of the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, Verdict
+
+if TYPE_CHECKING:
+    from sagemaker_operator.conditions import Findings
+    from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.errors import AwsError
+
+
+class Owner(StrEnum):
+    """Whose resource it is that bears our name."""
+
+    UNKNOWN = "Unknown"
+    OURS = "Ours"
+    FOREIGN = "Foreign"
+
+
+class Mutation(StrEnum):
+    """The mutating call that this pass made, and SageMaker accepted."""
+
+    CREATED = "Created"
+    UPDATED = "Updated"
+    STOPPED = "Stopped"
+    DELETED = "Deleted"
+
+
+class Follow(StrEnum):
+    """When the object is looked at again (beside any change of it)."""
+
+    REST = "Rest"
+    """At the resync interval if it can drift at all; a finished job never."""
+    POLL = "Poll"
+    """The poller follows it."""
+    RETRY = "Retry"
+    """With the key's backoff."""
+    SLOW = "Slow"
+    """Every 1 to 15 minutes: a person or a quota must change something outside the spec."""
+    PARK = "Park"
+    """An edit mends it; looked at again within the hour, because Terminal is not for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a pass knows. Immutable: the reconciler replaces fields as it learns."""
+
+    kind: Kind
+    deleting: bool = False
+    managed: bool = False
+    """Our finalizer is on the object: a create may have been sent, now or in an earlier life."""
+    claimed: bool = False
+    """The finalizer was put on in this pass, so nothing of ours can exist yet."""
+    arn: str | None = None
+    """Recorded in status, or learned in this pass."""
+    retain: bool = False
+    problems: tuple[str, ...] = ()
+    """What is wrong with the spec, each with the field's path."""
+    edited: bool = False
+    """The spec was changed since it was last observed."""
+    nameless: bool = False
+    """The spec has nothing that Describe could find the resource by: AWS makes its identifier."""
+    erase: bool = False
+    """Deleting the object deletes SageMaker's record of the job too."""
+    due: bool = False
+    """At rest for so long that it is to be compared with its spec again."""
+    unseen: bool = False
+    """No pass of ours has ever observed this resource (a new object, or one that ACK wrote)."""
+    drifts: bool = True
+    """The spec can differ from the resource: it was edited once, or something else than us may change the resource."""
+    waiting: str | None = None
+    """The reason of the stored Recoverable condition."""
+    stalled: bool = False
+    """The stored conditions say Terminal."""
+    young: bool = False
+    """Created minutes ago: SageMaker's reads may not show it yet."""
+    failures: int = 0
+    """Passes of this key that failed in a row."""
+
+    recalled: Observation | None = None
+    """What the stored status says."""
+    observed: Observation | None = None
+    """What SageMaker said in this pass, or to the poller just before it."""
+    owner: Owner = Owner.UNKNOWN
+    taken: bool = False
+    """A create found the name taken."""
+    mutation: Mutation | None = None
+    error: AwsError | None = None
+    differing: tuple[str, ...] = ()
+    verdict: Verdict = NOTHING_TO_DO
+    repeated: int = 0
+    """How often this very update was accepted before without taking effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Put our finalizer on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Describe it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Search the List for a resource of this name that bears our UID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """Ask for the tags, to know whose it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The end of the pass: what to tell the user (None: nothing new), and when to look again."""
+
+    findings: Findings | None
+    follow: Follow
+    release: bool = False
+    """Take our finalizer off."""
+    after: float | None = None
+    """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
+
+
+Step = Claim | Create | Observe | Find | Identify | Update | Stop | Delete | Settle

@@ -1,0 +1,113 @@
+"""A collection kept in memory: its store, the watchers that feed it, and whoever wants to hear of its changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from sagemaker_operator.runtime.store import Change, Store
+from sagemaker_operator.runtime.watcher import Watcher
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncGenerator, Collection
+
+    from sagemaker_operator.errors import KubeError
+    from sagemaker_operator.listwatch import ListPage, WatchEvent
+    from sagemaker_operator.objects import KubeObject
+
+Listener = Callable[[Change, bool], None]
+"""(change, whether a list told it rather than the watch). Must be quick and must not raise."""
+
+
+class Source(Protocol):
+    """Where a collection is read from. `namespace` None: from all of them."""
+
+    @property
+    def name(self) -> str:
+        """For people: "trainingjobs"."""
+
+    async def list_page(self, namespace: str | None, *, continue_: str | None, limit: int) -> ListPage: ...
+
+    def watch(
+        self, namespace: str | None, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[WatchEvent, None]: ...
+
+
+class Informer:
+    """One watcher per watched namespace (or one for all) on one store. `run()` follows until cancelled."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        namespaces: Collection[str] = (),
+        rng: random.Random,
+        on_error: Callable[[KubeError, float], None] | None = None,
+    ) -> None:
+        """`namespaces` empty: all. `on_error` is told each failure and the seconds until the next attempt."""
+        self.name = source.name
+        self.store = Store(namespaces)
+        self._listeners: list[Listener] = []
+        self._watchers = [
+            Watcher(
+                f"{source.name} in {namespace or 'all namespaces'}",
+                list_page=partial(source.list_page, namespace),
+                watch=partial(source.watch, namespace),
+                handler=_Scope(self.store, namespace, self._changed),
+                rng=rng,
+                on_error=on_error,
+            )
+            for namespace in namespaces or (None,)
+        ]
+
+    def __repr__(self) -> str:
+        return f"<Informer {self.name} {self.store!r}>"
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` every change from now on, in order."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for watcher in self._watchers:
+                group.create_task(watcher.run(), name=f"watch {watcher.name}")
+
+    @property
+    def synced(self) -> asyncio.Event:
+        """Set once everything watched was listed."""
+        return self.store.synced
+
+    @property
+    def degraded(self) -> str | None:
+        """Why the collection is not being followed, or None."""
+        return next((watcher.degraded for watcher in self._watchers if watcher.degraded), None)
+
+    def _changed(self, change: Change, listed: bool) -> None:
+        for listener in self._listeners:
+            listener(change, listed)
+
+
+class _Scope:
+    """Where the news of one watched namespace goes (None: of all of them)."""
+
+    def __init__(self, store: Store, namespace: str | None, on_change: Listener) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._on_change = on_change
+
+    def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
+        for change in self._store.replace(objects, resource_version, namespace=self._namespace):
+            self._on_change(change, True)
+
+    def applied(self, obj: KubeObject) -> None:
+        change = self._store.apply(obj)
+        if change is not None:
+            self._on_change(change, False)
+
+    def deleted(self, obj: KubeObject) -> None:
+        gone = self._store.delete(obj)
+        if gone is not None:
+            self._on_change(Change(gone, None), False)
