@@ -6,6 +6,19 @@ PREFIX = "services.k8s.aws/"
 
 REGION = PREFIX + "region"
 DELETION_POLICY = PREFIX + "deletion-policy"
+ADOPTION_POLICY = PREFIX + "adoption-policy"
+ADOPTION_FIELDS = PREFIX + "adoption-fields"
+ADOPTED = PREFIX + "adopted"
+READ_ONLY = PREFIX + "read-only"
+RECONCILE_REQUESTED = PREFIX + "reconcile-requested-at"
+"""Any new value reconciles now, as Flux's annotation of that name does."""
+# On namespaces:
+DEFAULT_REGION = PREFIX + "default-region"
+OWNER_ACCOUNT_ID = PREFIX + "owner-account-id"
+TEAM_ID = PREFIX + "team-id"
+ENDPOINT_URL = PREFIX + "endpoint-url"
+NAMESPACE_DELETION_POLICY = "sagemaker." + DELETION_POLICY
+
 JOB_RECORD = "sagemaker.services.k8s.aws/job-record"
 """On a job: `delete` deletes SageMaker's record with the object; `keep`, the default and ACK's way, only stops the job."""
 

@@ -6,7 +6,7 @@ Complete and Failed so that `kubectl wait --for=condition=Complete` works. An ab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,19 @@ RECONCILING = "Reconciling"
 STALLED = "Stalled"
 COMPLETE = "Complete"
 FAILED = "Failed"
+LATE_INITIALIZED = "ACK.LateInitialized"
+REFERENCES_RESOLVED = "ACK.ReferencesResolved"
+IAM_ROLE_SELECTED = "ACK.IAMRoleSelected"
+ADVISORY = "ACK.Advisory"
+ADOPTED = "ACK.Adopted"
 
-_OURS = frozenset({SYNCED, TERMINAL, RECOVERABLE, READY, RECONCILING, STALLED, COMPLETE, FAILED})
+_OURS = frozenset(
+    {SYNCED, TERMINAL, RECOVERABLE, READY, RECONCILING, STALLED, COMPLETE, FAILED}
+    | {REFERENCES_RESOLVED, IAM_ROLE_SELECTED, ADVISORY, ADOPTED}
+)
+
+Told = tuple[str, str, str]
+"""(status, reason, message) of one condition."""
 
 # A condition message is for people; API servers refuse more than 32 KiB, and AWS failure texts are at most 1,024.
 _MESSAGE_LIMIT = 2048
@@ -62,6 +73,8 @@ class Findings:
     """What keeps us waiting although nobody has to edit the spec."""
     failure: str | None = None
     """SageMaker's own words for a failure: shown wherever the resource is not ready because of it."""
+    also: Mapping[str, Told] = field(default_factory=dict)
+    """Conditions beside these, by type: what a feature has to tell (a role that was selected, references resolved)."""
 
 
 def compute(
@@ -72,8 +85,9 @@ def compute(
     Conditions of other writers are kept as they are.
     """
     known = {condition.get("type"): condition for condition in previous}
-    result = [dict(condition) for condition in previous if condition.get("type") not in _OURS]
-    for type_, (status, reason, message) in _wanted(findings).items():
+    ours = _OURS | findings.also.keys()
+    result = [dict(condition) for condition in previous if condition.get("type") not in ours]
+    for type_, (status, reason, message) in {**_wanted(findings), **findings.also}.items():
         before = known.get(type_, {})
         flipped = before.get("status") != status or not before.get("lastTransitionTime")
         condition: dict[str, Any] = {
@@ -90,10 +104,10 @@ def compute(
     return result
 
 
-def _wanted(findings: Findings) -> dict[str, tuple[str, str, str]]:
+def _wanted(findings: Findings) -> dict[str, Told]:
     """type -> (status, reason, message), in the order shown to users."""
     progress, reason, message = findings.progress, findings.reason, findings.message
-    wanted: dict[str, tuple[str, str, str]] = {}
+    wanted: dict[str, Told] = {}
     if findings.terminal is not None:
         # ACK says Synced=True beside Terminal=True for some kinds; both cannot be read as one state, so never here.
         wanted[READY] = ("False", TERMINAL, findings.terminal)
@@ -122,7 +136,7 @@ def _explained(findings: Findings) -> str:
     return f"{findings.message} {findings.failure}" if findings.failure else findings.message
 
 
-def _job_end(findings: Findings) -> dict[str, tuple[str, str, str]]:
+def _job_end(findings: Findings) -> dict[str, Told]:
     match findings.progress:
         case Progress.COMPLETE:
             return {COMPLETE: ("True", findings.reason, findings.message)}

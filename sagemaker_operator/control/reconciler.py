@@ -363,7 +363,7 @@ class _Pass:
         patch = status_patch(
             self._kind,
             self._stored,
-            findings=step.findings,
+            findings=replace(step.findings, also=facts.also),
             observed=facts.observed if facts.arn else None,
             arn=facts.arn if facts.managed else None,
             target=self._target,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, Verdict
 
 if TYPE_CHECKING:
-    from sagemaker_operator.conditions import Findings
+    from collections.abc import Mapping
+
+    from sagemaker_operator.conditions import Findings, Told
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.errors import AwsError
 
@@ -95,6 +97,8 @@ class Facts:
     verdict: Verdict = NOTHING_TO_DO
     repeated: int = 0
     """How often this very update was accepted before without taking effect."""
+    also: Mapping[str, Told] = field(default_factory=dict)
+    """Conditions that features add to whatever the pass finds."""
 
 
 @dataclass(frozen=True, slots=True)

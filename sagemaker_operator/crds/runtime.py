@@ -1,0 +1,20 @@
+"""CRDs of the ACK runtime's own kinds (group services.k8s.aws): written by hand, shipped as YAML beside this module."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+GROUP = "services.k8s.aws"
+
+
+def runtime_crds() -> dict[str, dict[str, Any]]:
+    """The manifests by the name of their file, in alphabetical order."""
+    folder = files("sagemaker_operator.crds").joinpath("services.k8s.aws")
+    return {
+        entry.name: yaml.safe_load(entry.read_text(encoding="utf-8"))
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".yaml")
+    }
