@@ -20,8 +20,10 @@ from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategor
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kube.collection import Collection
 from sagemaker_operator.kube.events import EventRecorder
+from sagemaker_operator.kube.layout import LEASE_NAME, Rivals, holder_identity, lease_name
 from sagemaker_operator.kube.lease import LeaderElector, LeadershipLost
 from sagemaker_operator.logs import Event, emit, get_logger
+from sagemaker_operator.runtime.shard import Shard
 from sagemaker_operator.settings import Settings, split_address
 
 if TYPE_CHECKING:
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.metrics import Metrics
     from sagemaker_operator.objects import ObjectKey
-
-LEASE_NAME = "ack-sagemaker.services.k8s.aws"
-"""ACK's own: in a cluster that is switching, the two controllers can never lead at once."""
 
 COMPONENT = "sagemaker-operator"
 
@@ -79,11 +78,13 @@ class Manager:
         self.controllers = {name: self._controller(kind) for name, kind in kinds.items()}
         self.poller = Poller(aws, enqueue=self._enqueue, cadence=settings.cadence, rng=rng)
         self.events = EventRecorder(kube, component=COMPONENT, instance=identity, clock=clock, rng=rng)
+        namespace = settings.leader_election_namespace or default_namespace
         self.elector = LeaderElector(
             kube,
-            namespace=settings.leader_election_namespace or default_namespace,
-            name=LEASE_NAME,
-            identity=identity,
+            namespace=namespace,
+            name=lease_name(settings.shard),
+            identity=holder_identity(identity, settings.total_shards),
+            rivals=Rivals(kube, namespace=namespace, shard=settings.shard, total=settings.total_shards),
             lease_seconds=settings.lease_seconds,
             renew_deadline=settings.renew_deadline,
             retry_seconds=settings.retry_period,
@@ -103,6 +104,7 @@ class Manager:
             timeout=settings.reconcile_timeout,
             rng=self._rng,
             metrics=self._metrics,
+            owns=Shard(settings.shard, settings.total_shards).owns,
         )
 
     def _enqueue(self, key: ObjectKey) -> None:

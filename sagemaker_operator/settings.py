@@ -91,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """KEY=VALUE, sent with every AssumeRole."""
 
     shard: int = 0
+    """Which of `total_shards` this process is, from 0: a StatefulSet's ordinal."""
     total_shards: int = 1
     aws_rate_limits: dict[str, float] = {}
     """Requests per second by operation or leading verb, in place of the limiter's own ceilings."""
@@ -145,6 +146,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for tag in self.resource_tags:
             if not tag.partition("=")[1]:
                 raise ConfigurationError(f"--resource-tags: {tag!r} is no tag: write KEY=VALUE")
+        if not 0 <= self.shard < self.total_shards:
+            raise ConfigurationError(
+                f"--shard {self.shard}: with --total-shards {self.total_shards} write a number from 0 to {self.total_shards - 1}"
+            )
+        if self.total_shards > 1 and not self.leader_election:
+            raise ConfigurationError("--total-shards needs --enable-leader-election: the leases keep two layouts apart")
         if self.renew_deadline >= self.lease_seconds:
             raise ConfigurationError("the lease's renew deadline must be shorter than its duration")
 

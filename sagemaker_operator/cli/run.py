@@ -108,7 +108,13 @@ async def operate(
         def fence(budget: float) -> bool:
             return not settings.leader_election or manager.elector.fenced(budget)
 
-        aws = Aws(sessions, Limiter(rng=rng), rng=rng, observe=partial(observe_aws, metrics), fence=fence)
+        aws = Aws(
+            sessions,
+            Limiter(rng=rng, shards=settings.total_shards),
+            rng=rng,
+            observe=partial(observe_aws, metrics),
+            fence=fence,
+        )
         manager = Manager(
             settings,
             kinds=kinds,

@@ -15,7 +15,7 @@ from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQu
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from sagemaker_operator.control.ports import Result
     from sagemaker_operator.errors import KubeError
@@ -51,13 +51,16 @@ class Controller:
         timeout: float,
         rng: random.Random,
         metrics: Metrics,
+        owns: Callable[[str], bool] = lambda uid: True,
     ) -> None:
-        """`timeout` is one pass's, in seconds. Needs a running loop."""
+        """`owns` tells by its UID whether an object is this process's to reconcile: the cache has all of them, because what
+        refers to what does not follow the shards. `timeout` is one pass's, in seconds. Needs a running loop."""
         self.resource = resource
         self._name = resource.kind.lower()
         self._workers = workers
         self._timeout = timeout
         self._metrics = metrics
+        self._owns = owns
         self._passes: Passes | None = None
         self._log = get_logger(self._name)
         self.informer = Informer(source, namespaces=namespaces, rng=rng, on_error=self._watch_failed)
@@ -106,6 +109,8 @@ class Controller:
             self.queue.forget(change.old.key)
             self.queue.add(change.old.key)
             return
+        if not self._owns(new.metadata.uid):
+            return
         if change.old is not None and not _matters(change.old.metadata, new.metadata):
             return
         waiting = Priority.LOW if listed else Priority.NORMAL
@@ -140,6 +145,9 @@ class Controller:
     async def _reconcile(self, key: ObjectKey) -> None:
         """One pass and the switch on its result: the only place that decides when a key comes back."""
         assert self._passes is not None, "work() before attach()"  # noqa: S101
+        cached = self.get(key)
+        if cached is not None and not self._owns(cached.metadata.uid):
+            return
         name = self._name
         loop = asyncio.get_running_loop()
         started = loop.time()

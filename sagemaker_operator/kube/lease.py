@@ -17,6 +17,7 @@ from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Awaitable, Callable
 
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.kube.client import KubeClient
@@ -50,8 +51,12 @@ class LeaderElector:
         retry_seconds: float = 4.0,
         clock: Clock,
         rng: random.Random,
+        rivals: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """`identity` must be unique to this process: two that share one would both believe that they lead.
+        """`rivals` tells, once the lease is ours, who else must not work beside us; while it names somebody, we give the
+        lease up again and wait.
+
+        `identity` must be unique to this process: two that share one would both believe that they lead.
 
         30/20/4 s rather than client-go's 15/10/2: after a normal renewal 16 s are left, into which a call of 10 s fits.
         """
@@ -69,6 +74,7 @@ class LeaderElector:
         self._call_seconds = renew_deadline / 4
         self._clock = clock
         self._rng = rng
+        self._rivals = rivals
         self._lease: dict[str, Any] | None = None
         """The Lease as last seen or written, to write upon."""
         self._record: dict[str, Any] = {}
@@ -102,13 +108,28 @@ class LeaderElector:
 
     async def run(self) -> None:
         """Waits for the lease, sets `leading` and renews, until cancelled. Sets `lost` and raises LeadershipLost."""
-        while not await self._attempt(self._renew_deadline):  # noqa: ASYNC110  it depends on other processes
+        # It depends on other processes.
+        while not (await self._attempt(self._renew_deadline) and await self._alone()):  # noqa: ASYNC110
             await asyncio.sleep(self._pause())
         self.leading.set()
         try:
             await self._keep()
         finally:
             self.leading.clear()
+
+    async def _alone(self) -> bool:
+        if self._rivals is None:
+            return True
+        try:
+            async with asyncio.timeout(self._call_seconds):
+                rival = await self._rivals()
+        except Exception as error:
+            rival = _text(error)
+        if not rival:
+            return True
+        await self.release()
+        self.last_error = rival
+        return False
 
     async def _keep(self) -> None:
         while self._renewed is not None:

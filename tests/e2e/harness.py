@@ -184,7 +184,7 @@ def build(
         kinds=cloud.kinds,
         kube=kube,
         sessions=sessions,
-        aws=Aws(sessions, Limiter(rng=rng), rng=rng, fence=fence),
+        aws=Aws(sessions, Limiter(rng=rng, shards=config.total_shards), rng=rng, fence=fence),
         metrics=Metrics(),
         identity=identity,
         default_namespace="default",

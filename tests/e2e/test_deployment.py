@@ -12,6 +12,7 @@ from sagemaker_operator import __version__
 from sagemaker_operator.cli import cli
 from sagemaker_operator.cli.options import OPTIONS, settings_from
 from sagemaker_operator.health import metrics_app, probes_app
+from sagemaker_operator.kube.layout import lease_name
 from sagemaker_operator.metrics import Metrics
 from sagemaker_operator.settings import Settings, split_address
 from tests.e2e.processes import ROOT
@@ -59,9 +60,9 @@ def test_every_file_is_yaml_that_names_its_objects(path: Any) -> None:
         assert document["kind"] == "Kustomization" or document["metadata"]["name"]
 
 
-def test_the_kustomization_installs_every_file_but_the_samples() -> None:
+def test_the_kustomization_installs_every_file_but_the_samples_and_the_shards() -> None:
     listed = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]
-    there = [str(path.relative_to(MANIFESTS)) for path in FILES if path.parent.name != "samples"]
+    there = [str(path.relative_to(MANIFESTS)) for path in FILES if path.parent.name not in ("samples", "sharded")]
     assert sorted(listed) == sorted(set(there) - {"kustomization.yaml"})
     assert listed[0] == "namespace.yaml", "what lives in the namespace comes after it"
 
@@ -71,6 +72,21 @@ def test_everything_lives_in_the_one_namespace() -> None:
     for path in MANIFESTS.glob("*.yaml"):
         for document in yaml.safe_load_all(path.read_text()):
             assert (document.get("metadata") or {}).get("namespace", name) == name
+
+
+def test_the_shards_are_the_deployment_several_times() -> None:
+    sharded = MANIFESTS / "sharded"
+    shards = yaml.safe_load((sharded / "statefulset.yaml").read_text())
+    assert shards["spec"]["selector"] == deployment()["spec"]["selector"]
+    spec = shards["spec"]["template"]["spec"]
+    (only,) = spec["containers"]
+    *same, total, number = only["env"]
+    assert spec | {"containers": [only | {"env": same}]} == pod()
+    assert int(total["value"]) == shards["spec"]["replicas"]
+    assert "pod-index" in number["valueFrom"]["fieldRef"]["fieldPath"]
+    assert {total["name"], number["name"]} <= {variable for option in OPTIONS for variable in option.env}
+    role = next(yaml.safe_load_all((sharded / "leases.yaml").read_text()))
+    assert role["rules"][0]["resourceNames"] == [lease_name(shard) for shard in range(1, int(total["value"]))]
 
 
 # The restricted pod security standard, which the namespace enforces, control by control.

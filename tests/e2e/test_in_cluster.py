@@ -22,9 +22,10 @@ from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.kube.config import load_config
 from sagemaker_operator.kube.http import HttpTransport
+from sagemaker_operator.kube.layout import LEASE_NAME
 from sagemaker_operator.kube.lease import LEASES
 from sagemaker_operator.kube.transport import Response
-from sagemaker_operator.manager import LEASE_NAME, Manager
+from sagemaker_operator.manager import Manager
 from sagemaker_operator.metrics import Metrics
 from sagemaker_operator.sandbox.kubernetes import KubernetesEmulator, serve
 from sagemaker_operator.sandbox.sagemaker.http import in_process_session

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sagemaker_operator.kinds.catalog import catalog
-from sagemaker_operator.manager import LEASE_NAME
+from sagemaker_operator.kube.layout import LEASE_NAME
 from tests.e2e.harness import Cloud, operator, sample
 from tests.e2e.processes import ROOT
 
@@ -47,8 +47,8 @@ def used(cloud: Cloud) -> set[Permission]:
             request.verb,
             request.group,
             f"{request.plural}/{request.subresource}" if request.subresource else request.plural,
-            # A create has its name in the body, where RBAC does not look.
-            LEASE_NAME if request.plural == "leases" and request.verb != "create" else "",
+            # A create has its name in the body, where RBAC does not look; a list has none.
+            LEASE_NAME if request.plural == "leases" and request.verb in ("get", "update") else "",
         )
         for request in cloud.kubernetes.requests
         if request.user_agent == OPERATOR

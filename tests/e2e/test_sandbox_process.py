@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from sagemaker_operator.manager import LEASE_NAME
+from sagemaker_operator.kube.layout import LEASE_NAME
 from tests.e2e.processes import ROOT, Process, Result, free_port, get, run, sandbox, started, until
 from tests.sandbox.sagemaker_support import client_of
 
