@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from sagemaker_operator import __version__
 from sagemaker_operator.cli import cli, main
 from sagemaker_operator.cli.options import OPTIONS, settings_from, settings_options
-from sagemaker_operator.errors import ConfigurationError
 from sagemaker_operator.crds.runtime import runtime_crds
+from sagemaker_operator.errors import ConfigurationError
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import Cadence, DeletionPolicy, Settings, split_address
 
@@ -45,7 +45,7 @@ def test_version() -> None:
 def test_crds_prints_what_is_committed() -> None:
     printed = list(yaml.safe_load_all(run("crds").output))
     committed = [yaml.safe_load(path.read_text()) for path in sorted(Path("manifests/crds").glob("*.yaml"))]
-    assert sorted(crd["metadata"]["name"] for crd in printed) == [crd["metadata"]["name"] for crd in committed]
+    assert len(printed) == len(committed)
     assert {crd["metadata"]["name"]: crd for crd in printed} == {crd["metadata"]["name"]: crd for crd in committed}
 
 
