@@ -78,16 +78,16 @@ class Findings:
 
 
 def compute(
-    previous: Sequence[Mapping[str, Any]], findings: Findings, *, generation: int, now: str
+    previous: Sequence[Mapping[str, Any]], findings: Findings, *, job: bool = False, generation: int, now: str
 ) -> list[dict[str, Any]]:
     """The new condition list. `now` (RFC 3339) marks a transition; a condition that did not flip keeps its time.
 
-    Conditions of other writers are kept as they are.
+    Only a `job` has an end, and so Complete or Failed. Conditions of other writers are kept as they are.
     """
     known = {condition.get("type"): condition for condition in previous}
     ours = _OURS | findings.also.keys()
     result = [dict(condition) for condition in previous if condition.get("type") not in ours]
-    for type_, (status, reason, message) in {**_wanted(findings), **findings.also}.items():
+    for type_, (status, reason, message) in {**_wanted(findings, job=job), **findings.also}.items():
         before = known.get(type_, {})
         flipped = before.get("status") != status or not before.get("lastTransitionTime")
         condition: dict[str, Any] = {
@@ -104,8 +104,9 @@ def compute(
     return result
 
 
-def _wanted(findings: Findings) -> dict[str, Told]:
+def _wanted(findings: Findings, *, job: bool) -> dict[str, Told]:
     """type -> (status, reason, message), in the order shown to users."""
+    end = _job_end(findings) if job else {}
     progress, reason, message = findings.progress, findings.reason, findings.message
     wanted: dict[str, Told] = {}
     if findings.terminal is not None:
@@ -114,14 +115,14 @@ def _wanted(findings: Findings) -> dict[str, Told]:
         wanted[SYNCED] = ("False", TERMINAL, message)
         wanted[TERMINAL] = ("True", reason, findings.terminal)
         wanted[STALLED] = ("True", reason or TERMINAL, findings.terminal)
-        return wanted | _job_end(findings)
+        return wanted | end
     if findings.recoverable is not None:
         synced = "Unknown" if progress is Progress.UNKNOWN else "False"
         wanted[READY] = ("False", RECOVERABLE, findings.recoverable)
         wanted[SYNCED] = (synced, reason, message)
         wanted[RECOVERABLE] = ("True", reason, findings.recoverable)
         wanted[RECONCILING] = ("True", reason or RECOVERABLE, findings.recoverable)
-        return wanted | _job_end(findings)
+        return wanted | end
     ready = progress in (Progress.SETTLED, Progress.COMPLETE)
     wanted[READY] = ("True" if ready else "False", reason, _explained(findings))
     wanted[SYNCED] = ("True" if progress.at_rest else "False", reason, message)
@@ -129,7 +130,7 @@ def _wanted(findings: Findings) -> dict[str, Told]:
         wanted[RECONCILING] = ("True", reason, message)
     elif not ready:
         wanted[STALLED] = ("True", reason, _explained(findings))
-    return wanted | _job_end(findings)
+    return wanted | end
 
 
 def _explained(findings: Findings) -> str:

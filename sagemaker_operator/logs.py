@@ -40,6 +40,8 @@ class Event(StrEnum):
     RESOURCE_DELETED = "resource.deleted"
     RESOURCE_TERMINAL = "resource.terminalError"
     RESOURCE_WAITING = "resource.waiting"
+    FIELD_EXPORTED = "field.exported"
+    FIELD_WITHDRAWN = "field.withdrawn"
     AWS_THROTTLED = "aws.throttled"
     AWS_ERROR = "aws.error"
     OPERATOR_STARTED = "operator.started"
@@ -66,6 +68,8 @@ MESSAGES: dict[Event, tuple[str, int]] = {
     Event.RESOURCE_DELETED: ("Resource released", logging.INFO),
     Event.RESOURCE_TERMINAL: ("Resource needs an edit", logging.ERROR),
     Event.RESOURCE_WAITING: ("Resource is waiting", logging.WARNING),
+    Event.FIELD_EXPORTED: ("Field exported", logging.INFO),
+    Event.FIELD_WITHDRAWN: ("Exported field removed", logging.INFO),
     Event.AWS_THROTTLED: ("AWS call throttled", logging.WARNING),
     Event.AWS_ERROR: ("AWS call failed", logging.WARNING),
     Event.OPERATOR_STARTED: ("Operator started", logging.INFO),

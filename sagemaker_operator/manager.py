@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 from sagemaker_operator import __version__
 from sagemaker_operator.control.controller import Controller
+from sagemaker_operator.control.exporter import Exporter
+from sagemaker_operator.control.fieldexport import FIELD_EXPORTS
 from sagemaker_operator.control.poller import Poller
 from sagemaker_operator.control.ports import Identity, World
 from sagemaker_operator.control.reconciler import Reconciler
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
+from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.collection import Collection
 from sagemaker_operator.kube.events import EventRecorder
 from sagemaker_operator.kube.layout import LEASE_NAME, Rivals, holder_identity, lease_name
@@ -44,6 +47,8 @@ COMPONENT = "sagemaker-operator"
 _HEARTBEAT_SECONDS = 1.0
 _LOOP_STALL_SECONDS = 15.0
 _IDENTITY_RETRY_SECONDS = 5.0
+# A pass is one read and one write; four keep up with 100 sources a second.
+_EXPORT_WORKERS = 4
 
 
 class Manager:
@@ -75,9 +80,12 @@ class Manager:
         self._stopping = asyncio.Event()
         self._identity: Identity | None = None
         self._beat = 0.0
+        self._owns = Shard(settings.shard, settings.total_shards).owns
         self.controllers = {name: self._controller(kind) for name, kind in kinds.items()}
         self.poller = Poller(aws, enqueue=self._enqueue, cadence=settings.cadence, rng=rng)
         self.events = EventRecorder(kube, component=COMPONENT, instance=identity, clock=clock, rng=rng)
+        self.features = {"FieldExport": self._field_export()} if settings.enable_field_export else {}
+        """Controllers beside the kinds'. Where one is not allowed or not installed, only that feature is missing."""
         namespace = settings.leader_election_namespace or default_namespace
         self.elector = LeaderElector(
             kube,
@@ -104,8 +112,37 @@ class Manager:
             timeout=settings.reconcile_timeout,
             rng=self._rng,
             metrics=self._metrics,
-            owns=Shard(settings.shard, settings.total_shards).owns,
+            owns=self._owns,
         )
+
+    def _field_export(self) -> Controller:
+        settings = self._settings
+        controller = Controller(
+            FIELD_EXPORTS,
+            Collection(self._kube, FIELD_EXPORTS),
+            namespaces=settings.watch_namespaces,
+            workers=_EXPORT_WORKERS,
+            timeout=settings.reconcile_timeout,
+            rng=self._rng,
+            metrics=self._metrics,
+            owns=self._owns,
+        )
+        exporter = Exporter(
+            exports=controller,
+            sources=self.controllers,
+            known=tuple(catalog()),
+            cross_namespace=settings.enable_cross_namespace,
+            enqueue=controller.queue.add,
+            kube=self._kube,
+            recorder=self.events,
+            clock=self._clock,
+            rng=self._rng,
+        )
+        controller.attach(exporter)
+        controller.informer.listen(exporter.export_changed, own_writes=True)
+        for source in self.controllers.values():
+            source.informer.listen(exporter.source_changed, own_writes=True)
+        return controller
 
     def _enqueue(self, key: ObjectKey) -> None:
         self.controllers[key.kind].queue.add(key)
@@ -182,6 +219,8 @@ class Manager:
             for kind, controller in self.controllers.items():
                 controller.attach(self._reconciler(self._kinds[kind], controller, identity))
                 group.create_task(controller.watch(), name=f"watch {kind}")
+            for name, feature in self.features.items():
+                group.create_task(feature.watch(), name=f"watch {name}")
             group.create_task(self.events.run(), name="events")
             group.create_task(self._announce_ready(), name="ready")
             if self._settings.leader_election:
@@ -189,7 +228,7 @@ class Manager:
                 await self.elector.leading.wait()
                 emit(self._log, Event.LEADER_ACQUIRED, identity=self.elector.identity)
             self._metrics.leader.labels(LEASE_NAME).set(1)
-            for kind, controller in self.controllers.items():
+            for kind, controller in (self.controllers | self.features).items():
                 group.create_task(controller.work(), name=f"work {kind}")
 
     def _reconciler(self, kind: Kind, controller: Controller, identity: Identity) -> Reconciler:
@@ -248,10 +287,11 @@ class Manager:
         """Passes in flight finish, so that a create's ARN is recorded; everything else is found again at the next start."""
         emit(self._log, Event.OPERATOR_STOPPING)
         await self.poller.close()
-        for controller in self.controllers.values():
+        controllers = (self.controllers | self.features).values()
+        for controller in controllers:
             controller.queue.shutdown()
         async with asyncio.timeout(self._settings.drain_seconds + 1.0):
-            await asyncio.gather(*(c.queue.join(self._settings.drain_seconds) for c in self.controllers.values()))
+            await asyncio.gather(*(c.queue.join(self._settings.drain_seconds) for c in controllers))
         await self.events.flush(2.0)
 
     async def _close(self) -> None:

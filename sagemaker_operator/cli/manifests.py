@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sagemaker_operator.crds.generate import crd_manifest, to_yaml, write_all
+from sagemaker_operator.crds.generate import manifests, to_yaml, write_all
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.naming import field_name
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write one file per kind into this directory."
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write one file per CRD into this directory."
 )
 @click.option("--relaxed", is_flag=True, help="Only what the API server needs: no enums, patterns, lengths or rules.")
 def crds(out: Path | None, relaxed: bool) -> None:
@@ -27,7 +27,7 @@ def crds(out: Path | None, relaxed: bool) -> None:
         for path in write_all(out, relaxed=relaxed):
             click.echo(path)
         return
-    click.echo("---\n".join(to_yaml(crd_manifest(kind, relaxed=relaxed)) for kind in catalog().values()), nl=False)
+    click.echo("---\n".join(to_yaml(manifest) for manifest in manifests(relaxed=relaxed).values()), nl=False)
 
 
 @click.command()

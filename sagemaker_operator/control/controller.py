@@ -87,7 +87,7 @@ class Controller:
         return self.informer.store.get(key.namespace, key.name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
-        self.informer.store.apply_own_write(obj)
+        self.informer.apply_own_write(obj)
 
     @property
     def synced(self) -> bool:

@@ -34,7 +34,9 @@ def status_patch(
         # Only a recorded ARN pins region and account: a mistake in either stays correctable until SageMaker accepted.
         wanted["ackResourceMetadata"] = metadata | {"arn": arn}
     wanted["observedGeneration"] = generation
-    wanted["conditions"] = compute(stored.get("conditions") or (), findings, generation=generation, now=now)
+    wanted["conditions"] = compute(
+        stored.get("conditions") or (), findings, job=kind.is_job, generation=generation, now=now
+    )
     patch = {name: value for name, value in wanted.items() if stored.get(name) != value}
     return {name: _replacing(stored.get(name), value) for name, value in patch.items()} or None
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.crds.schema import object_schema
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import GROUP, VERSION
+from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +54,20 @@ def crd_manifest(kind: Kind, *, relaxed: bool = False) -> dict[str, Any]:
     }
 
 
+def manifests(*, relaxed: bool = False) -> dict[str, dict[str, Any]]:
+    """Every CRD that is installed, by the name that controller-gen gives its file: the kinds', then the runtime's own."""
+    found = [crd_manifest(kind, relaxed=relaxed) for kind in catalog().values()] + list(runtime_crds().values())
+    return {f"{crd['spec']['group']}_{crd['spec']['names']['plural']}.yaml": crd for crd in found}
+
+
+def resource_of(manifest: dict[str, Any]) -> Resource:
+    """The collection that a CRD opens."""
+    spec = manifest["spec"]
+    names = spec["names"]
+    version = next(version["name"] for version in spec["versions"] if version["storage"])
+    return Resource(spec["group"], version, names["plural"], names["kind"], spec["scope"] == "Namespaced")
+
+
 def _column(column: Column) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": column.name, "type": column.type, "jsonPath": column.path}
     if column.priority:
@@ -66,12 +82,12 @@ def to_yaml(manifest: dict[str, Any]) -> str:
 
 
 def write_all(directory: Path, *, relaxed: bool = False) -> tuple[Path, ...]:
-    """Write one file per shipped kind into `directory`, which is made if need be. Raises OSError."""
+    """Write one file per CRD into `directory`, which is made if need be. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for kind in catalog().values():
-        path = directory / f"{GROUP}_{kind.plural}.yaml"
-        path.write_text(to_yaml(crd_manifest(kind, relaxed=relaxed)), encoding="utf-8")
+    for name, manifest in manifests(relaxed=relaxed).items():
+        path = directory / name
+        path.write_text(to_yaml(manifest), encoding="utf-8")
         written.append(path)
     return tuple(written)
 

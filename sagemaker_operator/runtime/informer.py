@@ -51,6 +51,7 @@ class Informer:
         self.name = source.name
         self.store = Store(namespaces)
         self._listeners: list[Listener] = []
+        self._all_ears: list[Listener] = []
         self._watchers = [
             Watcher(
                 f"{source.name} in {namespace or 'all namespaces'}",
@@ -66,9 +67,19 @@ class Informer:
     def __repr__(self) -> str:
         return f"<Informer {self.name} {self.store!r}>"
 
-    def listen(self, listener: Listener) -> None:
-        """Tell `listener` every change from now on, in order."""
-        self._listeners.append(listener)
+    def listen(self, listener: Listener, *, own_writes: bool = False) -> None:
+        """Tell `listener` every change from now on, in order; with `own_writes` also those that we made ourselves.
+
+        Whoever wrote knows already, and must not be woken by it; whoever follows somebody else's objects has to be.
+        """
+        (self._all_ears if own_writes else self._listeners).append(listener)
+
+    def apply_own_write(self, obj: KubeObject) -> None:
+        """The answer to our own write: the watch's echo of it is no news any more."""
+        change = self.store.apply_own_write(obj)
+        if change is not None:
+            for listener in self._all_ears:
+                listener(change, False)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -86,7 +97,7 @@ class Informer:
         return next((watcher.degraded for watcher in self._watchers if watcher.degraded), None)
 
     def _changed(self, change: Change, listed: bool) -> None:
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._all_ears):
             listener(change, listed)
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from sagemaker_operator.clock import wall_clock
-from sagemaker_operator.crds.generate import crd_manifest
+from sagemaker_operator.crds.generate import manifests, resource_of
 from sagemaker_operator.errors import ConfigurationError, Conflict, KubeError, NotFound
-from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.kube.config import load_config
 from sagemaker_operator.kube.http import HttpTransport
@@ -27,7 +26,6 @@ from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from sagemaker_operator.kinds.descriptor import Kind
 
 REGION = "us-west-2"
 CREDENTIALS = ("sandbox", "sandbox")
@@ -73,8 +71,8 @@ class World:
         kubeconfig = directory / "kubeconfig"
         if self._apiserver is None:
             emulator = KubernetesEmulator(clock=wall_clock, rng=random.Random())
-            for kind in catalog().values():
-                emulator.install(crd_manifest(kind))
+            for manifest in manifests().values():
+                emulator.install(manifest)
             server = await self._stack.enter_async_context(serve_kubernetes(emulator))
             server.write_kubeconfig(kubeconfig)
             return kubeconfig
@@ -141,20 +139,19 @@ async def _install(kubeconfig: Path) -> None:
     access = await load_config(kubeconfig=str(kubeconfig))
     async with HttpTransport(access) as transport:
         client = KubeClient(transport)
-        for kind in catalog().values():
-            manifest = crd_manifest(kind)
+        for manifest in manifests().values():
             try:
                 await client.create(_CRDS, None, manifest)
             except Conflict:
-                await client.merge_patch(_CRDS, None, kind.crd_name, manifest)
+                await client.merge_patch(_CRDS, None, manifest["metadata"]["name"], manifest)
             # Until the server has made up its handlers, a list of the new kind is a 404.
-            while not await _served(client, kind):  # noqa: ASYNC110  the server offers nothing to wait on
+            while not await _served(client, resource_of(manifest)):  # noqa: ASYNC110  the server offers nothing to wait on
                 await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _served(client: KubeClient, kind: Kind) -> bool:
+async def _served(client: KubeClient, resource: Resource) -> bool:
     try:
-        await client.list_page(kind.resource, limit=1)
+        await client.list_page(resource, limit=1)
     except NotFound:
         return False
     return True

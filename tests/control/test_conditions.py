@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagemaker_operator.conditions import Findings, Progress, compute
+from tests.control.kstatus import Verdict, contradictions, kstatus
 
 NOW, LATER = "2026-11-24T10:00:00Z", "2026-11-24T10:05:00Z"
 
@@ -28,19 +29,44 @@ findings = st.builds(
 )
 
 
+jobs = st.booleans()
+
+
 def by_type(conditions: list[dict[str, object]]) -> dict[str, str]:
     return {str(condition["type"]): str(condition["status"]) for condition in conditions}
 
 
-@given(findings)
-def test_conditions_never_contradict_each_other(found: Findings) -> None:
-    now = by_type(compute((), found, generation=1, now=NOW))
+@given(findings, jobs)
+def test_conditions_never_contradict_each_other(found: Findings, job: bool) -> None:
+    conditions = compute((), found, job=job, generation=1, now=NOW)
+    now = by_type(conditions)
+    assert contradictions(conditions) == []
     assert {"Ready", "ACK.ResourceSynced"} <= now.keys()
     assert not (now["ACK.ResourceSynced"] == "True" and "ACK.Terminal" in now)
     assert not ("ACK.Terminal" in now and "ACK.Recoverable" in now)
     assert not (now["Ready"] == "True" and {"Stalled", "Reconciling", "Failed", "ACK.Terminal"} & now.keys())
     assert not {"Stalled", "Reconciling"} <= now.keys()
     assert not {"Complete", "Failed"} <= now.keys()
+    assert job or not {"Complete", "Failed"} & now.keys()
+
+
+@given(findings, jobs)
+def test_kstatus_reads_what_was_found(found: Findings, job: bool) -> None:
+    """The tools that wait by kstatus (kubectl's, Flux, kpt, Argo's) come to the verdict that we mean."""
+    conditions = compute((), found, job=job, generation=3, now=NOW)
+    wanted = (
+        Verdict.FAILED
+        if found.terminal
+        else Verdict.IN_PROGRESS
+        if found.recoverable or not found.progress.at_rest
+        else Verdict.CURRENT
+        if found.progress in (Progress.SETTLED, Progress.COMPLETE)
+        else Verdict.FAILED
+    )
+    status = {"observedGeneration": 3, "conditions": conditions}
+    assert kstatus({"generation": 3}, status) is wanted
+    assert kstatus({"generation": 4}, status) is Verdict.IN_PROGRESS, "an edit that was not seen yet"
+    assert kstatus({"generation": 4, "deletionTimestamp": NOW}, status) is Verdict.TERMINATING
 
 
 @given(findings, findings)
@@ -74,7 +100,7 @@ def test_conditions_as_ack_writes_them_are_accepted() -> None:
 
 def test_a_failed_job_is_not_ready_and_says_why() -> None:
     found = Findings(Progress.FAILED, "TrainingJob is in Failed status.", "Failed", failure="AlgorithmError: exit 1")
-    conditions = {c["type"]: c for c in compute((), found, generation=1, now=NOW)}
+    conditions = {c["type"]: c for c in compute((), found, job=True, generation=1, now=NOW)}
     assert conditions["Ready"]["status"] == "False"
     assert conditions["Failed"]["message"] == "TrainingJob is in Failed status. AlgorithmError: exit 1"
     assert conditions["ACK.ResourceSynced"]["message"] == "TrainingJob is in Failed status."

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from sagemaker_operator.crds.generate import crd_manifest, to_yaml, write_all
+from sagemaker_operator.crds.generate import crd_manifest, manifests, resource_of, to_yaml, write_all
+from sagemaker_operator.crds.runtime import GROUP, runtime_crds
 from sagemaker_operator.kinds.catalog import catalog, derive
 from tests.crds.support import ROOT
 from tests.kinds.facts import DERIVABLE, OPERATIONS
@@ -30,7 +31,8 @@ def test_the_committed_crds_are_those_of_this_code(tmp_path: Path) -> None:
 def test_one_file_per_kind_under_the_name_that_controller_gen_gives(tmp_path: Path) -> None:
     written = write_all(tmp_path / "new" / "folder", relaxed=True)
     assert [path.name for path in written] == [
-        f"sagemaker.services.k8s.aws_{kind.plural}.yaml" for kind in catalog().values()
+        *(f"sagemaker.services.k8s.aws_{kind.plural}.yaml" for kind in catalog().values()),
+        *(f"services.k8s.aws_{name}" for name in runtime_crds()),
     ]
     assert not any("x-kubernetes-validations" in path.read_text(encoding="utf-8") for path in written)
 
@@ -39,7 +41,7 @@ def test_what_is_installed_and_allowed_is_every_kind() -> None:
     plurals = sorted(kind.plural for kind in catalog().values())
     kustomization = yaml.safe_load((ROOT / "manifests" / "kustomization.yaml").read_text(encoding="utf-8"))
     files = [path for path in kustomization["resources"] if path.startswith("crds/")]
-    assert files == [f"crds/sagemaker.services.k8s.aws_{plural}.yaml" for plural in plurals]
+    assert files == [f"crds/{name}" for name in sorted(manifests())]
     for name, role, expected in (
         ("rbac", "sagemaker-operator", [plurals, [f"{plural}/status" for plural in plurals]]),
         ("user-roles", "sagemaker-operator-edit", [plurals]),
@@ -51,6 +53,17 @@ def test_what_is_installed_and_allowed_is_every_kind() -> None:
             if document["metadata"]["name"] == role and document["kind"] == "ClusterRole"
         )
         assert [rule["resources"] for rule in rules if "sagemaker.services.k8s.aws" in rule["apiGroups"]] == expected
+
+
+@pytest.mark.parametrize("file", runtime_crds())
+def test_a_crd_of_the_runtime_is_called_as_its_file_and_described_throughout(file: str) -> None:
+    manifest = runtime_crds()[file]
+    resource = resource_of(manifest)
+    assert manifest["metadata"]["name"] == f"{resource.plural}.{GROUP}"
+    assert (file, resource.group, resource.version) == (f"{resource.plural}.yaml", GROUP, "v1alpha1")
+    (version,) = manifest["spec"]["versions"]
+    assert version["subresources"] == {"status": {}}
+    assert version["schema"]["openAPIV3Schema"]["properties"].keys() >= {"apiVersion", "kind", "metadata", "spec"}
 
 
 def test_yaml_says_what_the_manifest_says_and_repeats_nothing_by_reference() -> None:

@@ -18,6 +18,7 @@ from sagemaker_operator.aws.calls import Aws
 from sagemaker_operator.aws.limiter import Limiter
 from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.crds.generate import crd_manifest
+from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.listwatch import EventType
@@ -59,6 +60,8 @@ class Cloud:
         self.kinds = {name: kind for name, kind in catalog().items() if name in (tuple(kinds) or catalog())}
         for kind in self.kinds.values():
             self.kubernetes.install(crd_manifest(kind, relaxed=relaxed))
+        for manifest in runtime_crds().values():
+            self.kubernetes.install(manifest)
         self.user = KubeClient(InMemoryTransport(self.kubernetes, user_agent="kubectl"))
         self.job = catalog()["TrainingJob"].resource
 

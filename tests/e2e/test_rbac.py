@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import yaml
 
+from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.layout import LEASE_NAME
 from tests.e2e.harness import Cloud, operator, sample
@@ -29,8 +30,15 @@ class Permission(NamedTuple):
     name: str = ""
 
 
-def granted(kind: str, name: str) -> Iterator[Permission]:
-    for document in yaml.safe_load_all((ROOT / "manifests" / "rbac.yaml").read_text()):
+FIELD_EXPORT = "rbac-field-export"
+
+
+def documents(file: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((ROOT / "manifests" / f"{file}.yaml").read_text()))
+
+
+def granted(kind: str, name: str, *, file: str = "rbac") -> Iterator[Permission]:
+    for document in documents(file):
         if (document["kind"], document["metadata"]["name"]) != (kind, name):
             continue
         for rule in document["rules"]:
@@ -104,13 +112,37 @@ async def test_every_grant_is_used_and_every_request_is_granted() -> None:
     }
     assert {permission for permission in seen if permission.group == GROUP} <= others
     leases = {permission for permission in seen if permission.resource == "leases"}
-    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases
+    exports = {permission for permission in seen if permission.resource.startswith("fieldexports")}
+    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases - exports
     assert set(granted("Role", f"{OPERATOR}-leader")) == leases
 
 
+@pytest.mark.asyncio
+@pytest.mark.looptime(end=100_000)
+async def test_every_grant_for_field_exports_is_used_and_every_request_is_granted() -> None:
+    """In a role of its own, which can be left out."""
+    cloud = Cloud(kinds=["TrainingJob"])
+    await cloud.apply(job("source"))
+    source = {"group": GROUP, "kind": "TrainingJob", "name": "source"}
+    for target in (CONFIG_MAPS, SECRETS):
+        await cloud.user.create(target, "default", {"metadata": {"name": "target"}})
+        metadata = {"name": target.plural}
+        to = {"kind": target.kind.lower(), "name": "target"}
+        spec = {"from": {"path": ".status.trainingJobStatus", "resource": source}, "to": to}
+        body = {"apiVersion": FIELD_EXPORTS.api_version, "kind": "FieldExport", "metadata": metadata, "spec": spec}
+        await cloud.user.create(FIELD_EXPORTS, "default", body)
+    async with operator(cloud):
+        await cloud.until_status("source", "Completed")
+        await cloud.pass_time(60)
+    seen = used(cloud)
+    mine = {FIELD_EXPORTS.plural, f"{FIELD_EXPORTS.plural}/status", CONFIG_MAPS.plural, SECRETS.plural}
+    asked = {permission for permission in seen if permission.resource in mine}
+    assert set(granted("ClusterRole", f"{OPERATOR}-field-export", file=FIELD_EXPORT)) == asked
+    assert seen - asked <= {*granted("ClusterRole", OPERATOR), *granted("Role", f"{OPERATOR}-leader")}
+
+
 def test_people_may_edit_every_kind_but_not_its_status() -> None:
-    documents = yaml.safe_load_all((ROOT / "manifests" / "user-roles.yaml").read_text())
-    roles = {document["metadata"]["name"]: document for document in documents}
+    roles = {document["metadata"]["name"]: document for document in documents("user-roles")}
     edit = roles["sagemaker-operator-edit"]
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     (rule,) = edit["rules"]
@@ -120,12 +152,12 @@ def test_people_may_edit_every_kind_but_not_its_status() -> None:
     assert set(view["verbs"]) == {"get", "list", "watch"}
 
 
-def test_the_roles_are_bound_to_the_deployments_account() -> None:
-    documents = list(yaml.safe_load_all((ROOT / "manifests" / "rbac.yaml").read_text()))
+@pytest.mark.parametrize("file", ["rbac", FIELD_EXPORT])
+def test_the_roles_are_bound_to_the_deployments_account(file: str) -> None:
     pod = yaml.safe_load((ROOT / "manifests" / "deployment.yaml").read_text())
     account = pod["spec"]["template"]["spec"]["serviceAccountName"]
-    bindings = [document for document in documents if document["kind"].endswith("Binding")]
-    roles = {(document["kind"], document["metadata"]["name"]) for document in documents if "rules" in document}
+    bindings = [document for document in documents(file) if document["kind"].endswith("Binding")]
+    roles = {(document["kind"], document["metadata"]["name"]) for document in documents(file) if "rules" in document}
     assert {(binding["roleRef"]["kind"], binding["roleRef"]["name"]) for binding in bindings} == roles
     for binding in bindings:
         (subject,) = binding["subjects"]

@@ -1,0 +1,146 @@
+"""Every status that is ever written, of every kind, in good days and bad: consistent, and what kstatus reads is what is so."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sagemaker_operator.control.request import identifiers
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.descriptor import StatusClass
+from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
+from tests.control.kstatus import TIME, Verdict, contradictions, kstatus
+from tests.e2e.harness import operator
+from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = VIRTUAL
+
+FAILING = tuple(
+    name
+    for name, kind in catalog().items()
+    if kind.tags_on_create and StatusClass.FAILED in kind.classes.values() and name != "PipelineExecution"
+)
+
+
+def history(stage: Stage, seen: Sequence[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
+    """(metadata, status) of the stage's object, in order, from its first status on."""
+    mine = [(obj["metadata"], obj["status"]) for obj in seen if obj["metadata"].name == stage.name]
+    return [(meta, status) for meta, status in mine if status]
+
+
+def check(stage: Stage, told: Sequence[tuple[Any, dict[str, Any]]]) -> None:
+    assert told
+    for (_, before), (meta, status) in pairwise([(None, {}), *told]):
+        conditions = status["conditions"]
+        states = {c["type"]: c["status"] for c in conditions}
+        assert contradictions(conditions) == [], status
+        assert stage.kind.is_job or not {"Complete", "Failed"} & states.keys()
+        assert status["observedGeneration"] >= before.get("observedGeneration", 0)
+        assert status["observedGeneration"] <= meta.generation
+        written_while_deleting = meta.deletion_timestamp and status != before
+        assert not (written_while_deleting and states["Ready"] == "True"), status
+        known = {c["type"]: c for c in before.get("conditions", ())}
+        for condition in conditions:
+            old = known.get(condition["type"])
+            if old is not None and old["status"] == condition["status"]:
+                assert condition["lastTransitionTime"] == old["lastTransitionTime"], condition
+            elif old is not None:
+                assert condition["lastTransitionTime"] >= old["lastTransitionTime"], condition
+
+
+def verdicts(told: Sequence[tuple[Any, dict[str, Any]]]) -> list[Verdict]:
+    """What kstatus reads, without repetitions."""
+    read = [
+        kstatus({"generation": meta.generation, "deletionTimestamp": meta.deletion_timestamp}, status)
+        for meta, status in told
+    ]
+    return [verdict for verdict, before in zip(read, [None, *read], strict=False) if verdict is not before]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_life_of_a_kind(kind: str) -> None:
+    """Made, changed in a way that SageMaker can follow and in one that it cannot, mended, deleted."""
+    stage = Stage(kind, relaxed=True)
+    story = STORIES[kind]
+    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+        await stage.prepare()
+        await stage.supply(story.also)
+        await stage.apply()
+        await stage.settled()
+        born = verdicts(history(stage, seen))
+        if story.edit is not None:
+            await stage.edit(story.edit.spec)
+            await stage.settled()
+        edited = len(history(stage, seen))
+        if story.frozen:
+            await stage.edit(story.frozen)
+            await stage.condition("ACK.Terminal")
+            await stage.edit({name: stage.manifest["spec"].get(name) for name in story.frozen})
+            await stage.settled()
+        mended = verdicts(history(stage, seen)[edited:])
+        await stage.delete()
+    told = history(stage, seen)
+    check(stage, told)
+    assert born == [Verdict.IN_PROGRESS, Verdict.CURRENT]
+    if story.frozen:
+        assert mended == [Verdict.IN_PROGRESS, Verdict.FAILED, Verdict.IN_PROGRESS, Verdict.CURRENT]
+    assert verdicts(told)[-1] is Verdict.TERMINATING
+
+
+@pytest.mark.parametrize("kind", FAILING)
+async def test_one_that_fails_in_sagemaker(kind: str) -> None:
+    stage = Stage(kind)
+    stage.manifest["spec"]["tags"] = [{"key": "sandbox/outcome", "value": "Failed"}]
+    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+        await stage.prepare()
+        await stage.apply()
+        await stage.condition("Stalled")
+        read = verdicts(history(stage, seen))
+        conditions = await stage.conditions()
+        await stage.delete()
+    check(stage, history(stage, seen))
+    assert read == [Verdict.IN_PROGRESS, Verdict.FAILED]
+    assert conditions["Ready"]["status"] == "False"
+    assert conditions["ACK.ResourceSynced"]["status"] == "True", "what SageMaker has is what was asked for"
+    assert ("Failed" in conditions) == stage.kind.is_job
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_that_waits_for_a_quota_and_then_for_the_network(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+        await stage.prepare()
+        stage.cloud.sagemaker.faults.add(Fault(operation=stage.kind.create, kind=FaultKind.QUOTA, times=2))
+        stage.cloud.sagemaker.faults.add(Fault(operation=stage.kind.create, kind=FaultKind.LOST_REPLY))
+        await stage.apply()
+        waiting = await stage.condition("ACK.Recoverable")
+        await stage.settled(seconds=7200)
+    told = history(stage, seen)
+    check(stage, told)
+    assert TIME.fullmatch(waiting["lastTransitionTime"])
+    assert verdicts(told) == [Verdict.IN_PROGRESS, Verdict.CURRENT]
+
+
+@pytest.mark.parametrize("kind", [name for name in KINDS if catalog()[name].is_job])
+async def test_a_job_that_somebody_stops_is_failed_and_not_ready(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+        await stage.prepare()
+        await stage.apply()
+        await stage.cloud.until(stage.describe)
+        await stage.cloud.pass_time(20)
+        stored = await stage.get()
+        arn = stored["status"]["ackResourceMetadata"]["arn"]
+        token = {stage.kind.token_member: "0" * 36} if stage.kind.token_member else {}
+        await stage.cloud.ask(stage.kind.stop or "", **identifiers(stage.kind, stored["spec"], arn), **token)
+        await stage.condition("Failed")
+        conditions = await stage.conditions()
+    told = history(stage, seen)
+    check(stage, told)
+    assert conditions["Ready"]["status"] == "False"
+    assert verdicts(told) == [Verdict.IN_PROGRESS, Verdict.FAILED]
