@@ -18,6 +18,7 @@ from sagemaker_operator.control.fieldexport import FIELD_EXPORTS
 from sagemaker_operator.control.poller import Poller
 from sagemaker_operator.control.ports import Identity, World
 from sagemaker_operator.control.reconciler import Reconciler
+from sagemaker_operator.control.references import Dependants
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kinds.catalog import catalog
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.metrics import Metrics
-    from sagemaker_operator.objects import ObjectKey
+    from sagemaker_operator.objects import KubeObject, ObjectKey
 
 COMPONENT = "sagemaker-operator"
 
@@ -99,6 +100,9 @@ class Manager:
             clock=clock,
             rng=rng,
         )
+        dependants = Dependants(self._enqueue)
+        for controller in self.controllers.values():
+            controller.informer.listen(dependants.changed, own_writes=True)
         for name in kinds:
             metrics.polled.labels(name).set_function(partial(self.poller.tracked, name))
 
@@ -143,6 +147,10 @@ class Manager:
         for source in self.controllers.values():
             source.informer.listen(exporter.source_changed, own_writes=True)
         return controller
+
+    def _neighbour(self, key: ObjectKey) -> KubeObject | None:
+        """Raises LookupError for a kind that is not among ours."""
+        return self.controllers[key.kind].get(key)
 
     def _enqueue(self, key: ObjectKey) -> None:
         self.controllers[key.kind].queue.add(key)
@@ -240,6 +248,7 @@ class Manager:
                 cache=controller,
                 kube=self._kube,
                 aws=self._aws,
+                neighbours=self._neighbour,
                 tracker=self.poller,
                 recorder=self.events,
                 clock=self._clock,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, REGION
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.clock import parse_rfc3339
-from sagemaker_operator.conditions import RECOVERABLE, TERMINAL
+from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.request import identifiers, spec_problems
 from sagemaker_operator.control.steps import Facts
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.control.ports import Identity, World
+    from sagemaker_operator.control.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject
     from sagemaker_operator.settings import Settings
@@ -48,13 +49,14 @@ def gather(
     world: World,
     memory: Memory,
     obj: KubeObject,
-    spec: Mapping[str, Any],
+    resolution: Resolution,
     stored: Mapping[str, Any],
     *,
     failures: int,
 ) -> Facts:
     """`stored` is the object's status; `failures` counts the passes that failed in a row before this one."""
     meta = obj.metadata
+    spec = resolution.spec
     seen = stored.get("observedGeneration")
     arn = (stored.get("ackResourceMetadata") or {}).get("arn")
     policy = meta.annotations.get(DELETION_POLICY, world.settings.deletion_policy.value)
@@ -67,19 +69,26 @@ def gather(
         managed=managed,
         arn=arn,
         retain=policy == DeletionPolicy.RETAIN,
-        problems=spec_problems(kind, spec) if arn is None or not managed else (),
+        problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
+        unresolved=resolution.waiting,
+        also={REFERENCES_RESOLVED: resolution.told} if resolution.used else {},
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
         erase=meta.annotations.get(JOB_RECORD) == "delete",
-        due=_is_due(kind, world, memory, meta.uid),
+        due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
         edited=seen is not None and seen != meta.generation,
         unseen=seen is None,
-        drifts=meta.generation > 1 or not kind.stop_on_delete,
+        drifts=meta.generation > 1 or not kind.stop_on_delete or resolution.used,
         stalled=any(c.get("type") == TERMINAL and c.get("status") == "True" for c in conditions),
         waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),
     )
+
+
+def rereferenced(resolution: Resolution, stored: Mapping[str, Any]) -> bool:
+    """A reference gives another value than the one that status remembers."""
+    return bool(resolution.values) and dict(resolution.values) != (stored.get("resolvedReferences") or {})
 
 
 def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:

@@ -54,6 +54,10 @@ def next_step(facts: Facts) -> Step:
 
 def _acceptance(facts: Facts) -> Step:
     """Nothing says yet that SageMaker has a resource of ours."""
+    if facts.unresolved is not None:
+        # Not even a name to look for may be known.
+        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, "ReferenceNotReady", recoverable=facts.unresolved)
+        return Settle(findings, Follow.PARK)
     if facts.observed is None:
         if facts.arn is not None or (facts.taken and not facts.nameless):
             return Observe()

@@ -37,6 +37,13 @@ class Cache(Protocol):
     def apply_own_write(self, obj: KubeObject) -> None: ...
 
 
+class Neighbours(Protocol):
+    """The objects of all kinds, for references."""
+
+    def __call__(self, key: ObjectKey) -> KubeObject | None:
+        """Raises LookupError if this operator does not follow the kind."""
+
+
 class Tracker(Protocol):
     """The poller, as a reconciler needs it."""
 
@@ -95,6 +102,7 @@ class World:
     cache: Cache
     kube: KubePort
     aws: AwsPort
+    neighbours: Neighbours
     tracker: Tracker
     recorder: Recorder
     clock: Clock

@@ -17,10 +17,11 @@ from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control.edit import judge
-from sagemaker_operator.control.gather import Memory, created_at, gather, target_of
+from sagemaker_operator.control.gather import Memory, created_at, gather, rereferenced, target_of
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.plan import UPDATING, next_step
 from sagemaker_operator.control.ports import Handle, Result, World
+from sagemaker_operator.control.references import resolve
 from sagemaker_operator.control.request import (
     create_request,
     desired_input,
@@ -106,10 +107,18 @@ class _Pass:
         self._log = log
         self._key = key
         self._obj = obj
-        self._spec = obj.decode_spec()
         self._stored = obj.decode_status()
+        self._resolution = resolve(
+            kind,
+            obj,
+            obj.decode_spec(),
+            find=world.neighbours,
+            recorded=self._stored.get("resolvedReferences") or {},
+            cross_namespace=world.settings.enable_cross_namespace,
+        )
+        self._spec = self._resolution.spec
         self._target = target_of(obj, self._stored, world.settings, world.identity)
-        self._facts = gather(kind, world, memory, obj, self._spec, self._stored, failures=failures)
+        self._facts = gather(kind, world, memory, obj, self._resolution, self._stored, failures=failures)
         polled = world.tracker.take(key)
         if polled is not None:
             self._see(polled)
@@ -374,6 +383,8 @@ class _Pass:
         if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:
             own = {name: value for name, value in facts.verdict.status.items() if self._stored.get(name) != value}
             patch = {**(patch or {}), **own} or None
+        if facts.arn and rereferenced(self._resolution, self._stored):
+            patch = {**(patch or {}), "resolvedReferences": dict(self._resolution.values)}
         if patch is None:
             return
         # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from

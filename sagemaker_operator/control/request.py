@@ -28,7 +28,7 @@ _SHOWN = 5
 
 @cache
 def _validator(kind: Kind) -> Draft202012Validator:
-    return Draft202012Validator(spec_schema(kind))
+    return Draft202012Validator(spec_schema(kind, resolved=True))
 
 
 def spec_problems(kind: Kind, spec: Mapping[str, Any]) -> tuple[str, ...]:

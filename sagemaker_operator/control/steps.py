@@ -63,6 +63,8 @@ class Facts:
     retain: bool = False
     problems: tuple[str, ...] = ()
     """What is wrong with the spec, each with the field's path."""
+    unresolved: str | None = None
+    """What a reference in the spec waits for."""
     edited: bool = False
     """The spec was changed since it was last observed."""
     nameless: bool = False

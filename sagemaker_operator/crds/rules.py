@@ -39,6 +39,14 @@ def one_of(fields: Sequence[str]) -> Rule:
     }
 
 
+def not_both(field: str, other: str) -> Rule:
+    """At most one of two fields of one structure may be set."""
+    return {
+        "rule": f"!has(self.{_identifier(field)}) || !has(self.{_identifier(other)})",
+        "message": f"{field} and {other} cannot both be set",
+    }
+
+
 def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
     """Fields of spec that no update can change. A rule on the whole object.
 

@@ -6,21 +6,23 @@ refuse is refused at `kubectl apply`, in the words of the field.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_operator.crds.patterns import portable
-from sagemaker_operator.crds.rules import Rule, frozen, one_of
+from sagemaker_operator.crds.rules import Rule, frozen, not_both, one_of
 from sagemaker_operator.kinds.model import (
     Shape,
     input_members,
     is_union,
     members,
+    operation,
     output_members,
     required_members,
     summary,
     words,
 )
 from sagemaker_operator.kinds.naming import field_name
+from sagemaker_operator.kinds.references import Reference, reference_at, reference_field, reference_field_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,6 +80,11 @@ _COMMON_STATUS: Schema = {
         "required": ["ownerAccountID", "region"],
     },
     "conditions": {"type": "array", "items": _CONDITION},
+    "resolvedReferences": {
+        "type": "object",
+        "description": "What the references in spec gave, by their path, when the resource was made or last changed.",
+        "additionalProperties": {"type": "string"},
+    },
     "observedGeneration": {
         "type": "integer",
         "format": "int64",
@@ -86,17 +93,24 @@ _COMMON_STATUS: Schema = {
 }
 
 
-def spec_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
+def spec_schema(kind: Kind, *, relaxed: bool = False, resolved: bool = False) -> Schema:
     """The schema of `spec`: the Create input under CRD names.
 
-    `relaxed` leaves out enums, patterns, limits and rules: what ACK's own CRDs check, and no more.
+    `relaxed` leaves out enums, patterns, limits and rules: what ACK's own CRDs check, and no more. `resolved`: of a spec
+    whose references have been replaced by what they name.
     """
-    schema = _object((*_spec_members(kind).items(), *_extra_members(kind)), kind.required, checked=not relaxed)
+    shape = operation(kind.create).input_shape
+    either = [field for group in kind.either_or for field in group]
+    style = _Style(checked=not relaxed, references=not resolved, either=frozenset(either))
+    schema = _object((*_spec_members(kind).items(), *_extra_members(kind)), kind.required, style=style, within=shape)
     schema["description"] = f"What SageMaker is asked for: the input of {kind.create}."
     if not relaxed:
         for group in kind.either_or:
             *parents, _ = group[0].split(".")
-            _add_rule(_node(schema, parents), one_of([path.rpartition(".")[2] for path in group]))
+            node = _node(schema, parents)
+            names = [path.rpartition(".")[2] for path in group]
+            refs = [ref for name in names if (ref := reference_field_of(name)) in node["properties"]]
+            _add_rule(node, one_of([*names, *refs]))
     return schema
 
 
@@ -113,7 +127,10 @@ def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
             "status": status_schema(kind),
         },
     }
-    unchangeable = [field_name(name) for name in _spec_members(kind) if name not in kind.mutable and name != "Tags"]
+    fixed = [name for name in _spec_members(kind) if name not in kind.mutable and name != "Tags"]
+    shape = operation(kind.create).input_shape
+    unchangeable = [field_name(name) for name in fixed]
+    unchangeable += [reference_field(name) for name in fixed if reference_at(shape, name)]
     if not relaxed and unchangeable:
         _add_rule(schema, frozen(kind, sorted(unchangeable)))
     return schema
@@ -122,7 +139,7 @@ def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
 def status_schema(kind: Kind) -> Schema:
     """The schema of `status`. Types only: whatever SageMaker answers must fit, values of next year included."""
     outputs = output_members(kind.describe)
-    shown = _object(((member.api, outputs[member.api]) for member in kind.status_members), (), checked=False)
+    shown = _object(((member.api, outputs[member.api]) for member in kind.status_members), (), style=_PLAIN)
     own = {member.field: {"type": "string", "description": _OWN} for member in kind.own_status}
     return {
         "type": "object",
@@ -131,32 +148,82 @@ def status_schema(kind: Kind) -> Schema:
     }
 
 
-def _schema(shape: Shape, *, checked: bool) -> Schema:
+class _Style(NamedTuple):
+    """What is said beside the types."""
+
+    checked: bool
+    references: bool
+    either: frozenset[str] = frozenset()
+    """Fields with a rule of their own about which of them must be set."""
+
+
+_PLAIN = _Style(checked=False, references=False)
+
+
+def _schema(shape: Shape, *, style: _Style) -> Schema:
     match shape.type_name:
         case "structure":
-            required = [field_name(name) for name in required_members(shape)] if checked else []
-            schema = _object(members(shape).items(), required, checked=checked)
-            if checked and is_union(shape):
+            required = [field_name(name) for name in required_members(shape)] if style.checked else []
+            schema = _object(members(shape).items(), required, style=style, within=shape)
+            if style.checked and is_union(shape):
                 _add_rule(schema, one_of([field_name(name) for name in members(shape)]))
         case "list":
-            schema = {"type": "array", "items": _schema(shape.member, checked=checked)}
+            schema = {"type": "array", "items": _schema(shape.member, style=style)}
         case "map":
-            schema = {"type": "object", "additionalProperties": _schema(shape.value, checked=checked)}
+            schema = {"type": "object", "additionalProperties": _schema(shape.value, style=style)}
         case scalar:
             schema = dict(_SCALARS[scalar])
-    if checked:
+    if style.checked:
         schema |= checks(shape)
     return schema
 
 
-def _object(fields: Iterable[tuple[str, Shape]], required: Iterable[str], *, checked: bool) -> Schema:
+def _object(
+    fields: Iterable[tuple[str, Shape]], required: Iterable[str], *, style: _Style, within: Shape | None = None
+) -> Schema:
+    """`within` is the structure that the fields are members of, where they can be references."""
     properties: Schema = {}
+    needed = set(required)
+    rules: list[Rule] = []
     for name, shape in fields:
         text = summary(shape)
-        properties[field_name(name)] = ({"description": text} if text else {}) | _schema(shape, checked=checked)
+        field = field_name(name)
+        properties[field] = ({"description": text} if text else {}) | _schema(shape, style=style)
+        reference = reference_at(within, name) if style.references and within is not None else None
+        if reference is not None:
+            other = reference_field(name)
+            properties[other] = _reference(field, reference, checked=style.checked)
+            if field in needed:
+                needed.remove(field)
+                rules.append(one_of([field, other]))
+            elif field not in style.either:
+                rules.append(not_both(field, other))
     schema: Schema = {"type": "object", "properties": dict(sorted(properties.items()))}
-    if names := sorted(required):
-        schema["required"] = names
+    if needed:
+        schema["required"] = sorted(needed)
+    if style.checked:
+        for rule in rules:
+            _add_rule(schema, rule)
+    return schema
+
+
+def _reference(field: str, reference: Reference, *, checked: bool) -> Schema:
+    what = f"{reference.kind} object" if reference.kind else "object"
+    source: Schema = {
+        "type": "object",
+        "description": f"The {what} that is meant.",
+        "properties": {
+            "name": {"type": "string", "description": "Its metadata.name."},
+            "namespace": {"type": "string", "description": "Empty: the namespace of this object."},
+        },
+    }
+    schema: Schema = {
+        "type": "object",
+        "description": f"Instead of {field}: the {what} that it is to name, waited for until it is synced.",
+        "properties": {"from": source},
+    }
+    if checked:
+        schema["required"], source["required"] = ["from"], ["name"]
     return schema
 
 

@@ -1,0 +1,91 @@
+"""Which members of a Create input name a resource of another kind, and so can be given as a reference.
+
+Beside `modelName` there is `modelRef: {from: {name, namespace}}`: the name of an object of ours instead of the resource's.
+Fields are called as ACK's runtime calls them: without Name, ID or ARN, and with Ref.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sagemaker_operator.kinds.naming import field_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.kinds.model import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a member names. Exactly one of `kind` and `kinds` is set."""
+
+    kind: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """By the value of the member `chosen_by` beside it, where that decides."""
+    chosen_by: str = ""
+    value: str = ""
+    """The Describe identifier that the member takes; empty: the resource's ARN."""
+
+    def kind_for(self, beside: Mapping[str, object]) -> str | None:
+        """The kind, given the CRD fields beside the reference; None: they do not tell."""
+        return self.kind or self.kinds.get(str(beside.get(field_name(self.chosen_by))))
+
+
+def _named(kind: str, member: str | None = None) -> Reference:
+    return Reference(kind, value=member or f"{kind}Name")
+
+
+_MEMBERS: Mapping[str, Reference] = {
+    "BaseInferenceComponentName": _named("InferenceComponent"),
+    # SageMaker's baselining jobs are processing jobs.
+    "BaseliningJobName": _named("ProcessingJob"),
+    "DomainId": _named("Domain", "DomainId"),
+    "EndpointConfigName": _named("EndpointConfig"),
+    "EndpointName": _named("Endpoint"),
+    "FeatureGroupName": _named("FeatureGroup"),
+    "HyperParameterTuningJobName": _named("HyperParameterTuningJob"),
+    "LifecycleConfigName": _named("NotebookInstanceLifecycleConfig"),
+    "ModelName": _named("Model"),
+    "ModelPackageGroupArn": Reference("ModelPackageGroup"),
+    "ModelPackageGroupName": _named("ModelPackageGroup"),
+    # Takes an ARN too, and a version in a group has no other name.
+    "ModelPackageName": Reference("ModelPackage"),
+    "MonitoringJobDefinitionName": Reference(
+        kinds={
+            name: f"{name}JobDefinition" for name in ("DataQuality", "ModelBias", "ModelExplainability", "ModelQuality")
+        },
+        chosen_by="MonitoringType",
+        value="JobDefinitionName",
+    ),
+    "OwnerUserProfileName": _named("UserProfile"),
+    "PipelineName": _named("Pipeline"),
+    "SourceModelPackageArn": Reference("ModelPackage"),
+    "SourcePipelineExecutionArn": Reference("PipelineExecution"),
+    "SpaceName": _named("Space"),
+    "UserProfileName": _named("UserProfile"),
+}
+_NOT_OURS = frozenset({"UnifiedStudioSettings"})
+"""Structures whose members of these names mean something else: a DataZone domain."""
+
+_SUFFIX = re.compile(r"(Name|ID|ARN)$")
+
+
+def reference_at(shape: Shape, member: str) -> Reference | None:
+    """What `member` of the structure `shape` names, if it is another kind's resource."""
+    found = _MEMBERS.get(member)
+    if found is None or shape.name in _NOT_OURS or shape.name == f"Create{found.kind}Request":
+        return None  # the last: the resource's own name
+    return found
+
+
+def reference_field(member: str) -> str:
+    """``ModelName`` -> ``modelRef``; ``DomainId`` -> ``domainRef``."""
+    return reference_field_of(field_name(member))
+
+
+def reference_field_of(field: str) -> str:
+    """``modelName`` -> ``modelRef``."""
+    return _SUFFIX.sub("", field) + "Ref"

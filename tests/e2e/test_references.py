@@ -1,0 +1,217 @@
+"""References between objects: resolved, waited for, woken; and remembered when the other object is gone."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from sagemaker_operator.kinds.catalog import catalog
+from tests.e2e.harness import Cloud, operator
+from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage, document
+
+pytestmark = VIRTUAL
+
+CHAIN = [document(f"chain-endpoint-refs#{number}") for number in range(3)]
+HOSTING = ("Model", "EndpointConfig", "Endpoint")
+
+# Kind -> (path of the reference in its sample, the object that the sample needs, where the sample has the name).
+USES: dict[str, tuple[str, str, str]] = {
+    "App": ("domainRef", "domain", "domainID"),
+    "Endpoint": ("endpointConfigRef", "endpointconfig", "endpointConfigName"),
+    "EndpointConfig": ("productionVariants.0.modelRef", "model", "productionVariants.0.modelName"),
+    "InferenceComponent": ("endpointRef", "chain-inferencecomponent#2", "endpointName"),
+    "ModelPackage": ("modelPackageGroupRef", "modelpackagegroup", "modelPackageGroupName"),
+    "MonitoringSchedule": (
+        "monitoringScheduleConfig.monitoringJobDefinitionRef",
+        "dataqualityjobdefinition",
+        "monitoringScheduleConfig.monitoringJobDefinitionName",
+    ),
+    "PipelineExecution": ("pipelineRef", "pipeline", "pipelineName"),
+    "Space": ("domainRef", "domain", "domainID"),
+    "TransformJob": ("modelRef", "model", "modelName"),
+    "UserProfile": ("domainRef", "domain", "domainID"),
+}
+
+
+assert {kind for kind in KINDS if STORIES[kind].needs} == set(USES), "every sample that needs another object is here"
+
+
+def place(spec: Any, path: str) -> tuple[Any, str]:
+    *parents, last = path.split(".")
+    for name in parents:
+        spec = spec[int(name)] if isinstance(spec, list) else spec[name]
+    return spec, last
+
+
+def refer(stage: Stage) -> None:
+    """The sample's name becomes a reference to the object that it needs."""
+    ref, needed, name = USES[stage.kind.name]
+    parent, last = place(stage.manifest["spec"], name)
+    del parent[last]
+    parent, last = place(stage.manifest["spec"], ref)
+    parent[last] = {"from": {"name": document(needed)["metadata"]["name"]}}
+
+
+async def recoverable(cloud: Cloud, kind: str, name: str) -> str:
+    async def told() -> Any:
+        return (await cloud.conditions(name, kind=kind)).get("ACK.Recoverable")
+
+    return str((await cloud.until(told))["message"])
+
+
+@pytest.mark.parametrize("kind", USES)
+async def test_a_reference_gives_what_the_name_gave(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud):
+        await stage.prepare()
+        refer(stage)
+        await stage.apply()
+        await stage.settled()
+        conditions = await stage.conditions()
+        assert conditions["ACK.ReferencesResolved"]["status"] == "True"
+        status = await stage.status()
+        assert list(status["resolvedReferences"]) == ["spec." + _indexed(USES[kind][0])]
+        assert stage.creates() == 1
+        assert (await stage.get())["spec"] == stage.manifest["spec"]
+        stage.cloud.forget()
+        await stage.cloud.pass_time(1000)
+        assert stage.mutating() == []
+        assert stage.writes() == []
+        # What it refers to may go first: its own identity is recorded.
+        _, needed, _ = USES[kind]
+        other = document(needed)
+        await stage.cloud.user.delete(catalog()[other["kind"]].resource, "default", other["metadata"]["name"])
+        await stage.cloud.pass_time(30)
+        await stage.delete()
+
+
+def _indexed(path: str) -> str:
+    return path.replace(".0.", "[0].")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_a_chain_applied_in_any_order_is_created_once_each(order: tuple[int, ...]) -> None:
+    cloud = Cloud(kinds=HOSTING)
+    async with operator(cloud):
+        for number in order:
+            await cloud.apply(CHAIN[number])
+            await cloud.pass_time(1)
+
+        async def ready() -> bool:
+            found = [await cloud.conditions("churn-by-ref", kind=kind) for kind in HOSTING]
+            return all(conditions.get("Ready", {}).get("status") == "True" for conditions in found)
+
+        await cloud.until(ready, seconds=900)
+    creates = [call.operation for call in cloud.sagemaker.calls.mutating()]
+    assert creates == ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+
+
+async def test_what_is_waited_for_is_named_and_wakes_at_once() -> None:
+    cloud = Cloud(kinds=HOSTING)
+    async with operator(cloud):
+        await cloud.apply(CHAIN[1])
+        text = await recoverable(cloud, "EndpointConfig", "churn-by-ref")
+        assert text == ("spec.productionVariants[0].modelRef waits for Model churn-by-ref, which does not exist yet.")
+        assert (await cloud.get("churn-by-ref", kind="EndpointConfig"))["metadata"].get("finalizers", []) == []
+        assert (await cloud.conditions("churn-by-ref", kind="EndpointConfig"))["ACK.ReferencesResolved"][
+            "status"
+        ] == "Unknown"
+        await cloud.pass_time(600)
+        cloud.forget()
+        await cloud.apply(CHAIN[0])
+        await cloud.until(lambda: cloud.sagemaker.calls.of("CreateEndpointConfig"), seconds=8)
+    assert [call.operation for call in cloud.sagemaker.calls.mutating()] == ["CreateModel", "CreateEndpointConfig"]
+
+
+async def test_a_reference_to_what_needs_an_edit_says_so() -> None:
+    cloud = Cloud(kinds=HOSTING, relaxed=True)
+    async with operator(cloud):
+        broken = document("chain-endpoint-refs#0")
+        broken["spec"]["executionRoleARN"] = "nonsense"
+        await cloud.apply(broken)
+        await cloud.apply(CHAIN[1])
+
+        async def told() -> bool:
+            return "needs an edit" in await recoverable(cloud, "EndpointConfig", "churn-by-ref")
+
+        await cloud.until(told)
+        await cloud.patch(
+            "churn-by-ref", {"spec": {"executionRoleARN": CHAIN[0]["spec"]["executionRoleARN"]}}, kind="Model"
+        )
+        await cloud.until(lambda: cloud.sagemaker.calls.of("CreateEndpointConfig"), seconds=15)
+
+
+async def test_both_a_value_and_a_reference_are_refused() -> None:
+    cloud = Cloud(kinds=HOSTING, relaxed=True)
+    async with operator(cloud):
+        both = document("chain-endpoint-refs#2")
+        both["spec"]["endpointConfigName"] = "some"
+        await cloud.apply(both)
+
+        async def told() -> Any:
+            return (await cloud.conditions("churn-by-ref", kind="Endpoint")).get("ACK.Terminal")
+
+        terminal = await cloud.until(told)
+        assert terminal["message"] == "spec.endpointConfigName and spec.endpointConfigRef: give one of them"
+    assert not cloud.sagemaker.calls.mutating()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_another_namespace_by_flag(allowed: bool) -> None:
+    cloud = Cloud(kinds=HOSTING)
+    async with operator(cloud, enable_cross_namespace=allowed):
+        await cloud.user.create(
+            _namespaces(), None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "far"}}
+        )
+        model = document("chain-endpoint-refs#0")
+        model["metadata"]["namespace"] = "far"
+        await cloud.apply(model)
+        config = document("chain-endpoint-refs#1")
+        config["spec"]["productionVariants"][0]["modelRef"]["from"]["namespace"] = "far"
+        await cloud.apply(config)
+        if allowed:
+            await cloud.until(lambda: cloud.sagemaker.calls.of("CreateEndpointConfig"), seconds=15)
+            return
+
+        async def told() -> Any:
+            return (await cloud.conditions("churn-by-ref", kind="EndpointConfig")).get("ACK.Terminal")
+
+        terminal = await cloud.until(told)
+        assert "spec.productionVariants[0].modelRef.from.namespace: 'far'" in terminal["message"]
+        assert not cloud.sagemaker.calls.of("CreateEndpointConfig")
+
+
+def _namespaces() -> Any:
+    from sagemaker_operator.objects import Resource
+
+    return Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+
+
+async def test_a_reference_that_names_another_is_an_edit() -> None:
+    cloud = Cloud(kinds=HOSTING)
+    async with operator(cloud):
+        for manifest in CHAIN:
+            await cloud.apply(manifest)
+        await cloud.until(lambda: cloud.sagemaker.calls.of("CreateEndpoint"), seconds=60)
+        second = document("chain-endpoint-refs#1")
+        second["metadata"]["name"] = second["spec"]["endpointConfigName"] = "second"
+        await cloud.apply(second)
+        await cloud.pass_time(600)
+        change = {"spec": {"endpointConfigRef": {"from": {"name": "second"}}}}
+        await cloud.patch("churn-by-ref", change, kind="Endpoint")
+        await cloud.until(lambda: cloud.sagemaker.calls.of("UpdateEndpoint"), seconds=60)
+        await cloud.pass_time(600)
+        status = await cloud.status("churn-by-ref", kind="Endpoint")
+        assert status["resolvedReferences"] == {"spec.endpointConfigRef": "second"}
+    described = await cloud.ask("DescribeEndpoint", EndpointName="churn-by-ref")
+    assert described["EndpointConfigName"] == "second"
+    assert len(cloud.sagemaker.calls.of("UpdateEndpoint")) == 1
+
+
+async def test_a_kind_that_is_not_followed_is_said() -> None:
+    cloud = Cloud(kinds=("EndpointConfig",))
+    async with operator(cloud):
+        await cloud.apply(CHAIN[1])
+        assert "(--reconcile-resources)" in await recoverable(cloud, "EndpointConfig", "churn-by-ref")
