@@ -69,7 +69,7 @@ def gather(
         retain=policy == DeletionPolicy.RETAIN,
         problems=spec_problems(kind, spec) if arn is None or not managed else (),
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
-        erase=meta.annotations.get(JOB_RECORD) == "delete",
+        erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
         due=_is_due(kind, world, memory, meta.uid),
         edited=seen is not None and seen != meta.generation,
         unseen=seen is None,
