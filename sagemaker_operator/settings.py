@@ -90,6 +90,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     assume_role_session_tags: tuple[str, ...] = ()
     """KEY=VALUE, sent with every AssumeRole."""
 
+    job_record: str = "keep"
+    """`keep` or `delete`: the default of the annotation job-record."""
+    http_client_timeout: float = 20.0
+    """Seconds; ACK's 60 would hold a worker for a minute at a dead endpoint."""
+
     shard: int = 0
     """Which of `total_shards` this process is, from 0: a StatefulSet's ordinal."""
     total_shards: int = 1
@@ -146,6 +151,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for tag in self.resource_tags:
             if not tag.partition("=")[1]:
                 raise ConfigurationError(f"--resource-tags: {tag!r} is no tag: write KEY=VALUE")
+        if self.feature_gates.iam_role_selector and self.enable_carm:
+            raise ConfigurationError("--feature-gates IAMRoleSelector=true needs --enable-carm=false, as in ACK")
         if not 0 <= self.shard < self.total_shards:
             raise ConfigurationError(
                 f"--shard {self.shard}: with --total-shards {self.total_shards} write a number from 0 to {self.total_shards - 1}"

@@ -84,6 +84,7 @@ class Sessions:
         sts_endpoint_url: str | None = None,
         user_agent: str = "sagemaker-operator",
         max_clients: int = MAX_CLIENTS,
+        read_timeout: float = READ_TIMEOUT,
         http_session_cls: type[Any] | None = None,
     ) -> None:
         self._clock = clock
@@ -93,6 +94,7 @@ class Sessions:
         self._sts_endpoint_url = sts_endpoint_url
         self._user_agent = user_agent
         self._max_clients = max_clients
+        self._read_timeout = read_timeout
         self._http_session_cls = http_session_cls
         self._root = AioSession()
         """Owner of the shared loader. Never asked for credentials, so that dropping an identity never drops it."""
@@ -197,7 +199,7 @@ class Sessions:
             # because botocore's default changed in 1.44. A fresh dict each time: botocore writes into it.
             retries={"mode": "standard", "total_max_attempts": 1},
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
+            read_timeout=self._read_timeout,
             max_pool_connections=MAX_POOL_CONNECTIONS,
             user_agent_extra=self._user_agent,
             **transport,

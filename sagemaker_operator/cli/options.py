@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from sagemaker_operator.cli.types import Duration, Gates, Rate
 from sagemaker_operator.errors import ConfigurationError
-from sagemaker_operator.settings import DeletionPolicy, Settings
+from sagemaker_operator.settings import DeletionPolicy, FeatureGates, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,9 +138,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--reconcile-default-resync-seconds",
         "resync_seconds",
-        click.FloatRange(1),
-        "How often a resource at rest is compared with its spec; a finished job never is.",
+        click.FloatRange(0),
+        "How often a resource at rest is compared with its spec; a finished job never is. 0: ACK's 10 hours.",
         "RECONCILE_DEFAULT_RESYNC_SECONDS",
+        read=lambda seconds: seconds or _DEFAULTS["resync_seconds"],
     ),
     Option(
         "--reconcile-resource-resync-seconds",
@@ -165,14 +167,73 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--log-level",
         "log_level",
-        click.Choice(["debug", "info", "warning", "error"]),
+        click.Choice(["debug", "info", "warn", "warning", "error"]),
         "Least level logged.",
         "ACK_LOG_LEVEL",
+        read=lambda level: "warning" if level == "warn" else level,
     ),
     Option("--log-format", "log_format", click.Choice(["json", "text"]), "json for machines, text for people."),
+    Option("--feature-gates", "feature_gates", Gates(), "ACK's feature gates. Not in effect yet.", "FEATURE_GATES"),
+    Option("--enable-carm", "enable_carm", bool, "Namespaces may name an owner account. Not in effect yet."),
+    Option("--enable-cross-namespace", "enable_cross_namespace", bool, "References may name another namespace."),
+    Option("--enable-field-export-reconciler", "enable_field_export", bool, "Reconcile FieldExports."),
+    Option(
+        "--write-late-init",
+        "write_late_init",
+        bool,
+        "Write SageMaker's defaults into spec, as ACK does. Not in effect yet.",
+    ),
+    Option(
+        "--system-namespace",
+        "system_namespace",
+        str,
+        "Namespace of the role maps. Not in effect yet.",
+        "ACK_SYSTEM_NAMESPACE",
+    ),
+    Option(
+        "--assume-role-external-id",
+        "assume_role_external_id",
+        str,
+        "External id of every AssumeRole. Not in effect yet.",
+    ),
+    Option(
+        "--assume-role-session-tags",
+        "assume_role_session_tags",
+        Csv(),
+        "Tags of every AssumeRole. Not in effect yet.",
+        None,
+        True,
+        _flat,
+    ),
+    Option("--job-record", "job_record", click.Choice(["keep", "delete"]), "SageMaker's record of a deleted job."),
+    Option(
+        "--http-client-timeout",
+        "http_client_timeout",
+        Duration(),
+        "Wait for an answer of AWS (ACK: 60s). A read ends after 25 s and a change after 10 s in any case.",
+    ),
+    Option(
+        "--aws-rate-limit",
+        "aws_rate_limits",
+        Rate(),
+        "Requests per second of an operation or verb.",
+        repeat=True,
+        read=dict,
+    ),
+    Option("--shard", "shard", click.IntRange(0), "This process's shard, from 0."),
+    Option("--total-shards", "total_shards", click.IntRange(1), "Number of shards."),
+    Option("--enable-development-logging", "development_logging", bool, "Text at level debug."),
+    Option("--enable-webhook-server", "webhook_server", bool, "Does nothing here: there are no webhooks."),
+    Option("--webhook-server-addr", "webhook_server_addr", str, "Does nothing here: there are no webhooks."),
+    Option(
+        "--aws-endpoint-use-path-style", "path_style", bool, "Does nothing here: it is about S3, which is not called."
+    ),
 )
 
-_DEFAULTS = {
+# Flags that fill no setting of their own.
+_IDLE = {"webhook_server", "webhook_server_addr", "path_style"}
+
+_DEFAULTS: dict[str, Any] = {
     field.name: field.default if field.default is not msgspec.NODEFAULT else None
     for field in msgspec.structs.fields(Settings)
 }
@@ -181,7 +242,7 @@ _DEFAULTS = {
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds every flag to a click command."""
     for option in reversed(OPTIONS):
-        default = _DEFAULTS[option.setting]
+        default = _DEFAULTS.get(option.setting)
         shown = default.value if isinstance(default, DeletionPolicy) else default
         described = f"{option.help}  [env: {', '.join(option.env)}" + (
             f"; default: {_text(shown)}]" if _text(shown) else "]"
@@ -203,7 +264,9 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _text(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
-    return "" if default in (None, "", {}) else str(default).lower() if isinstance(default, bool) else str(default)
+    if default in (None, "", {}) or isinstance(default, FeatureGates):
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
@@ -211,8 +274,10 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
     given = {
         option.setting: option.read(values[option.setting])
         for option in OPTIONS
-        if values.get(option.setting) not in (None, ())
+        if option.setting not in _IDLE and values.get(option.setting) not in (None, ())
     }
+    if given.pop("development_logging", False):
+        given |= {"log_level": "debug", "log_format": "text"}
     if not given.get("aws_region"):
         raise ConfigurationError("no AWS region: pass --aws-region, or set AWS_REGION")
     return Settings(**given)

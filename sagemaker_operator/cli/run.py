@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sagemaker_operator.aws.calls import Aws
-from sagemaker_operator.aws.limiter import Limiter
+from sagemaker_operator.aws.limiter import CEILINGS, Limiter
 from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.cli.options import settings_from, settings_options
 from sagemaker_operator.clock import wall_clock
@@ -103,14 +103,16 @@ async def operate(
         transport = through(await stack.enter_async_context(HttpTransport(access)))
         kube = KubeClient(transport, observer=partial(_observe_kube, metrics))
         await _check_cluster(kube, kinds, settings, access.source)
-        sessions = await stack.enter_async_context(Sessions(clock=wall_clock, credentials=credentials))
+        sessions = await stack.enter_async_context(
+            Sessions(clock=wall_clock, credentials=credentials, read_timeout=settings.http_client_timeout)
+        )
 
         def fence(budget: float) -> bool:
             return not settings.leader_election or manager.elector.fenced(budget)
 
         aws = Aws(
             sessions,
-            Limiter(rng=rng, shards=settings.total_shards),
+            Limiter(rng=rng, ceilings={**CEILINGS, **settings.aws_rate_limits}, shards=settings.total_shards),
             rng=rng,
             observe=partial(observe_aws, metrics),
             fence=fence,

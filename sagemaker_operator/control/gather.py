@@ -73,7 +73,7 @@ def gather(
         unresolved=resolution.waiting,
         also={REFERENCES_RESOLVED: resolution.told} if resolution.used else {},
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
-        erase=meta.annotations.get(JOB_RECORD) == "delete",
+        erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
         due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
         edited=seen is not None and seen != meta.generation,
         unseen=seen is None,
