@@ -117,7 +117,7 @@ def real_apiserver(directory: Path) -> Iterator[ApiServer]:
         else:
             raise NoServer(
                 "no real API server: set KUBEBUILDER_ASSETS, TEST_KUBECONFIG or SAGEMAKER_OPERATOR_APISERVER, or build one"
-                " with `python3 tests/apiserver/build.py` (on Debian, four minutes)"
+                " with `python3 tests/apiserver/build.py` (on Debian, three minutes)"
             )
         yield server
 

@@ -3,7 +3,7 @@
 
     SAGEMAKER_OPERATOR_APISERVER=$(python3 tests/apiserver/build.py) python -m pytest
 
-Needs a Debian machine with apt and dpkg-deb, no root, about 4 minutes of two cores, 75 MB of downloads and 4 GB of disk
+Needs a Debian machine with apt and dpkg-deb, no root, about 3 minutes of two idle cores, 75 MB of downloads and 4 GB of disk
 while it works. Nothing is installed: apt is given lists, cache and status of its own, and packages are only unpacked. The
 mirror is the one this machine's apt is configured with. The program is kept in the user's cache, under a name that is made
 of what it is built from, so that a second run costs nothing. Standard library only: it runs before anything is installed.

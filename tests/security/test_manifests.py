@@ -83,7 +83,10 @@ def test_a_token_is_mounted_only_where_it_is_asked_for() -> None:
     accounts = [document for _, document in documents() if document["kind"] == "ServiceAccount"]
     assert accounts
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
-    assert [pod["automountServiceAccountToken"] for pod in pods()] == [True], "the operator's own pod"
+    names = {account["metadata"]["name"] for account in accounts}
+    for pod in pods():
+        # The kubelet's default is to mount one: a pod that needs none has to say so.
+        assert pod["automountServiceAccountToken"] is (pod.get("serviceAccountName") in names)
 
 
 @pytest.mark.parametrize(("path", "document"), documents(), ids=lambda value: getattr(value, "name", ""))
