@@ -1,4 +1,4 @@
-"""manifests/rbac.yaml as an authorizer in front of any API server: what it does not grant is refused, what it does is counted.
+"""The manifests' RBAC rules as an authorizer in front of any API server: what they do not grant is refused, what they do counted.
 
 The test servers have no RBAC of their own. This follows RBAC's rules: a ClusterRole bound by a ClusterRoleBinding holds in
 every namespace, a Role in its own; `*` stands for all; a rule with resourceNames holds for requests that name the object in
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.kube.transport import Query, StreamingResponse, Transport
 
-RBAC = ROOT / "manifests" / "rbac.yaml"
+# Features that need more than the rest have a file of their own, which is applied with it by default.
+RBAC = sorted((ROOT / "manifests").glob("rbac*.yaml"))
 
 
 class Grant(NamedTuple):
@@ -61,7 +62,9 @@ def granted(documents: list[dict[str, Any]]) -> Iterator[Grant]:
 
 
 def shipped() -> frozenset[Grant]:
-    return frozenset(granted(list(yaml.safe_load_all(RBAC.read_text(encoding="utf-8")))))
+    return frozenset(
+        granted([found for file in RBAC for found in yaml.safe_load_all(file.read_text(encoding="utf-8"))])
+    )
 
 
 class Authorizer:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
 from sagemaker_operator.control.request import desired_input
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.kinds.catalog import catalog
@@ -32,7 +33,7 @@ from tests.e2e.rbac import Authorizer, shipped
 from tests.servers import ApiServer, server_or_skip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from sagemaker_operator.objects import Resource
     from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
@@ -125,12 +126,13 @@ async def test_every_kind_lives_its_life_within_the_shipped_roles(server: ApiSer
             for reference, edit in editable:
                 assert at(await ensemble.describe(reference), edit.at) == edit.value, reference
             await repeat_an_event(ensemble)
+            await export_a_field(ensemble)
             await ensemble.perform(ensemble.delete, backwards=True)
         wanted = Counter(catalog()[manifest["kind"]].create for manifest in ensemble.manifests.values())
         made = Counter(call.operation for call in simulated.calls.mutating() if call.applied)
         assert {name: made[name] for name in wanted} == wanted, "one create per object"
         assert authorizer.denied == []
-        assert sorted(authorizer.unused) == [], "manifests/rbac.yaml grants more than is used"
+        assert sorted(authorizer.unused) == [], "the manifests grant more than is used"
 
 
 async def repeat_an_event(ensemble: Ensemble) -> None:
@@ -159,6 +161,37 @@ async def repeat_an_event(ensemble: Ensemble) -> None:
         return any(event["regarding"]["name"] == "refused" and event.get("series") for event in items)
 
     await until(told_twice, "a series of events")
+
+
+async def export_a_field(ensemble: Ensemble) -> None:
+    """One into a ConfigMap and one into a Secret, and out of them again."""
+    client, name = ensemble.client, ensemble.manifests["trainingjob"]["metadata"]["name"]
+    source = {"group": "sagemaker.services.k8s.aws", "kind": "TrainingJob", "name": name}
+    for target in (CONFIG_MAPS, SECRETS):
+        kind = target.kind.lower()
+        body = {"apiVersion": "v1", "kind": target.kind, "metadata": {"name": "target"}}
+        await client.create(target, NAMESPACE, body)
+        spec = {
+            "from": {"path": ".status.ackResourceMetadata.arn", "resource": source},
+            "to": {"kind": kind, "name": "target", "key": "arn"},
+        }
+        body = {
+            "apiVersion": FIELD_EXPORTS.api_version,
+            "kind": "FieldExport",
+            "metadata": {"name": kind},
+            "spec": spec,
+        }
+        await client.create(FIELD_EXPORTS, NAMESPACE, body)
+
+        async def has_key(target: Resource = target) -> bool:
+            return "arn" in ((await client.get_json(target.path(NAMESPACE, "target"))).get("data") or {})
+
+        async def has_none(has_key: Callable[[], Awaitable[bool]] = has_key) -> bool:
+            return not await has_key()
+
+        await until(has_key, f"the key in the {kind}")
+        await client.delete(FIELD_EXPORTS, NAMESPACE, kind)
+        await until(has_none, f"the key to leave the {kind}")
 
 
 @pytest.mark.kubectl

@@ -102,14 +102,28 @@ def test_a_moving_tag_is_told_from_a_version(image: str) -> None:
     assert not FIXED.fullmatch(image)
 
 
-def test_the_operators_roles_have_no_wildcard_no_secrets_and_no_way_to_more() -> None:
-    rules = [rule for path, document in documents() if path.name == "rbac.yaml" for rule in document.get("rules", ())]
-    assert rules
-    for rule in rules:
+def rules(prefix: str) -> list[dict[str, Any]]:
+    """Of the operator's own roles, in the files whose names begin so."""
+    return [rule for path, found in documents() if path.name.startswith(prefix) for rule in found.get("rules", ())]
+
+
+def test_the_operators_roles_have_no_wildcard_and_no_way_to_more() -> None:
+    assert rules("rbac")
+    for rule in rules("rbac"):
         assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
         assert {"escalate", "bind", "impersonate"}.isdisjoint(rule["verbs"])
         assert "rbac.authorization.k8s.io" not in rule["apiGroups"]
-        assert "secrets" not in rule["resources"]
+
+
+def test_secrets_are_for_field_exports_only_and_by_name() -> None:
+    assert [rule for rule in rules("rbac.") if "secrets" in rule["resources"]] == []
+    (rule,) = (rule for rule in rules("rbac-") if "secrets" in rule["resources"])
+    assert set(rule["verbs"]) == {"get", "patch"}, "nothing is listed, nothing created"
+
+
+def test_creating_field_exports_is_not_part_of_a_role_for_people() -> None:
+    assert "fieldexports" not in {name for rule in rules("user-roles") for name in rule["resources"]}
+    assert "services.k8s.aws" not in {group for rule in rules("user-roles") for group in rule["apiGroups"]}
 
 
 def test_manifests_hold_no_credentials() -> None:
