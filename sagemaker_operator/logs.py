@@ -147,12 +147,14 @@ _HIDDEN_IN_TEXT = frozenset(
 )
 
 
+def _printable(value: Any) -> str:
+    """Values may hold text from AWS or from users: one line stays one line, and no escape reaches a terminal."""
+    return " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
+
+
 def _render_text(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
     """12:34:56 info  TrainingJob ml/xgb  Job status changed  status=Completed ..."""
     about = f"{line['kind']} {line.get('namespace', '')}/{line['name']}  " if "kind" in line and "name" in line else ""
-    # Values may hold text from AWS or from users; one line stays one line.
-    rest = "  ".join(
-        f"{key}={' '.join(str(value).split())}" for key, value in line.items() if key not in _HIDDEN_IN_TEXT
-    )
+    rest = "  ".join(f"{key}={_printable(value)}" for key, value in line.items() if key not in _HIDDEN_IN_TEXT)
     text = f"{line['ts'][11:19]} {line['level']:<7} {about}{line['msg']}  {rest}".rstrip()
     return f"{text}\n{line['exception']}" if "exception" in line else text

@@ -1,8 +1,9 @@
 """Finds a real Kubernetes API server for the tests, starts it if need be, and says why if there is none.
 
 In this order: `KUBEBUILDER_ASSETS` (etcd and kube-apiserver, as envtest has them), `TEST_KUBECONFIG` (a server that runs
-already), `SAGEMAKER_OPERATOR_APISERVER` (a script that serves as `SCRIPT DIR` and writes DIR/kubeconfig), and such a script
-in a folder `shared/apiserver` beside this repository.
+already), `SAGEMAKER_OPERATOR_APISERVER` (a program that serves as `PROGRAM DIR` and writes DIR/kubeconfig), such a program in
+a folder `shared/apiserver` beside this repository, and the one that `tests/apiserver/build.py` has built. A variable that is
+set and leads nowhere is an error: whoever sets it wants these tests to run.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.apiserver import build
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,6 +37,10 @@ _READY_SECONDS = 60.0
 
 class NoServer(Exception):
     """There is none; the text says what to set."""
+
+
+class BrokenServer(Exception):
+    """A variable names one that cannot be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +88,36 @@ def _ssl(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:
 
 
 def must_not_be_missing() -> bool:
-    """CI runs where a script is at hand, and there a skipped contract would be a hole nobody sees."""
-    return os.environ.get("CI") == "true" and _script().exists()
+    """In CI a skipped contract would be a hole that nobody sees."""
+    return os.environ.get("CI") == "true"
 
 
-def _script() -> Path:
-    return Path(os.environ.get("SAGEMAKER_OPERATOR_APISERVER") or _SCRIPT)
+def program() -> Path | None:
+    """A program that serves as `PROGRAM DIR`, or None. Raises BrokenServer."""
+    if named := os.environ.get("SAGEMAKER_OPERATOR_APISERVER"):
+        if not Path(named).exists():
+            raise BrokenServer(f"SAGEMAKER_OPERATOR_APISERVER: there is no {named}")
+        return Path(named)
+    return next((found for found in (_SCRIPT, build.program()) if found.exists()), None)
 
 
 @contextmanager
 def real_apiserver(directory: Path) -> Iterator[ApiServer]:
-    """A ready server, stopped afterwards if we started it; its files are in `directory`. Raises NoServer."""
+    """A ready server, stopped afterwards if we started it; its files are in `directory`. Raises NoServer, BrokenServer."""
     with ExitStack() as stack:
         if assets := os.environ.get("KUBEBUILDER_ASSETS"):
             server = stack.enter_context(_envtest(Path(assets), directory))
         elif given := os.environ.get("TEST_KUBECONFIG"):
+            if not Path(given).exists():
+                raise BrokenServer(f"TEST_KUBECONFIG: there is no {given}")
             server = ApiServer.from_kubeconfig(Path(given))
             _wait_ready(server, [])
-        elif _script().exists():
-            server = stack.enter_context(_scripted(_script(), directory))
+        elif found := program():
+            server = stack.enter_context(_scripted(found, directory))
         else:
             raise NoServer(
-                "no real API server: set KUBEBUILDER_ASSETS, TEST_KUBECONFIG or SAGEMAKER_OPERATOR_APISERVER"
+                "no real API server: set KUBEBUILDER_ASSETS, TEST_KUBECONFIG or SAGEMAKER_OPERATOR_APISERVER, or build one"
+                " with `python3 tests/apiserver/build.py` (on Debian, three minutes)"
             )
         yield server
 
@@ -122,9 +137,9 @@ def _scripted(script: Path, directory: Path) -> Iterator[ApiServer]:
 
 @contextmanager
 def _envtest(assets: Path, directory: Path) -> Iterator[ApiServer]:
-    for program in ("etcd", "kube-apiserver"):
-        if not (assets / program).exists():
-            raise NoServer(f"KUBEBUILDER_ASSETS has no {program}")
+    for needed in ("etcd", "kube-apiserver"):
+        if not (assets / needed).exists():
+            raise BrokenServer(f"KUBEBUILDER_ASSETS has no {needed}: {assets}")
     client, peer, port = (_free_port() for _ in range(3))
     etcd = f"http://127.0.0.1:{client}"
     key = directory / "service-account.key"

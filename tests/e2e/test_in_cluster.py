@@ -108,8 +108,8 @@ class Cluster:
 
 
 @asynccontextmanager
-async def terminated(port: str, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """TLS in front of a plain port, as a load balancer has it; yields the encrypted one."""
+async def terminated(port: str, context: ssl.SSLContext, *, on: int = 0) -> AsyncIterator[int]:
+    """TLS in front of a plain port, as a load balancer has it; yields the encrypted one (`on`, 0 for a free one)."""
     connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,7 +128,7 @@ async def terminated(port: str, context: ssl.SSLContext) -> AsyncIterator[int]:
             writer.close()
             connections.discard(task)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(connected, "127.0.0.1", on, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -27,6 +27,8 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+FINALIZER = "finalizers.sagemaker.services.k8s.aws/TrainingJob"
 _SECONDS = 10.0
 _numbers = itertools.count(1)
 
@@ -141,6 +143,17 @@ def training_job(name: str = "one", *, metadata: dict[str, Any] | None = None, *
         "metadata": {"name": name, **(metadata or {})},
         "spec": {"trainingJobName": name, "roleARN": "arn:aws:iam::111122223333:role/r", **spec},
     }
+
+
+def config_map(name: str = "settings", **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+async def names(api: Client, path: str = "", **query: str) -> list[str]:
+    """The names in a list."""
+    answer = await api.get(path or api.jobs, **query)
+    assert answer.status == 200, answer.body
+    return [item["metadata"]["name"] for item in answer.body["items"]]
 
 
 @asynccontextmanager

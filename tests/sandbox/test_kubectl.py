@@ -266,7 +266,23 @@ async def test_api_resources_lists_what_is_served(kubectl: Kubectl) -> None:
     assert ["leases", "coordination.k8s.io/v1", "true", "Lease"] in lines
 
 
-# What real API servers cannot show without their controllers, or (server-side apply) do and we do not.
+async def test_server_side_apply_names_conflicts_and_forces(kubectl: Kubectl) -> None:
+    assert await kubectl("apply", "--server-side", "-f", "-", stdin=training_job(mode="File")) == (
+        f"{JOB}/one serverside-applied"
+    )
+    other = ("apply", "--server-side", "--field-manager=other", "-f", "-")
+    refused = await kubectl.run(*other, stdin=training_job(mode="Pipe"))
+    assert refused.code == 1
+    assert 'conflict with "kubectl": .spec.mode' in refused.err
+    forced = await kubectl("apply", "--server-side", "--force-conflicts", *other[2:], stdin=training_job(mode="Pipe"))
+    assert forced == f"{JOB}/one serverside-applied"
+    assert json.loads(await kubectl("get", "tj", "one", "-o", "json"))["spec"]["mode"] == "Pipe"
+    dry = await kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=training_job("two"))
+    assert dry == f"{JOB}/two serverside-applied (server dry run)"
+    assert await kubectl("get", "tj", "-o", "name") == f"{JOB}/one"
+
+
+# What real API servers cannot show without their controllers.
 
 
 @pytest.fixture
@@ -333,11 +349,6 @@ async def test_kubectls_protobuf_is_understood(emulated: Kubectl) -> None:
     assert json.loads(await emulated("get", "cm", "long", "-o", "json"))["data"] == {"a": long}
     assert await emulated("create", "serviceaccount", "sa") == "serviceaccount/sa created"
     assert await emulated("auth", "can-i", "create", "trainingjobs") == "yes"
-
-
-async def test_server_side_apply_is_refused_in_plain_words(emulated: Kubectl) -> None:
-    result = await emulated.run("apply", "--server-side", "-f", "-", stdin=training_job())
-    assert (result.code, "has no server-side apply" in result.err) == (1, True)
 
 
 async def test_get_shows_built_in_types_as_a_cluster_does(emulated: Kubectl) -> None:

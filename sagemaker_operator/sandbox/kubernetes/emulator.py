@@ -1,8 +1,8 @@
 """The Kubernetes API, in process: one `handle` that the HTTP server and the in-memory transport share.
 
 It behaves as a Kubernetes API server with the namespace and CRD controllers beside it does, for everything that
-kubectl and an operator use; tests/sandbox/test_kubernetes_contract.py holds it to that by asking a real one the same
-questions. Left out: server-side apply (415), RBAC, admission webhooks, garbage collection by owner references.
+kubectl and an operator use; tests/sandbox/test_contract_*.py hold it to that by asking a real one the same
+questions. Left out: RBAC, admission webhooks, garbage collection by owner references.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import msgspec
 from sagemaker_operator.kube.transport import Response
 from sagemaker_operator.sandbox.kubernetes import discovery, openapi, protobuf, status
 from sagemaker_operator.sandbox.kubernetes.builtins import BUILTINS
-from sagemaker_operator.sandbox.kubernetes.decoding import IGNORE, STRICT, WARN
+from sagemaker_operator.sandbox.kubernetes.decoding import STRICT
+from sagemaker_operator.sandbox.kubernetes.options import WriteOptions, write_options
+from sagemaker_operator.sandbox.kubernetes.patches import APPLY_PATCH
 from sagemaker_operator.sandbox.kubernetes.reads import Reader, is_true
 from sagemaker_operator.sandbox.kubernetes.resources import Catalog, ResourceType
 from sagemaker_operator.sandbox.kubernetes.routing import READS, Request, target_of, verb_of
 from sagemaker_operator.sandbox.kubernetes.storage import CollectionId, Storage, copy_of
 from sagemaker_operator.sandbox.kubernetes.table import table
-from sagemaker_operator.sandbox.kubernetes.writes import Outcome, WriteOptions, Writer, key_of
+from sagemaker_operator.sandbox.kubernetes.writes import Outcome, Writer, key_of
 
 if TYPE_CHECKING:
     import random
@@ -182,7 +184,7 @@ class KubernetesEmulator:
         return table(type_, objects, now=self._clock(), meta=meta, include=include, header=header)
 
     def _write(self, type_: ResourceType, request: Request) -> Response:
-        options = _write_options(request)
+        options = write_options(request)
         body = _json_body(request)
         subresource = request.subresource or None
         if type_.namespaced and request.namespace is None and request.verb != "deletecollection":
@@ -197,6 +199,8 @@ class KubernetesEmulator:
                 outcome = self._writer.update(type_, key, body, options, subresource)
             case "patch":
                 media = request.headers.get("content-type", "")
+                if media.startswith(APPLY_PATCH):
+                    return _outcome(type_, self._writer.apply(type_, key, request.body, options, subresource))
                 outcome = self._writer.patch(type_, key, media, body, options, subresource)
             case _:
                 outcome = self._writer.delete(type_, key, _preconditions(body), dry_run=options.dry_run)
@@ -369,22 +373,6 @@ def _wants_table(request: Request) -> bool:
                 return False
     message = f"only the following media types are accepted: {_JSON}"
     raise status.ApiError(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", message)
-
-
-def _write_options(request: Request) -> WriteOptions:
-    kinds = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
-    kind = kinds.get(request.verb, "DeleteOptions")
-    dry_run, validation = request.query.get("dryRun"), request.query.get("fieldValidation") or WARN
-    errors = []
-    if dry_run not in (None, "", "All"):
-        message = f'Unsupported value: ["{dry_run}"]: supported values: "All"'
-        errors.append(status.FieldError("dryRun", "FieldValueNotSupported", message))
-    if validation not in (STRICT, WARN, IGNORE):
-        message = f'Unsupported value: "{validation}": supported values: "", "Ignore", "Strict", "Warn"'
-        errors.append(status.FieldError("fieldValidation", "FieldValueNotSupported", message))
-    if errors:
-        raise status.invalid_options(kind, errors)
-    return WriteOptions(dry_run=dry_run == "All", validation=validation)
 
 
 def _json_body(request: Request) -> bytes | None:

@@ -30,11 +30,14 @@ META_SCHEMA: Final[JsonObject] = {
         "finalizers": {
             "type": "array",
             "items": _STRING,
+            "x-kubernetes-list-type": "set",
             "description": "Must be empty before the object is removed; each entry names who has to remove it.",
         },
         "ownerReferences": {
             "type": "array",
             "description": "Objects this one depends on.",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["uid"],
             "items": {
                 "type": "object",
                 "properties": {

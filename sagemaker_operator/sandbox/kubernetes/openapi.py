@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sagemaker_operator.sandbox.kubernetes.meta import META_SCHEMA
-from sagemaker_operator.sandbox.kubernetes.patches import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from sagemaker_operator.sandbox.kubernetes.patches import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
 if TYPE_CHECKING:
     from sagemaker_operator.sandbox.kubernetes.resources import Catalog, ResourceType
@@ -90,7 +90,7 @@ def _operation(type_: ResourceType, action: str, parameters: list[JsonObject] | 
         operation["parameters"] = parameters
         media = ["application/json"]
         if action == "patch":
-            media = [JSON_PATCH, MERGE_PATCH] if type_.custom else [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]
+            media = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH, *([] if type_.custom else [STRATEGIC_PATCH])]
         operation["requestBody"] = {"content": {name: {"schema": {"type": "object"}} for name in media}}
     return operation
 

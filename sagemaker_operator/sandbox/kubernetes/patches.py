@@ -31,11 +31,6 @@ _MERGED_LISTS: dict[str, str | None] = {
 def apply_patch(content_type: str, body: bytes, current: JsonObject, *, custom: bool) -> JsonObject:
     """A patched copy of `current`. Raises ApiError 400, 415 or 422."""
     media = content_type.partition(";")[0].strip()
-    if media.startswith("application/apply-patch"):
-        raise unsupported_media(
-            "the sandbox's API emulator has no server-side apply; use client-side kubectl apply, or start the sandbox"
-            " on a real API server"
-        )
     if media not in (JSON_PATCH, MERGE_PATCH) and (custom or media != STRATEGIC_PATCH):
         accepted = [JSON_PATCH, MERGE_PATCH] if custom else [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]
         raise unsupported_media(

@@ -137,6 +137,10 @@ def conflict(
     return ApiError(HTTPStatus.CONFLICT, "Conflict", message, details=_details(resource, name, by_kind=by_kind))
 
 
+def apply_conflict(message: str, causes: Sequence[FieldError]) -> ApiError:
+    return ApiError(HTTPStatus.CONFLICT, "Conflict", message, details={"causes": [_cause(cause) for cause in causes]})
+
+
 def invalid(resource: Named, name: str, errors: Sequence[FieldError]) -> ApiError:
     """422 with one cause per error."""
     texts = [f"{error.field}: {error.message}" for error in errors]

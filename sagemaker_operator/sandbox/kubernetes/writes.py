@@ -7,9 +7,9 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sagemaker_operator.clock import Clock, rfc3339
-from sagemaker_operator.sandbox.kubernetes import customresources, meta, status
+from sagemaker_operator.sandbox.kubernetes import customresources, fieldmanagers, meta, status
 from sagemaker_operator.sandbox.kubernetes.builtins import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
-from sagemaker_operator.sandbox.kubernetes.decoding import WARN, Undecodable, check_kind, decode, parse
+from sagemaker_operator.sandbox.kubernetes.decoding import Undecodable, check_kind, decode, parse
 from sagemaker_operator.sandbox.kubernetes.patches import apply_patch
 from sagemaker_operator.sandbox.kubernetes.storage import CollectionId, ObjectId, Storage, copy_of
 
@@ -17,16 +17,12 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
+    from sagemaker_operator.sandbox.kubernetes.options import WriteOptions
     from sagemaker_operator.sandbox.kubernetes.resources import Catalog, ResourceType
 
 JsonObject = dict[str, Any]
 
 _UNDELETABLE: Final = ("default", "kube-system")
-
-
-class WriteOptions(NamedTuple):
-    dry_run: bool = False
-    validation: str = WARN
 
 
 class Outcome(NamedTuple):
@@ -58,6 +54,17 @@ class Writer:
     def create(self, type_: ResourceType, namespace: str, body: bytes | None, options: WriteOptions) -> Outcome:
         parsed, duplicates = parse(body, type_)
         check_kind(parsed, type_)
+        return self._create(type_, namespace, parsed, duplicates, options)
+
+    def _create(
+        self,
+        type_: ResourceType,
+        namespace: str,
+        parsed: JsonObject,
+        duplicates: list[str],
+        options: WriteOptions,
+        managed_fields: list[JsonObject] | None = None,
+    ) -> Outcome:
         try:
             obj, warnings = decode(parsed, type_, validation=options.validation, duplicates=duplicates)
         except Undecodable as error:
@@ -80,6 +87,8 @@ class Writer:
             uid=str(uuid.UUID(int=self._rng.getrandbits(128), version=4)),
             generation=type_.counts_generations,
         )
+        if managed_fields is not None:
+            metadata["managedFields"] = managed_fields
         if type_.status_subresource:
             obj.pop("status", None)
         warnings += meta.warnings(metadata)
@@ -134,6 +143,37 @@ class Writer:
         _check_identity(obj["metadata"], key)
         return self._store(type_, key, obj, old, options, subresource, warnings)
 
+    def apply(
+        self,
+        type_: ResourceType,
+        key: ObjectId,
+        body: bytes | None,
+        options: WriteOptions,
+        subresource: str | None = None,
+    ) -> Outcome:
+        """A server-side apply: creates what is not there."""
+        if type_.stored_as is not None:
+            raise status.unsupported_media(
+                f"the sandbox's API emulator has no server-side apply of {type_.api_version}"
+            )
+        config = fieldmanagers.parse(body, type_)
+        check_kind(config, type_)
+        _check_identity(config["metadata"], key)
+        config = fieldmanagers.within(config, type_, subresource or "")
+        now = rfc3339(self._clock())
+        if subresource is None and self._storage.get(type_.collection, key) is None:
+            entries = fieldmanagers.created(type_, config, by=options.manager, now=now)
+            return self._create(type_, key[0], config, [], options, entries)
+        old = self.existing(type_, key)
+        result = fieldmanagers.apply(
+            type_, old, config, by=options.manager, subresource=subresource or "", force=options.force, now=now
+        )
+        try:
+            obj, warnings = decode(result.object, type_, validation=options.validation, duplicates=[])
+        except Undecodable as error:
+            raise _cannot_be_handled(type_, error) from None
+        return self._store(type_, key, obj, old, options, subresource, warnings, result.managed_fields)
+
     def delete(self, type_: ResourceType, key: ObjectId, preconditions: Mapping[str, str], *, dry_run: bool) -> Outcome:
         old = self.existing(type_, key)
         for field, word, what in (
@@ -175,7 +215,9 @@ class Writer:
         options: WriteOptions,
         subresource: str | None,
         warnings: list[str],
+        managed_fields: list[JsonObject] | None = None,
     ) -> Outcome:
+        """`managed_fields` are an apply's; after any other write they follow from it."""
         sent = obj["metadata"]
         before = old["metadata"]
         if sent.get("uid", before["uid"]) != before["uid"]:
@@ -190,6 +232,12 @@ class Writer:
             obj["metadata"] = meta.for_update(sent, before)
             if type_.status_subresource:
                 obj = _with_status(obj, copy_of(old))
+        if managed_fields is not None:
+            obj["metadata"]["managedFields"] = managed_fields
+        elif fieldmanagers.is_tracked(old):
+            obj["metadata"]["managedFields"] = fieldmanagers.updated(
+                type_, old, obj, by=options.manager, subresource=subresource or "", now=rfc3339(self._clock())
+            )
         warnings += meta.warnings(obj["metadata"], before)
         self._check(type_, obj, old)
         if type_.counts_generations and _desired(type_, obj) != _desired(type_, old):
