@@ -16,6 +16,7 @@ from sagemaker_operator.control.controller import Controller
 from sagemaker_operator.control.poller import Poller
 from sagemaker_operator.control.ports import Identity, World
 from sagemaker_operator.control.reconciler import Reconciler
+from sagemaker_operator.control.surroundings import Surroundings
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kube.collection import Collection
@@ -24,6 +25,7 @@ from sagemaker_operator.kube.layout import LEASE_NAME, Rivals, holder_identity, 
 from sagemaker_operator.kube.lease import LeaderElector, LeadershipLost
 from sagemaker_operator.logs import Event, emit, get_logger
 from sagemaker_operator.runtime.shard import Shard
+from sagemaker_operator.runtime.workqueue import Priority
 from sagemaker_operator.settings import Settings, split_address
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.calls import Aws, Outcome
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.control.surroundings import Concerned
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.metrics import Metrics
@@ -91,6 +94,9 @@ class Manager:
             clock=clock,
             rng=rng,
         )
+        self.surroundings = Surroundings(
+            kube, settings, system_namespace=settings.system_namespace or default_namespace, rng=rng, wake=self._wake
+        )
         for name in kinds:
             metrics.polled.labels(name).set_function(partial(self.poller.tracked, name))
 
@@ -110,6 +116,13 @@ class Manager:
     def _enqueue(self, key: ObjectKey) -> None:
         self.controllers[key.kind].queue.add(key)
 
+    def _wake(self, concerned: Concerned) -> None:
+        """What surrounds these objects has changed."""
+        for controller in self.controllers.values():
+            for obj in controller.informer.store.objects():
+                if concerned(controller.resource, obj.metadata):
+                    controller.queue.add(obj.key, Priority.LOW)
+
     # --- probes ------------------------------------------------------------------------------------------------------
 
     def live(self) -> str | None:
@@ -122,6 +135,8 @@ class Manager:
             return "stopping"
         if self._identity is None:
             return "waiting for AWS to say who we are (STS GetCallerIdentity)"
+        if waiting := self.surroundings.waiting:
+            return waiting
         for name, controller in self.controllers.items():
             if controller.degraded:
                 return f"{name}: {controller.degraded}"
@@ -182,8 +197,11 @@ class Manager:
             for kind, controller in self.controllers.items():
                 controller.attach(self._reconciler(self._kinds[kind], controller, identity))
                 group.create_task(controller.watch(), name=f"watch {kind}")
+            group.create_task(self.surroundings.run(), name="watch surroundings")
             group.create_task(self.events.run(), name="events")
             group.create_task(self._announce_ready(), name="ready")
+            # Nobody leads who does not know them: a pass without them could only guess the account.
+            await self.surroundings.wait()
             if self._settings.leader_election:
                 group.create_task(self.elector.run(), name="lease")
                 await self.elector.leading.wait()
@@ -203,6 +221,7 @@ class Manager:
                 aws=self._aws,
                 tracker=self.poller,
                 recorder=self.events,
+                surroundings=self.surroundings,
                 clock=self._clock,
                 rng=self._rng,
             ),
@@ -230,13 +249,16 @@ class Manager:
         told: str | None = ""
         while True:
             state = self.ready()
-            if state != told and (state is None or any(c.degraded for c in self.controllers.values())):
+            if state != told and (state is None or self._is_degraded()):
                 told = state
                 if state is None:
                     emit(self._log, Event.OPERATOR_READY)
                 else:
                     emit(self._log, Event.OPERATOR_DEGRADED, err=state)
             await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    def _is_degraded(self) -> bool:
+        return bool(self.surroundings.degraded) or any(c.degraded for c in self.controllers.values())
 
     async def _heartbeat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.control.roles import Around
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
     from sagemaker_operator.settings import Settings
@@ -51,6 +52,12 @@ class Recorder(Protocol):
     def record(
         self, regarding: Mapping[str, str], *, type: Literal["Normal", "Warning"], reason: str, note: str, action: str
     ) -> None: ...
+
+
+class Surroundings(Protocol):
+    """Namespaces, role maps and selectors, as a reconciler needs them."""
+
+    def of(self, namespace: str) -> Around: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +104,6 @@ class World:
     aws: AwsPort
     tracker: Tracker
     recorder: Recorder
+    surroundings: Surroundings
     clock: Clock
     rng: random.Random
