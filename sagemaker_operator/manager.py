@@ -25,7 +25,6 @@ from sagemaker_operator.kube.layout import LEASE_NAME, Rivals, holder_identity, 
 from sagemaker_operator.kube.lease import LeaderElector, LeadershipLost
 from sagemaker_operator.logs import Event, emit, get_logger
 from sagemaker_operator.runtime.shard import Shard
-from sagemaker_operator.runtime.workqueue import Priority
 from sagemaker_operator.settings import Settings, split_address
 
 if TYPE_CHECKING:
@@ -119,9 +118,7 @@ class Manager:
     def _wake(self, concerned: Concerned) -> None:
         """What surrounds these objects has changed."""
         for controller in self.controllers.values():
-            for obj in controller.informer.store.objects():
-                if concerned(controller.resource, obj.metadata):
-                    controller.queue.add(obj.key, Priority.LOW)
+            controller.wake(partial(concerned, controller.resource))
 
     # --- probes ------------------------------------------------------------------------------------------------------
 

@@ -82,7 +82,12 @@ def cause(placement: Placement) -> str:
         # A region without an ARN is the mark of a create that failed: a mistake stays correctable.
         ({"ackResourceMetadata": {"region": "us-east-1"}}, "ap-south-1", None, "ap-south-1"),
         # The ARN is SageMaker's word; the field beside it is anybody's.
-        ({"ackResourceMetadata": at(OWN, "us-east-1")["ackResourceMetadata"] | {"region": "x"}}, None, None, "us-east-1"),
+        (
+            {"ackResourceMetadata": at(OWN, "us-east-1")["ackResourceMetadata"] | {"region": "x"}},
+            None,
+            None,
+            "us-east-1",
+        ),
     ],
 )
 def test_region(stored: Any, annotation: str | None, default: str | None, region: str) -> None:

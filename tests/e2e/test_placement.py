@@ -6,14 +6,22 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.annotations import DEFAULT_REGION, OWNER_ACCOUNT_ID, REGION
+from sagemaker_operator.annotations import (
+    DEFAULT_REGION,
+    DELETION_POLICY,
+    NAMESPACE_DELETION_POLICY,
+    OWNER_ACCOUNT_ID,
+    REGION,
+)
 from sagemaker_operator.control.roles import ACCOUNT_MAP
 from sagemaker_operator.control.surroundings import CONFIG_MAPS, NAMESPACES, SELECTORS
 from sagemaker_operator.crds.runtime import runtime_crds
+from sagemaker_operator.kube.transport import Response, Transport
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import REGION as HOME
 from tests.e2e.harness import Cloud, operator, sample
+from tests.e2e.wire import Wire
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=200_000)]
 
@@ -28,8 +36,8 @@ def role(account: str, name: str = "sagemaker") -> str:
 
 async def cloud_with(*, accounts: dict[str, str] | None = None, **namespaces: dict[str, str]) -> Cloud:
     cloud = Cloud(kinds=["TrainingJob", "Model"])
-    for name, annotations in namespaces.items():
-        await namespace(cloud, name, annotations)
+    for name, said in namespaces.items():
+        await namespace(cloud, name, said)
     if accounts is not None:
         await role_map(cloud, accounts)
     return cloud
@@ -280,3 +288,87 @@ async def test_without_carm_nothing_around_the_objects_is_read() -> None:
         await reached(cloud, "own", "one", "InProgress")
     read = {request.plural for request in cloud.kubernetes.requests if request.user_agent == "sagemaker-operator"}
     assert not read & {"namespaces", "configmaps", "iamroleselectors"}
+
+
+class Forbidding:
+    """The API server, which lets nobody list one collection until it is told otherwise."""
+
+    def __init__(self, inner: Transport, path: str) -> None:
+        self._inner = inner
+        self._path = path
+        self.allowed = False
+
+    async def request(self, method: str, path: str, **kwargs: Any) -> Response:
+        if path == self._path and not self.allowed:
+            return Response(403, {}, b'{"kind": "Status", "reason": "Forbidden", "message": "not you"}')
+        return await self._inner.request(method, path, **kwargs)
+
+    def stream(self, path: str, **kwargs: Any) -> Any:
+        return self._inner.stream(path, **kwargs)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/namespaces", PATH], ids=["namespaces", "role map"])
+async def test_nobody_works_or_leads_before_the_surroundings_are_known(path: str) -> None:
+    cloud = await cloud_with(accounts={ONE: role(ONE)}, one={OWNER_ACCOUNT_ID: ONE})
+    doors: list[Forbidding] = []
+
+    class Door(Wire):
+        def transport(self, inner: Transport) -> Transport:
+            doors.append(Forbidding(super().transport(inner), path))
+            return doors[-1]  # type: ignore[return-value]
+
+    async with operator(cloud, wire=Door()) as manager:
+        await job(cloud, "waits", "one")
+        await cloud.pass_time(600)
+        assert "--enable-carm=false" in (manager.ready() or "")
+        assert callers(cloud) == set()
+        assert not await status(cloud, "waits", "one")
+        assert not [request for request in cloud.kubernetes.requests if request.plural == "leases"]
+        doors[0].allowed = True
+        await reached(cloud, "waits", "one", "InProgress")
+        assert manager.ready() is None
+    assert callers(cloud) == {(f"{ONE}/sagemaker", ONE, HOME)}
+
+
+async def test_an_installation_for_some_namespaces_reads_only_those() -> None:
+    cloud = await cloud_with(accounts={ONE: role(ONE)}, one={OWNER_ACCOUNT_ID: ONE}, two={OWNER_ACCOUNT_ID: TWO})
+    async with operator(cloud, watch_namespaces=("one", "default")):
+        await job(cloud, "here", "one")
+        await job(cloud, "there", "two")
+        await reached(cloud, "here", "one", "InProgress")
+        assert not await status(cloud, "there", "two")
+    read = {r.name for r in cloud.kubernetes.requests if r.plural == "namespaces" and r.verb in ("list", "watch")}
+    assert read == {"one", "default"}
+    assert callers(cloud) == {(f"{ONE}/sagemaker", ONE, HOME)}
+
+
+async def test_a_word_that_is_no_deletion_policy_keeps_the_resource_and_says_so() -> None:
+    cloud = await cloud_with()
+    async with operator(cloud):
+        await job(cloud, "kept", "default", **{DELETION_POLICY: "orphan"})
+        await told(cloud, "kept", "default", "ACK.Advisory", "'orphan', which is no deletion policy")
+        await cloud.user.delete(cloud.job, "default", "kept")
+        await cloud.until_gone("kept", seconds=5)
+    assert not cloud.sagemaker.calls.of("StopTrainingJob")
+    assert await cloud.training_job_status("kept") == "InProgress"
+
+
+async def test_a_namespaces_policy_is_the_default_of_its_objects() -> None:
+    cloud = await cloud_with(one={NAMESPACE_DELETION_POLICY: "retain"})
+    async with operator(cloud):
+        await job(cloud, "kept", "one")
+        await job(cloud, "ended", "one", **{DELETION_POLICY: "delete"})
+        for name in ("kept", "ended"):
+            await reached(cloud, name, "one", "InProgress")
+            await cloud.user.delete(cloud.job, "one", name)
+            await cloud.until_gone(name)
+    assert [call.name for call in cloud.sagemaker.calls.of("StopTrainingJob")] == ["ended"]
+
+
+async def test_the_external_id_goes_with_the_role() -> None:
+    cloud = await cloud_with(accounts={ONE: role(ONE)}, one={OWNER_ACCOUNT_ID: ONE})
+    cloud.sagemaker.tokens.roles = {role(ONE): "shared"}
+    async with operator(cloud, assume_role_external_id="shared"):
+        await job(cloud, "runs", "one")
+        await reached(cloud, "runs", "one", "InProgress")
+    assert callers(cloud) == {(f"{ONE}/sagemaker", ONE, HOME)}

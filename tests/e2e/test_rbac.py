@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import yaml
 
+from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.kinds.catalog import catalog
-from sagemaker_operator.kube.layout import LEASE_NAME
+from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import Cloud, operator, sample
 from tests.e2e.processes import ROOT
 
@@ -47,8 +48,8 @@ def used(cloud: Cloud) -> set[Permission]:
             request.verb,
             request.group,
             f"{request.plural}/{request.subresource}" if request.subresource else request.plural,
-            # A create has its name in the body, where RBAC does not look; a list has none.
-            LEASE_NAME if request.plural == "leases" and request.verb in ("get", "update") else "",
+            # A create has its name in the body, where RBAC does not look; a list has one only if it selects by it.
+            request.name if request.plural in ("leases", "configmaps") and request.verb != "create" else "",
         )
         for request in cloud.kubernetes.requests
         if request.user_agent == OPERATOR
@@ -77,6 +78,12 @@ async def everything() -> Cloud:
             await cloud.until(partial(_terminal, cloud, generation))
         await cloud.user.delete(cloud.job, "default", "refused")
         await cloud.until_gone("refused")
+    # All that surrounds objects: roles by account and team, and then by selector.
+    cloud.kubernetes.install(runtime_crds()["iamroleselectors.yaml"])
+    gates = FeatureGates(team_level_carm=True), FeatureGates(iam_role_selector=True)
+    for enable_carm, feature_gates in zip((True, False), gates, strict=True):
+        async with operator(cloud, identity="three", enable_carm=enable_carm, feature_gates=feature_gates):
+            await cloud.pass_time(60)
     return cloud
 
 
@@ -104,7 +111,9 @@ async def test_every_grant_is_used_and_every_request_is_granted() -> None:
     }
     assert {permission for permission in seen if permission.group == GROUP} <= others
     leases = {permission for permission in seen if permission.resource == "leases"}
-    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases
+    maps = {permission for permission in seen if permission.resource == "configmaps"}
+    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases - maps
+    assert set(granted("Role", f"{OPERATOR}-role-maps")) == maps
     assert set(granted("Role", f"{OPERATOR}-leader")) == leases
 
 
