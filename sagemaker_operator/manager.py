@@ -19,6 +19,7 @@ from sagemaker_operator.control.poller import Poller
 from sagemaker_operator.control.ports import Identity, World
 from sagemaker_operator.control.reconciler import Reconciler
 from sagemaker_operator.control.references import Dependants
+from sagemaker_operator.control.surroundings import Surroundings
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kinds.catalog import catalog
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.calls import Aws, Outcome
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.control.surroundings import Concerned
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.metrics import Metrics
@@ -103,6 +105,9 @@ class Manager:
         dependants = Dependants(self._enqueue)
         for controller in self.controllers.values():
             controller.informer.listen(dependants.changed, own_writes=True)
+        self.surroundings = Surroundings(
+            kube, settings, system_namespace=settings.system_namespace or default_namespace, rng=rng, wake=self._wake
+        )
         for name in kinds:
             metrics.polled.labels(name).set_function(partial(self.poller.tracked, name))
 
@@ -155,6 +160,11 @@ class Manager:
     def _enqueue(self, key: ObjectKey) -> None:
         self.controllers[key.kind].queue.add(key)
 
+    def _wake(self, concerned: Concerned) -> None:
+        """What surrounds these objects has changed."""
+        for controller in self.controllers.values():
+            controller.wake(partial(concerned, controller.resource))
+
     # --- probes ------------------------------------------------------------------------------------------------------
 
     def live(self) -> str | None:
@@ -167,6 +177,8 @@ class Manager:
             return "stopping"
         if self._identity is None:
             return "waiting for AWS to say who we are (STS GetCallerIdentity)"
+        if waiting := self.surroundings.waiting:
+            return waiting
         for name, controller in self.controllers.items():
             if controller.degraded:
                 return f"{name}: {controller.degraded}"
@@ -229,8 +241,11 @@ class Manager:
                 group.create_task(controller.watch(), name=f"watch {kind}")
             for name, feature in self.features.items():
                 group.create_task(feature.watch(), name=f"watch {name}")
+            group.create_task(self.surroundings.run(), name="watch surroundings")
             group.create_task(self.events.run(), name="events")
             group.create_task(self._announce_ready(), name="ready")
+            # Nobody leads who does not know them: a pass without them could only guess the account.
+            await self.surroundings.wait()
             if self._settings.leader_election:
                 group.create_task(self.elector.run(), name="lease")
                 await self.elector.leading.wait()
@@ -251,6 +266,7 @@ class Manager:
                 neighbours=self._neighbour,
                 tracker=self.poller,
                 recorder=self.events,
+                surroundings=self.surroundings,
                 clock=self._clock,
                 rng=self._rng,
             ),
@@ -278,13 +294,16 @@ class Manager:
         told: str | None = ""
         while True:
             state = self.ready()
-            if state != told and (state is None or any(c.degraded for c in self.controllers.values())):
+            if state != told and (state is None or self._is_degraded()):
                 told = state
                 if state is None:
                     emit(self._log, Event.OPERATOR_READY)
                 else:
                     emit(self._log, Event.OPERATOR_DEGRADED, err=state)
             await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    def _is_degraded(self) -> bool:
+        return bool(self.surroundings.degraded) or any(c.degraded for c in self.controllers.values())
 
     async def _heartbeat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -74,6 +74,8 @@ class KubeObject(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     metadata: Meta
     spec: msgspec.Raw = msgspec.Raw(b"{}")
     status: msgspec.Raw = msgspec.Raw(b"{}")
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """Of a ConfigMap."""
 
     @property
     def key(self) -> ObjectKey:
@@ -91,6 +93,9 @@ class KubeObject(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     def decode_status(self) -> dict[str, Any]:
         return msgspec.json.decode(self.status) or {}
 
+    def decode_data(self) -> dict[str, str]:
+        return {} if self.data is msgspec.UNSET else msgspec.json.decode(self.data) or {}
+
 
 _decoder = msgspec.json.Decoder(KubeObject)
 
@@ -106,4 +111,5 @@ def detach(obj: KubeObject) -> KubeObject:
     if LAST_APPLIED in meta.annotations:
         kept = {name: value for name, value in meta.annotations.items() if name != LAST_APPLIED}
         meta = msgspec.structs.replace(meta, annotations=kept)
-    return msgspec.structs.replace(obj, metadata=meta, spec=obj.spec.copy(), status=obj.status.copy())
+    data = msgspec.UNSET if obj.data is msgspec.UNSET else obj.data.copy()
+    return msgspec.structs.replace(obj, metadata=meta, spec=obj.spec.copy(), status=obj.status.copy(), data=data)

@@ -134,14 +134,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("--aws-endpoint-url", self.aws_endpoint_url),
             ("--aws-identity-endpoint-url", self.aws_identity_endpoint_url),
         ):
-            if url is None or url.startswith("https://"):
-                continue
-            if not url.startswith("http://"):
-                raise ConfigurationError(f"{flag} {url!r} is no URL: write https://host[:port]")
-            if not self.allow_unsafe_aws_endpoint_urls:
-                raise ConfigurationError(
-                    f"{flag} {url!r} is not encrypted: use https://, or pass --allow-unsafe-aws-endpoint-urls to accept it"
-                )
+            problem = endpoint_problem(url, unsafe=self.allow_unsafe_aws_endpoint_urls) if url is not None else ""
+            if problem:
+                raise ConfigurationError(f"{flag} {problem}")
+        if self.feature_gates.iam_role_selector and self.enable_carm:
+            raise ConfigurationError(
+                "the feature gate IAMRoleSelector needs --enable-carm=false: one of the two names roles"
+            )
+        for tag in self.assume_role_session_tags:
+            if not tag.partition("=")[1] or tag.startswith("="):
+                raise ConfigurationError(f"--assume-role-session-tags: {tag!r} is no tag: write KEY=VALUE")
         split_address("--metrics-addr", self.metrics_addr)
         split_address("--healthz-addr", self.healthz_addr)
         for namespace in self.watch_namespaces:
@@ -167,6 +169,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def resync(self, kind: str) -> float:
         return self.resync_seconds_of.get(kind, self.resync_seconds)
+
+
+def endpoint_problem(url: str, *, unsafe: bool) -> str:
+    """What is wrong with an AWS endpoint, or ""; `unsafe` accepts http://."""
+    if not re.fullmatch(r"https?://[^\s/]+.*", url):
+        return f"{url!r} is no URL: write https://host[:port]"
+    if url.startswith("http://") and not unsafe:
+        return f"{url!r} is not encrypted: use https://, or pass --allow-unsafe-aws-endpoint-urls to accept it"
+    return ""
 
 
 def split_address(flag: str, address: str) -> tuple[str, int] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiobotocore.credentials import AioCredentials, AioDeferredRefreshableCredentials
@@ -19,6 +20,8 @@ from sagemaker_operator.errors import AwsError, ErrorCategory
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
     from botocore.credentials import ReadOnlyCredentials
+
+    from sagemaker_operator.clock import Clock
 
 FAILURE_PAUSE = 15.0
 """Seconds for which a failed refresh answers for the next ones: botocore tries again with every API call."""
@@ -73,11 +76,15 @@ class Given:
 class Assumed:
     """A provider of one assumed role's credentials: fetched on first use, refreshed 15 minutes before they expire."""
 
-    def __init__(self, assume: AssumeRole, role_arn: str, region: str) -> None:
+    def __init__(self, assume: AssumeRole, role_arn: str, region: str, *, clock: Clock) -> None:
         self._assume = assume
         self._role_arn = role_arn
         self._region = region
-        self._credentials = AioDeferredRefreshableCredentials(refresh_using=self._refresh, method="sts-assume-role")
+        self._credentials = AioDeferredRefreshableCredentials(
+            refresh_using=self._refresh,
+            method="sts-assume-role",
+            time_fetcher=lambda: datetime.fromtimestamp(clock(), tz=UTC),
+        )
 
     async def load_credentials(self) -> AioCredentials:
         return self._credentials

@@ -28,7 +28,7 @@ from sagemaker_operator.aws.target import Target
 from sagemaker_operator.errors import AwsError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from aiobotocore.client import AioBaseClient
 
@@ -71,7 +71,8 @@ class Sessions:
     """The only maker of AWS clients. An async context manager; leaving it closes every client.
 
     `credentials` (access key, secret key) replaces the default chain: for the sandbox, which signs with anything.
-    `external_id` and `session_name` go into every AssumeRole; `sts_endpoint_url` replaces the regional STS endpoint.
+    `external_id`, `session_tags` and `session_name` go into every AssumeRole; `sts_endpoint_url` replaces the
+    regional STS endpoint.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Sessions:
         clock: Clock,
         credentials: tuple[str, str] | None = None,
         external_id: str | None = None,
+        session_tags: Mapping[str, str] | None = None,
         session_name: str = SESSION_NAME,
         sts_endpoint_url: str | None = None,
         user_agent: str = "sagemaker-operator",
@@ -90,6 +92,7 @@ class Sessions:
         self._clock = clock
         self._credentials = credentials
         self._external_id = external_id
+        self._session_tags = dict(session_tags or {})
         self._session_name = session_name
         self._sts_endpoint_url = sts_endpoint_url
         self._user_agent = user_agent
@@ -235,7 +238,7 @@ class Sessions:
 
     def _provider(self, session: AioSession, target: Target) -> Provider:
         if target.role_arn is not None:
-            return Assumed(self._assume, target.role_arn, target.region)
+            return Assumed(self._assume, target.role_arn, target.region, clock=self._clock)
         if self._credentials is not None:
             return Given(*self._credentials)
         chain: Provider = create_credential_resolver(session, region_name=target.region)
@@ -261,9 +264,11 @@ class Sessions:
             raise translate_error(exc, operation=operation) from exc
 
     async def _assume(self, role_arn: str, region: str) -> dict[str, Any]:
-        params = {"RoleArn": role_arn, "RoleSessionName": self._session_name}
+        params: dict[str, Any] = {"RoleArn": role_arn, "RoleSessionName": self._session_name}
         if self._external_id is not None:
             params["ExternalId"] = self._external_id
+        if self._session_tags:
+            params["Tags"] = [{"Key": key, "Value": value} for key, value in self._session_tags.items()]
         target = Target("", region, endpoint_url=self._sts_endpoint_url)
         try:
             answer = await self._sts(target, "assume_role", params, operation="AssumeRole")

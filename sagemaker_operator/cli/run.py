@@ -103,9 +103,7 @@ async def operate(
         transport = through(await stack.enter_async_context(HttpTransport(access)))
         kube = KubeClient(transport, observer=partial(_observe_kube, metrics))
         await _check_cluster(kube, kinds, settings, access.source)
-        sessions = await stack.enter_async_context(
-            Sessions(clock=wall_clock, credentials=credentials, read_timeout=settings.http_client_timeout)
-        )
+        sessions = await stack.enter_async_context(_sessions(settings, credentials))
 
         def fence(budget: float) -> bool:
             return not settings.leader_election or manager.elector.fenced(budget)
@@ -139,6 +137,19 @@ async def operate(
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
+
+
+def _sessions(settings: Settings, credentials: tuple[str, str] | None) -> Sessions:
+    tags = (tag.partition("=") for tag in settings.assume_role_session_tags)
+    return Sessions(
+        clock=wall_clock,
+        credentials=credentials,
+        read_timeout=settings.http_client_timeout,
+        external_id=settings.assume_role_external_id or None,
+        session_tags={key: value for key, _, value in tags},
+        # As for GetCallerIdentity at the start: an endpoint of one's own stands for all of AWS unless STS has another.
+        sts_endpoint_url=settings.aws_identity_endpoint_url or settings.aws_endpoint_url,
+    )
 
 
 async def _stop_on_event(stop: asyncio.Event, manager: Manager) -> None:

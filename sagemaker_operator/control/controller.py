@@ -119,6 +119,13 @@ class Controller:
         self.queue.forget(new.key)
         self.queue.add(new.key, priority)
 
+    def wake(self, concerned: Callable[[Meta], bool]) -> None:
+        """Reconcile these objects when there is time: something around them has changed, and so failures count anew."""
+        for obj in self.informer.store.objects():
+            if self._owns(obj.metadata.uid) and concerned(obj.metadata):
+                self.queue.forget(obj.key)
+                self.queue.add(obj.key, Priority.LOW)
+
     # --- the two loops ----------------------------------------------------------------------------------------------
 
     async def watch(self) -> None:

@@ -37,10 +37,18 @@ _NEXT = {
     ErrorCategory.EXISTS: (Follow.RETRY, "It is tried again."),
 }
 
+_ASSUME_ROLE_HINT = (
+    "Check that the role exists, that its trust policy allows the operator's identity (sts:AssumeRole; sts:TagSession too "
+    "with session tags) and that the external id is the one it asks for; it is tried again every 1 to 15 minutes."
+)
+
 
 def failed(facts: Facts, error: AwsError) -> Step:
     """An AWS call of this pass failed, and nothing was changed (or nobody knows)."""
-    creating = facts.arn is None and facts.managed and not facts.deleting and error.operation == facts.kind.create
+    # A call of the very pass that put the finalizer on, and that never left: nothing of ours can exist (a role refused).
+    unsent = facts.claimed and not error.sent
+    creating = facts.arn is None and facts.managed and not facts.deleting
+    creating = creating and (error.operation == facts.kind.create or unsent)
     if error.category is ErrorCategory.THROTTLED:
         # Not a failure of the object: no condition changes, and the finalizer stays for the few seconds until the slot.
         return Settle(None, Follow.RETRY, after=error.retry_after or 1.0)
@@ -54,6 +62,8 @@ def failed(facts: Facts, error: AwsError) -> Step:
     if error.category is ErrorCategory.VALIDATION and not facts.deleting:
         return Settle(amended(base, reason=reason, terminal=text), Follow.PARK, release=creating)
     follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
+    if error.operation == "AssumeRole" and follow is Follow.SLOW:
+        hint = _ASSUME_ROLE_HINT
     findings = amended(base, reason=reason, recoverable=f"{text.rstrip('.')}. {hint}")
     # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps
     # it: it is the only record that a resource of ours may exist.

@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, REGION
-from sagemaker_operator.aws.target import Target
+from sagemaker_operator.annotations import JOB_RECORD
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.observation import recall
+from sagemaker_operator.control.placement import Placement, is_untold
 from sagemaker_operator.control.request import identifiers, spec_problems
 from sagemaker_operator.control.steps import Facts
 from sagemaker_operator.settings import DeletionPolicy
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.clock import Clock
-    from sagemaker_operator.control.ports import Identity, World
+    from sagemaker_operator.control.ports import World
     from sagemaker_operator.control.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject
-    from sagemaker_operator.settings import Settings
 
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
 _YOUNG_SECONDS = 300.0
@@ -51,6 +50,7 @@ def gather(
     obj: KubeObject,
     resolution: Resolution,
     stored: Mapping[str, Any],
+    placement: Placement,
     *,
     failures: int,
 ) -> Facts:
@@ -59,7 +59,6 @@ def gather(
     spec = resolution.spec
     seen = stored.get("observedGeneration")
     arn = (stored.get("ackResourceMetadata") or {}).get("arn")
-    policy = meta.annotations.get(DELETION_POLICY, world.settings.deletion_policy.value)
     managed = kind.finalizer in meta.finalizers
     named = identifiers(kind, spec, None)
     conditions = stored.get("conditions") or ()
@@ -68,10 +67,9 @@ def gather(
         deleting=meta.deletion_timestamp is not None,
         managed=managed,
         arn=arn,
-        retain=policy == DeletionPolicy.RETAIN,
+        retain=placement.deletion_policy is DeletionPolicy.RETAIN,
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
-        also={REFERENCES_RESOLVED: resolution.told} if resolution.used else {},
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
         erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
         due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
@@ -83,6 +81,9 @@ def gather(
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),
+        also={**placement.also, **({REFERENCES_RESOLVED: resolution.told} if resolution.used else {})},
+        refusal=placement.refusal,
+        untold=is_untold(placement, stored),
     )
 
 
@@ -104,11 +105,3 @@ def created_at(kind: Kind, obj: KubeObject, stored: Mapping[str, Any], clock: Cl
     member = next((m.field for m in kind.status_members if m.api == kind.created_member), "")
     recorded = stored.get(member) or obj.metadata.creation_timestamp
     return parse_rfc3339(recorded) if recorded else clock()
-
-
-def target_of(obj: KubeObject, stored: Mapping[str, Any], settings: Settings, identity: Identity) -> Target:
-    """Region: recorded with the ARN (sticky, it is where the resource is), else the annotation, else the flag."""
-    metadata = stored.get("ackResourceMetadata") or {}
-    recorded = metadata.get("region") if metadata.get("arn") else None
-    region = recorded or obj.metadata.annotations.get(REGION) or settings.aws_region
-    return Target(identity.account, region, None, settings.aws_endpoint_url)

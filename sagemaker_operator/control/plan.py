@@ -6,12 +6,14 @@ A pass makes at most one mutating AWS call: after one, every branch here settles
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.deletion import deletion, looked_for
 from sagemaker_operator.control.failure import failed
 from sagemaker_operator.control.findings import NOT_SYNCED, UNOBSERVED, amended, progress_of
+from sagemaker_operator.control.placement import REFUSALS
 from sagemaker_operator.control.steps import (
     Claim,
     Create,
@@ -28,8 +30,11 @@ from sagemaker_operator.control.steps import (
 
 if TYPE_CHECKING:
     from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.control.roles import Refusal
 
 _REPEATS = 2
+# Half a second and more of backoff: a namespace's news has long arrived.
+_FLEETING_FAILURES = 3
 
 UPDATING = "Updating"
 """An update was accepted and has not shown yet."""
@@ -40,6 +45,29 @@ _WAIT_SECONDS = 30.0
 
 def next_step(facts: Facts) -> Step:
     """The one decision function. Total: every combination of facts has a step."""
+    step = _next_step(facts)
+    if facts.refusal is None or (isinstance(step, Settle) and _needs_no_place(facts, step)):
+        return step
+    return _refused(facts, facts.refusal)
+
+
+def _needs_no_place(facts: Facts, step: Settle) -> bool:
+    """Letting go, a mistake in the spec, a finished job. Whatever would call or poll waits, and so does the finalizer."""
+    at_rest = facts.kind.stop_on_delete or not facts.managed or step.findings is not None
+    return step.release or (step.follow is not Follow.POLL and at_rest)
+
+
+def _refused(facts: Facts, refusal: Refusal) -> Settle:
+    if refusal.fleeting and facts.failures < _FLEETING_FAILURES:
+        return Settle(None, Follow.RETRY)
+    base = progress_of(facts, facts.recalled) if facts.arn and facts.recalled else Findings(Progress.MOVING, "")
+    findings = replace(
+        base, message=refusal.message, reason=refusal.reason, recoverable=f"{refusal.message}: {refusal.cause}"
+    )
+    return Settle(findings, Follow.RETRY, after=refusal.after)
+
+
+def _next_step(facts: Facts) -> Step:
     if facts.deleting:
         return deletion(facts)
     if facts.error is not None:
@@ -100,7 +128,9 @@ def _convergence(facts: Facts) -> Step:
     if observed is None:
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
-        if facts.edited or facts.unseen or facts.due or (facts.waiting == _BUSY and not moving):
+        finished = kind.stop_on_delete and not moving
+        healed = facts.waiting in REFUSALS or (facts.untold and not finished)
+        if facts.edited or facts.unseen or facts.due or healed or (facts.waiting == _BUSY and not moving):
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.control.roles import Around
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
     from sagemaker_operator.settings import Settings
@@ -60,6 +61,12 @@ class Recorder(Protocol):
     ) -> None: ...
 
 
+class Surroundings(Protocol):
+    """Namespaces, role maps and selectors, as a reconciler needs them."""
+
+    def of(self, namespace: str) -> Around: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Handle:
     """What the poller needs to follow one resource."""
@@ -105,5 +112,6 @@ class World:
     neighbours: Neighbours
     tracker: Tracker
     recorder: Recorder
+    surroundings: Surroundings
     clock: Clock
     rng: random.Random

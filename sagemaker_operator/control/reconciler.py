@@ -17,8 +17,9 @@ from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control.edit import judge
-from sagemaker_operator.control.gather import Memory, created_at, gather, rereferenced, target_of
+from sagemaker_operator.control.gather import Memory, created_at, gather, rereferenced
 from sagemaker_operator.control.observation import ABSENT, Observation
+from sagemaker_operator.control.placement import place
 from sagemaker_operator.control.plan import UPDATING, next_step
 from sagemaker_operator.control.ports import Handle, Result, World
 from sagemaker_operator.control.references import resolve
@@ -117,8 +118,11 @@ class _Pass:
             cross_namespace=world.settings.enable_cross_namespace,
         )
         self._spec = self._resolution.spec
-        self._target = target_of(obj, self._stored, world.settings, world.identity)
-        self._facts = gather(kind, world, memory, obj, self._resolution, self._stored, failures=failures)
+        around = world.surroundings.of(key.namespace)
+        self._placement = place(kind, obj, self._stored, around, world.settings, world.identity)
+        self._facts = gather(
+            kind, world, memory, obj, self._resolution, self._stored, self._placement, failures=failures
+        )
         polled = world.tracker.take(key)
         if polled is not None:
             self._see(polled)
@@ -155,8 +159,10 @@ class _Pass:
     async def _call(self, operation: str | None, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer, or None if it failed: then the error is among the facts."""
         assert operation is not None, f"{self._kind.name} has no such operation"  # noqa: S101  a descriptor's promise
+        target = self._placement.target
+        assert target is not None, "the plan calls nobody without a place"  # noqa: S101
         try:
-            return await self._world.aws.call(self._target, operation, params, kind=self._kind)
+            return await self._world.aws.call(target, operation, params, kind=self._kind)
         except AwsError as error:
             error.message = in_the_users_words(self._kind, error.message)
             self._learn(error=error)
@@ -288,7 +294,7 @@ class _Pass:
                 self._kind,
                 name=str(self._identifiers().get(self._kind.name_member, self._key.name)),
                 arn=facts.arn,
-                target=self._target,
+                target=self._placement.target,
                 before=facts.recalled,
                 after=facts.observed,
                 mutation=facts.mutation,
@@ -342,7 +348,8 @@ class _Pass:
         facts = self._facts
         last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
         moves = last is not None and (last.moving(self._kind) or last.lingers(self._kind))
-        if facts.arn is None or step.release or not (moves or step.follow is Follow.POLL):
+        target = self._placement.target
+        if facts.arn is None or step.release or target is None or not (moves or step.follow is Follow.POLL):
             self._world.tracker.untrack(self._key)
             return
         if facts.mutation is not None or (facts.observed is None and facts.waiting == UPDATING):
@@ -350,7 +357,7 @@ class _Pass:
             last = None
         handle = Handle(
             self._kind,
-            self._target,
+            target,
             self._identifiers(),
             created_at(self._kind, self._obj, self._stored, self._world.clock),
             last,
@@ -375,8 +382,8 @@ class _Pass:
             findings=replace(step.findings, also=facts.also),
             observed=facts.observed if facts.arn else None,
             arn=facts.arn if facts.managed else None,
-            target=self._target,
-            partition=self._world.identity.partition,
+            target=self._placement.target,
+            partition=self._placement.partition,
             generation=meta.generation,
             now=rfc3339(self._world.clock()),
         )

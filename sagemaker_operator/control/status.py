@@ -20,18 +20,21 @@ def status_patch(
     findings: Findings,
     observed: Observation | None,
     arn: str | None,
-    target: Target,
+    target: Target | None,
     partition: str,
     generation: int,
     now: str,
 ) -> dict[str, Any] | None:
-    """A JSON merge patch for `status`, or None if nothing would change: a write without a change is an etcd write."""
+    """A JSON merge patch for `status`; `target` None: where it is was not decided, and stays as stored.
+
+    None if nothing would change: a write without a change is an etcd write.
+    """
     wanted: dict[str, Any] = {}
     if observed is not None and observed.found:
         wanted |= to_status(kind, observed)
-    metadata = {"ownerAccountID": target.account, "partition": partition, "region": target.region}
-    if arn is not None:
+    if arn is not None and target is not None:
         # Only a recorded ARN pins region and account: a mistake in either stays correctable until SageMaker accepted.
+        metadata = {"ownerAccountID": target.account, "partition": partition, "region": target.region}
         wanted["ackResourceMetadata"] = metadata | {"arn": arn}
     wanted["observedGeneration"] = generation
     wanted["conditions"] = compute(

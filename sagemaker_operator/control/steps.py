@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.conditions import Findings, Told
     from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.control.roles import Refusal
     from sagemaker_operator.errors import AwsError
 
 
@@ -101,6 +102,10 @@ class Facts:
     """How often this very update was accepted before without taking effect."""
     also: Mapping[str, Told] = field(default_factory=dict)
     """Conditions that features add to whatever the pass finds."""
+    refusal: Refusal | None = None
+    """Why no call may be made: where to, or as whom, is not known."""
+    untold: bool = False
+    """The stored conditions tell of another decision about place and role."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def transitions(
     *,
     name: str,
     arn: str | None,
-    target: Target,
+    target: Target | None,
     before: Observation | None,
     after: Observation | None,
     mutation: Mutation | None,
@@ -76,10 +76,10 @@ def transitions(
         "resourceType": kind.resource_type,
         "resourceName": name,
         "resourceArn": arn,
-        "region": target.region,
-        "accountId": target.account,
     }
-    if kind.log_group is not None:
+    if target is not None:
+        common |= {"region": target.region, "accountId": target.account}
+    if kind.log_group is not None and target is not None:
         common |= {
             "logGroup": kind.log_group,
             "logStreamPrefix": f"{name}/",

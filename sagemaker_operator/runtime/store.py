@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, ItemsView, Iterable, KeysView
+    from collections.abc import Collection, ItemsView, Iterable, KeysView, ValuesView
 
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
@@ -55,6 +55,9 @@ class Store:
 
     def items(self) -> ItemsView[Name, KubeObject]:
         return self._objects.items()
+
+    def objects(self) -> ValuesView[KubeObject]:
+        return self._objects.values()
 
     def __len__(self) -> int:
         return len(self._objects)

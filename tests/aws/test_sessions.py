@@ -186,7 +186,11 @@ async def test_a_client_that_was_dropped_before_is_not_dropped_again(opened: Ses
 @pytest.fixture
 async def assuming(fake: FakeAws) -> AsyncIterator[Sessions]:
     async with Sessions(
-        clock=lambda: NOW, credentials=("AKIDOWN", "secret"), external_id="ext", sts_endpoint_url=fake.url
+        clock=lambda: NOW,
+        credentials=("AKIDOWN", "secret"),
+        external_id="ext",
+        session_tags={"team": "ml"},
+        sts_endpoint_url=fake.url,
     ) as sessions:
         yield sessions
 
@@ -199,6 +203,7 @@ async def test_a_role_is_assumed_once_for_all_its_clients(assuming: Sessions, fa
     assumed = fake.requests[0]
     assert (assumed.access_key, assumed.body["RoleArn"]) == ("AKIDOWN", ROLE)
     assert (assumed.body["ExternalId"], assumed.body["RoleSessionName"]) == ("ext", "sagemaker-operator")
+    assert (assumed.body["Tags.member.1.Key"], assumed.body["Tags.member.1.Value"]) == ("team", "ml")
     assert [r.access_key for r in fake.requests if r.operation == "ListModels"] == ["ASSUMED1"] * 3
 
 

@@ -34,7 +34,9 @@ def test_one_file_per_kind_under_the_name_that_controller_gen_gives(tmp_path: Pa
         *(f"sagemaker.services.k8s.aws_{kind.plural}.yaml" for kind in catalog().values()),
         *(f"services.k8s.aws_{name}" for name in runtime_crds()),
     ]
-    assert not any("x-kubernetes-validations" in path.read_text(encoding="utf-8") for path in written)
+    # The runtime's own are as they were written.
+    kinds = (path for path in written if path.name.startswith("sagemaker."))
+    assert not any("x-kubernetes-validations" in path.read_text(encoding="utf-8") for path in kinds)
 
 
 def test_what_is_installed_and_allowed_is_every_kind() -> None:

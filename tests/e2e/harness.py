@@ -174,6 +174,7 @@ def build(
     sessions = Sessions(
         clock=cloud.clock,
         credentials=("AKIA123456789012", "secret"),
+        external_id=config.assume_role_external_id or None,
         http_session_cls=wire.session(cloud.sagemaker),
     )
     stack.push_async_exit(sessions)

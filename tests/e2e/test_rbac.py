@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
+from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.kinds.catalog import catalog
-from sagemaker_operator.kube.layout import LEASE_NAME
+from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import Cloud, operator, sample
 from tests.e2e.processes import ROOT
 
@@ -49,14 +50,18 @@ def granted(kind: str, name: str, *, file: str = "rbac") -> Iterator[Permission]
                             yield Permission(verb, group, resource, only)
 
 
+_BY_NAME = {("leases", "get"), ("leases", "update"), ("configmaps", "list"), ("configmaps", "watch")}
+"""Where a rule can, and so must, be about one name."""
+
+
 def used(cloud: Cloud) -> set[Permission]:
     return {
         Permission(
             request.verb,
             request.group,
             f"{request.plural}/{request.subresource}" if request.subresource else request.plural,
-            # A create has its name in the body, where RBAC does not look; a list has none.
-            LEASE_NAME if request.plural == "leases" and request.verb in ("get", "update") else "",
+            # A create has its name in the body, where RBAC does not look; a list has one only if it selects by it.
+            request.name if (request.plural, request.verb) in _BY_NAME else "",
         )
         for request in cloud.kubernetes.requests
         if request.user_agent == OPERATOR
@@ -85,6 +90,12 @@ async def everything() -> Cloud:
             await cloud.until(partial(_terminal, cloud, generation))
         await cloud.user.delete(cloud.job, "default", "refused")
         await cloud.until_gone("refused")
+    # All that surrounds objects: roles by account and team, and then by selector.
+    cloud.kubernetes.install(runtime_crds()["iamroleselectors.yaml"])
+    gates = FeatureGates(team_level_carm=True), FeatureGates(iam_role_selector=True)
+    for enable_carm, feature_gates in zip((True, False), gates, strict=True):
+        async with operator(cloud, identity="three", enable_carm=enable_carm, feature_gates=feature_gates):
+            await cloud.pass_time(60)
     return cloud
 
 
@@ -113,7 +124,9 @@ async def test_every_grant_is_used_and_every_request_is_granted() -> None:
     assert {permission for permission in seen if permission.group == GROUP} <= others
     leases = {permission for permission in seen if permission.resource == "leases"}
     exports = {permission for permission in seen if permission.resource.startswith("fieldexports")}
-    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases - exports
+    maps = {permission for permission in seen if permission.resource == "configmaps"} - exports
+    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases - exports - maps
+    assert set(granted("Role", f"{OPERATOR}-role-maps")) == maps
     assert set(granted("Role", f"{OPERATOR}-leader")) == leases
 
 
@@ -136,9 +149,10 @@ async def test_every_grant_for_field_exports_is_used_and_every_request_is_grante
         await cloud.pass_time(60)
     seen = used(cloud)
     mine = {FIELD_EXPORTS.plural, f"{FIELD_EXPORTS.plural}/status", CONFIG_MAPS.plural, SECRETS.plural}
-    asked = {permission for permission in seen if permission.resource in mine}
+    asked = {permission for permission in seen if permission.resource in mine and not permission.name}
     assert set(granted("ClusterRole", f"{OPERATOR}-field-export", file=FIELD_EXPORT)) == asked
-    assert seen - asked <= {*granted("ClusterRole", OPERATOR), *granted("Role", f"{OPERATOR}-leader")}
+    others = {*granted("Role", f"{OPERATOR}-leader"), *granted("Role", f"{OPERATOR}-role-maps")}
+    assert seen - asked <= {*granted("ClusterRole", OPERATOR), *others}
 
 
 def test_people_may_edit_every_kind_but_not_its_status() -> None:

@@ -49,7 +49,10 @@ _LOG_SIZE: Final = 10_000
 
 
 class RequestRecord(NamedTuple):
-    """One answered request. `at` is in `loop.time()`; `status` is 0 if the connection broke instead."""
+    """One answered request. `at` is in `loop.time()`; `status` is 0 if the connection broke instead.
+
+    `name` is also that of a list or watch of one object by its name, as authorization sees it.
+    """
 
     verb: str
     group: str
@@ -256,7 +259,7 @@ class KubernetesEmulator:
                 plural=request.plural,
                 subresource=request.subresource,
                 namespace=request.namespace,
-                name=request.name,
+                name=request.name or _selected_name(request),
                 user_agent=request.user_agent,
                 status=code,
                 at=now,
@@ -390,3 +393,8 @@ def _preconditions(body: bytes | None) -> Mapping[str, str]:
     except msgspec.DecodeError as error:
         raise status.bad_request(f"error decoding DeleteOptions: {error}") from None
     return (options.get("preconditions") if isinstance(options, dict) else None) or {}
+
+
+def _selected_name(request: Request) -> str:
+    field, _, name = request.query.get("fieldSelector", "").partition("=")
+    return name if field == "metadata.name" else ""

@@ -25,6 +25,8 @@ class Call:
     mutating: bool
     applied: bool
     """The call took effect (or, for a read, was answered), whatever the caller was told."""
+    caller: str = ""
+    """ARN of the user or the assumed role's session that signed it."""
 
 
 class CallLog:

@@ -33,7 +33,8 @@ class SageMakerSimulator:
     begin at the clock's time. Rate limits, slow answers and the expiry of credentials keep the caller's time.
     State is computed from timestamps at each request, so that virtual clocks work and an idle simulator costs nothing.
 
-    Not checked: signatures, permissions, and whether roles, images and data exist. `faults` plays those.
+    Not checked: signatures, permissions, and whether images and data exist. `faults` plays those. Roles are assumed by
+    anybody unless `tokens.roles` says which there are; their credentials expire.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SageMakerSimulator:
         self._epoch = clock()
         self._advanced = 0.0
         self._engine = Engine(catalog() if kinds is None else kinds, rng=rng, job_seconds=job_seconds)
-        self._tokens = sts.SecurityTokens(clock=clock, rng=rng)
+        self.tokens = sts.SecurityTokens(clock=clock, rng=rng)
 
     def __repr__(self) -> str:
         return f"<SageMakerSimulator account={self.account} speed={self.speed} {self._engine.store!r} {self.calls!r}>"
@@ -102,8 +103,9 @@ class SageMakerSimulator:
         if not self.limits.admit(request, at=self._clock()):
             raise ServiceError("ThrottlingException", "Rate exceeded")
         _refuse(request, hitting)
+        self.tokens.caller(request.scope, request.access_key)
         if form:
-            answer = self._tokens.call(form, scope=request.scope, access_key=request.access_key, request_id=request_id)
+            answer = self.tokens.call(form, scope=request.scope, access_key=request.access_key, request_id=request_id)
         else:
             blind = self.faults.blind_seconds(request)
             output = self._engine.call(request, now=self.now(), blind_seconds=blind)
@@ -129,6 +131,7 @@ class SageMakerSimulator:
                 code=code,
                 mutating=self._engine.mutating(request.operation),
                 applied=applied,
+                caller=self.tokens.arn_of(request.scope, request.access_key),
             )
         )
 

@@ -31,10 +31,24 @@ class SecurityTokens:
     def __init__(self, *, clock: Clock, rng: random.Random) -> None:
         self._clock = clock
         self._rng = rng
-        self._sessions: dict[str, str] = {}
+        self._sessions: dict[str, tuple[str, float | None]] = {}
+        """ARN and expiry by access key."""
+        self.roles: dict[str, str | None] | None = None
+        """ARNs of the roles that may be assumed, each with the external id it asks for; None: any role."""
 
     def __repr__(self) -> str:
         return f"<SecurityTokens sessions={len(self._sessions)}>"
+
+    def caller(self, scope: Scope, access_key: str) -> str:
+        """The ARN that signs with this key. Raises ServiceError if the key's session is over."""
+        _, expiry = self._sessions.get(access_key, ("", None))
+        if expiry is not None and self._clock() >= expiry:
+            raise ServiceError("ExpiredTokenException", "The security token included in the request is expired")
+        return self.arn_of(scope, access_key)
+
+    def arn_of(self, scope: Scope, access_key: str) -> str:
+        arn, _ = self._sessions.get(access_key, (f"arn:{scope.partition}:iam::{scope.account}:user/sandbox", None))
+        return arn
 
     def call(self, parameters: dict[str, str], *, scope: Scope, access_key: str, request_id: str) -> Answer:
         """Raises ServiceError for an unknown action or a wrong parameter."""
@@ -42,7 +56,7 @@ class SecurityTokens:
         if action == "GetCallerIdentity":
             result = self._identity(scope, access_key)
         elif action == "AssumeRole":
-            result = self._assume_role(parameters)
+            result = self._assume_role(parameters, caller=self.caller(scope, access_key))
         else:
             raise ServiceError("InvalidAction", f"Could not find operation {action or '(none)'} for version 2011-06-15")
         body = (
@@ -52,22 +66,32 @@ class SecurityTokens:
         return Answer(200, {"Content-Type": "text/xml", "x-amzn-RequestId": request_id}, body.encode())
 
     def _identity(self, scope: Scope, access_key: str) -> str:
-        arn = self._sessions.get(access_key, f"arn:{scope.partition}:iam::{scope.account}:user/sandbox")
+        arn = self.caller(scope, access_key)
         return f"<Arn>{escape(arn)}</Arn><UserId>{escape(access_key)}</UserId><Account>{scope.account}</Account>"
 
-    def _assume_role(self, parameters: dict[str, str]) -> str:
+    def _assume_role(self, parameters: dict[str, str], *, caller: str) -> str:
         role = _ROLE.fullmatch(parameters.get("RoleArn", ""))
         session = parameters.get("RoleSessionName", "")
         if role is None or not session:
             raise ServiceError("ValidationError", "RoleArn and RoleSessionName are required and must be well formed")
+        if self.roles is not None:
+            wanted = self.roles.get(parameters["RoleArn"])
+            if parameters["RoleArn"] not in self.roles or (
+                wanted is not None and parameters.get("ExternalId") != wanted
+            ):
+                text = (
+                    f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {parameters['RoleArn']}"
+                )
+                raise ServiceError("AccessDenied", text, status=403)
         duration = parameters.get("DurationSeconds", str(_ONE_HOUR))
         if not duration.isdigit():
             raise ServiceError("ValidationError", "DurationSeconds must be a number of seconds")
         key = f"ASIA{role['account']}{self._token(4)}"
         arn = f"arn:{role['partition']}:sts::{role['account']}:assumed-role/{role['name']}/{session}"
-        self._sessions[key] = arn
         # Credentials expire in the caller's time, not in the scaled time of the jobs: the caller's clock decides.
-        expiration = rfc3339(self._clock() + int(duration))
+        expiry = self._clock() + int(duration)
+        self._sessions[key] = arn, expiry
+        expiration = rfc3339(expiry)
         return (
             f"<Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>{self._token(40)}</SecretAccessKey>"
             f"<SessionToken>{self._token(80)}</SessionToken><Expiration>{expiration}</Expiration></Credentials>"

@@ -1,0 +1,167 @@
+"""Where an object's resource is, as whom SageMaker is called for it, and what its deletion does: a pure function.
+
+Every call of a pass goes to one place under one identity, decided here. What cannot be decided is a `Refusal`: then no
+call is made at all. Nothing here ever falls back to another identity than the one that was asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.annotations import (
+    DEFAULT_REGION,
+    DELETION_POLICY,
+    ENDPOINT_URL,
+    NAMESPACE_DELETION_POLICY,
+    REGION,
+)
+from sagemaker_operator.aws.target import Target
+from sagemaker_operator.conditions import ADVISORY, IAM_ROLE_SELECTED, Told
+from sagemaker_operator.control.roles import (
+    IAM_ROLE_NOT_AVAILABLE,
+    SELECTED,
+    Around,
+    Place,
+    Refusal,
+    Role,
+    recorded_place,
+    role_for,
+)
+from sagemaker_operator.settings import DeletionPolicy, endpoint_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.control.ports import Identity
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.objects import KubeObject
+    from sagemaker_operator.settings import Settings
+
+REGION_DRIFT = "RegionDrift"
+ACCOUNT_DRIFT = "AccountDrift"
+UNKNOWN_DELETION_POLICY = "UnknownDeletionPolicy"
+_ADVICE = frozenset({REGION_DRIFT, ACCOUNT_DRIFT, UNKNOWN_DELETION_POLICY})
+
+INVALID_ENDPOINT = "InvalidEndpointURL"
+UNKNOWN_NAMESPACE = "UnknownNamespace"
+REFUSALS = frozenset({IAM_ROLE_NOT_AVAILABLE, INVALID_ENDPOINT, UNKNOWN_NAMESPACE})
+"""Reasons of a refusal: a stored condition that bears one is out of date once there is a place."""
+
+# The watch of namespaces may lag behind the watch of the objects in a new one, by milliseconds.
+_NOT_YET = Refusal(
+    UNKNOWN_NAMESPACE,
+    "The namespace is not known yet",
+    "the operator has not seen this object's namespace, which may name an account and a region",
+    fleeting=True,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What was decided for one object. `target` is None exactly if there is a refusal."""
+
+    target: Target | None
+    partition: str = ""
+    refusal: Refusal | None = None
+    deletion_policy: DeletionPolicy
+    policy_from: str
+    """Who says so: "object", "namespace" or "flag"."""
+    also: Mapping[str, Told] = field(default_factory=dict)
+    """Conditions that tell of the decision."""
+
+
+def place(
+    kind: Kind, obj: KubeObject, stored: Mapping[str, Any], around: Around, settings: Settings, identity: Identity
+) -> Placement:
+    """`stored` is the object's status. Total: whatever the annotations and maps say, there is an answer."""
+    policy, policy_from, advice = deletion_policy(obj, around, settings)
+    notes = [(UNKNOWN_DELETION_POLICY, advice)] if advice else []
+    if around.namespace is None:
+        return Placement(target=None, refusal=_NOT_YET, deletion_policy=policy, policy_from=policy_from)
+    recorded = recorded_place(stored)
+    endpoint = around.namespace.annotations.get(ENDPOINT_URL) or None
+    if endpoint is not None and (problem := endpoint_problem(endpoint, unsafe=settings.allow_unsafe_aws_endpoint_urls)):
+        text = f"annotation {ENDPOINT_URL} of namespace {around.namespace.name}: {problem}"
+        role: Role | Refusal = Refusal(INVALID_ENDPOINT, "AWS endpoint is not usable", text)
+    else:
+        role = role_for(kind.resource, obj.metadata, recorded, around, settings, identity)
+    if isinstance(role, Refusal):
+        return Placement(
+            target=None, refusal=role, deletion_policy=policy, policy_from=policy_from, also=_told(notes, None)
+        )
+    if role.drift:
+        notes.append((ACCOUNT_DRIFT, role.drift))
+    region, drift = _region(obj, recorded, around, settings)
+    if drift:
+        notes.append((REGION_DRIFT, drift))
+    return Placement(
+        target=Target(role.account, region, role.arn, endpoint or settings.aws_endpoint_url),
+        partition=recorded.partition if recorded else role.partition,
+        deletion_policy=policy,
+        policy_from=policy_from,
+        also=_told(notes, role),
+    )
+
+
+def deletion_policy(obj: KubeObject, around: Around, settings: Settings) -> tuple[DeletionPolicy, str, str]:
+    """(policy, who says so, what is wrong with it): the object's, else its namespace's, else the flag's.
+
+    A word that is no policy retains: what was kept can still be deleted, the other way round it is too late.
+    """
+    namespace = around.namespace.annotations if around.namespace else {}
+    for source, said, name in (
+        ("object", obj.metadata.annotations, DELETION_POLICY),
+        ("namespace", namespace, NAMESPACE_DELETION_POLICY),
+    ):
+        if name not in said:
+            continue
+        value = said[name]
+        if value in tuple(DeletionPolicy):
+            return DeletionPolicy(value), source, ""
+        problem = (
+            f"Annotation {name} of the {source} is {value!r}, which is no deletion policy: write delete or retain. "
+            "Until then the resource is retained when this object is deleted."
+        )
+        return DeletionPolicy.RETAIN, source, problem
+    return settings.deletion_policy, "flag", ""
+
+
+def _region(obj: KubeObject, recorded: Place | None, around: Around, settings: Settings) -> tuple[str, str]:
+    """(region, what to say if another one is asked for): recorded, else the object's, else its namespace's, else the flag."""
+    namespace = around.namespace.annotations if around.namespace else {}
+    for name, value, source in (
+        (REGION, obj.metadata.annotations.get(REGION), "of the object"),
+        (DEFAULT_REGION, namespace.get(DEFAULT_REGION), "of the namespace"),
+    ):
+        if not value:
+            continue
+        if recorded is None or recorded.region == value:
+            return value, ""
+        return recorded.region, (
+            f"Annotation {name} {source} asks for region {value}, but the resource exists in {recorded.region} and "
+            "stays there. To move it, delete and apply the object; to keep it, take the annotation back."
+        )
+    return (recorded.region if recorded else settings.aws_region), ""
+
+
+def _told(notes: list[tuple[str, str]], role: Role | None) -> dict[str, Told]:
+    told: dict[str, Told] = {}
+    if role is not None and role.selected:
+        told[IAM_ROLE_SELECTED] = ("True", SELECTED, role.selected)
+    if notes:
+        told[ADVISORY] = ("True", notes[0][0], " ".join(text for _, text in notes))
+    return told
+
+
+def is_untold(placement: Placement, stored: Mapping[str, Any]) -> bool:
+    """Whether the stored conditions tell of another decision than this one."""
+    before = {
+        str(c.get("type")): (c.get("status"), c.get("reason"), c.get("message")) for c in stored.get("conditions") or ()
+    }
+    advised = before.get(ADVISORY)
+    if advised is not None and advised[1] not in _ADVICE:
+        advised = None  # another feature's
+    return advised != placement.also.get(ADVISORY) or before.get(IAM_ROLE_SELECTED) != placement.also.get(
+        IAM_ROLE_SELECTED
+    )

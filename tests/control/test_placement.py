@@ -1,0 +1,327 @@
+"""The table of places: every precedence, every refusal, and what is said about it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from sagemaker_operator.annotations import (
+    DEFAULT_REGION,
+    DELETION_POLICY,
+    ENDPOINT_URL,
+    NAMESPACE_DELETION_POLICY,
+    OWNER_ACCOUNT_ID,
+    REGION,
+    TEAM_ID,
+)
+from sagemaker_operator.control.placement import Placement, is_untold, place
+from sagemaker_operator.control.ports import Identity
+from sagemaker_operator.control.roles import Around, Selector, selector_of
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.objects import KubeObject, Meta
+from sagemaker_operator.settings import DeletionPolicy, FeatureGates, Settings
+
+KIND = catalog()["TrainingJob"]
+OWN, ONE, TWO = "123456789012", "111111111111", "222222222222"
+IDENTITY = Identity(OWN, "aws")
+FLAGS: dict[str, Any] = {"aws_region": "us-west-2"}
+
+
+def role(account: str, name: str = "r") -> str:
+    return f"arn:aws:iam::{account}:role/{name}"
+
+
+def at(account: str, region: str = "us-west-2") -> dict[str, Any]:
+    return {"ackResourceMetadata": {"arn": f"arn:aws:sagemaker:{region}:{account}:training-job/x"}}
+
+
+def placed(
+    annotations: dict[str, str] | None = None,
+    *,
+    namespace: dict[str, str] | None = None,
+    stored: dict[str, Any] | None = None,
+    labels: dict[str, str] | None = None,
+    accounts: dict[str, str] | None = None,
+    teams: dict[str, str] | None = None,
+    selectors: tuple[Selector, ...] = (),
+    known: bool = True,
+    **flags: Any,
+) -> Placement:
+    obj = KubeObject(metadata=Meta(name="x", namespace="ns", annotations=annotations or {}, labels=labels or {}))
+    around = Around(
+        namespace=Meta(name="ns", annotations=namespace or {}, labels={"env": "prod"}) if known else None,
+        system_namespace="ack-system",
+        accounts=accounts,
+        teams=teams,
+        selectors=selectors,
+    )
+    return place(KIND, obj, stored or {}, around, Settings(**(FLAGS | flags)), IDENTITY)
+
+
+def who(placement: Placement) -> tuple[str, str | None]:
+    assert placement.target is not None, placement.refusal
+    return placement.target.account, placement.target.role_arn
+
+
+def cause(placement: Placement) -> str:
+    assert placement.target is None
+    assert placement.refusal is not None
+    return placement.refusal.cause
+
+
+@pytest.mark.parametrize(
+    ("stored", "annotation", "default", "region"),
+    [
+        (None, None, None, "us-west-2"),
+        (None, None, "eu-west-1", "eu-west-1"),
+        (None, "ap-south-1", "eu-west-1", "ap-south-1"),
+        (at(OWN, "us-east-1"), "ap-south-1", "eu-west-1", "us-east-1"),
+        (at(OWN, "us-east-1"), None, None, "us-east-1"),
+        # A region without an ARN is the mark of a create that failed: a mistake stays correctable.
+        ({"ackResourceMetadata": {"region": "us-east-1"}}, "ap-south-1", None, "ap-south-1"),
+        # The ARN is SageMaker's word; the field beside it is anybody's.
+        (
+            {"ackResourceMetadata": at(OWN, "us-east-1")["ackResourceMetadata"] | {"region": "x"}},
+            None,
+            None,
+            "us-east-1",
+        ),
+    ],
+)
+def test_region(stored: Any, annotation: str | None, default: str | None, region: str) -> None:
+    found = placed(
+        {REGION: annotation} if annotation else {},
+        namespace={DEFAULT_REGION: default} if default else {},
+        stored=stored,
+    )
+    assert found.target is not None
+    assert found.target.region == region
+    asked = annotation or default
+    assert ("ACK.Advisory" in found.also) is bool(stored and "arn" in stored["ackResourceMetadata"] and asked)
+
+
+@pytest.mark.parametrize(
+    ("own", "namespace", "flag", "expected"),
+    [
+        (None, None, "delete", (DeletionPolicy.DELETE, "flag")),
+        (None, None, "retain", (DeletionPolicy.RETAIN, "flag")),
+        (None, "delete", "retain", (DeletionPolicy.DELETE, "namespace")),
+        (None, "retain", "delete", (DeletionPolicy.RETAIN, "namespace")),
+        ("delete", "retain", "retain", (DeletionPolicy.DELETE, "object")),
+        ("retain", "delete", "delete", (DeletionPolicy.RETAIN, "object")),
+        ("Delete", "delete", "delete", (DeletionPolicy.RETAIN, "object")),
+        ("", "delete", "delete", (DeletionPolicy.RETAIN, "object")),
+        (None, "orphan", "delete", (DeletionPolicy.RETAIN, "namespace")),
+    ],
+)
+def test_deletion_policy(own: str | None, namespace: str | None, flag: str, expected: Any) -> None:
+    found = placed(
+        {} if own is None else {DELETION_POLICY: own},
+        namespace={} if namespace is None else {NAMESPACE_DELETION_POLICY: namespace},
+        deletion_policy=DeletionPolicy(flag),
+    )
+    assert (found.deletion_policy, found.policy_from) == expected
+    unknown = (own if own is not None else namespace) not in (None, "delete", "retain")
+    assert ("ACK.Advisory" in found.also) is unknown
+    if unknown:
+        assert found.also["ACK.Advisory"][1] == "UnknownDeletionPolicy"
+        assert "write delete or retain" in found.also["ACK.Advisory"][2]
+
+
+@pytest.mark.parametrize(
+    ("url", "unsafe", "problem"),
+    [
+        ("https://vpce.example", False, ""),
+        ("http://vpce.example", True, ""),
+        ("http://vpce.example", False, "is not encrypted"),
+        ("vpce.example", True, "is no URL"),
+        ("https://", False, "is no URL"),
+    ],
+)
+def test_endpoint_of_the_namespace(url: str, unsafe: bool, problem: str) -> None:
+    found = placed(
+        namespace={ENDPOINT_URL: url}, aws_endpoint_url="https://flag.example", allow_unsafe_aws_endpoint_urls=unsafe
+    )
+    if problem:
+        assert problem in cause(found)
+    else:
+        assert found.target is not None
+        assert found.target.endpoint_url == url
+
+
+OWNED = {OWNER_ACCOUNT_ID: ONE}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "service_level", "expected"),
+    [
+        ({ONE: role(ONE)}, False, role(ONE)),
+        ({ONE: f" {role(ONE)}\n"}, False, role(ONE)),
+        ({ONE: role(ONE), f"sagemaker.{ONE}": role(ONE, "s")}, True, role(ONE, "s")),
+        ({ONE: role(ONE), f"sagemaker.{ONE}": role(ONE, "s")}, False, role(ONE)),
+        ({ONE: role(ONE)}, True, role(ONE)),
+        ({ONE: role(ONE), f"sagemaker.{ONE}": ""}, True, "is empty"),
+        (None, False, "does not exist"),
+        ({}, False, "has no key"),
+        ({OWN: role(OWN)}, False, "has no key"),
+        ({ONE: ""}, False, "is empty"),
+        ({ONE: "arn:aws:iam::1:role/r"}, False, "must be arn:aws:iam"),
+        ({ONE: f"arn:aws:iam::{ONE}:user/r"}, False, "must be arn:aws:iam"),
+        ({ONE: role(TWO)}, False, f"a role of account {TWO}"),
+    ],
+)
+def test_account_map(accounts: Any, service_level: bool, expected: str) -> None:
+    found = placed(namespace=OWNED, accounts=accounts, feature_gates=FeatureGates(service_level_carm=service_level))
+    if expected.startswith("arn:"):
+        assert who(found) == (ONE, expected)
+    else:
+        assert expected in cause(found)
+        assert found.refusal is not None
+        assert (found.refusal.message, found.refusal.after) == ("IAM Role is not available", 15.0)
+
+
+def test_an_account_means_nothing_without_carm() -> None:
+    assert who(placed(namespace=OWNED, enable_carm=False)) == (OWN, None)
+
+
+def test_the_partition_is_the_roles() -> None:
+    found = placed(namespace=OWNED, accounts={ONE: f"arn:aws-cn:iam::{ONE}:role/r"})
+    assert found.partition == "aws-cn"
+
+
+def test_a_namespace_that_is_not_known_yet_is_waited_for_in_silence() -> None:
+    found = placed(known=False)
+    assert found.target is None
+    assert found.refusal is not None
+    assert found.refusal.fleeting
+
+
+@pytest.mark.parametrize(
+    ("teams", "gate", "expected"),
+    [
+        ({"blue": role(TWO)}, True, (TWO, role(TWO))),
+        ({"blue": role(TWO)}, False, (ONE, role(ONE))),
+        ({}, True, "has no key 'blue'"),
+        (None, True, "ack-role-team-map does not exist"),
+    ],
+)
+def test_team_map(teams: Any, gate: bool, expected: Any) -> None:
+    found = placed(
+        namespace=OWNED | {TEAM_ID: "blue"},
+        accounts={ONE: role(ONE)},
+        teams=teams,
+        feature_gates=FeatureGates(team_level_carm=gate),
+    )
+    if isinstance(expected, str):
+        assert expected in cause(found)
+    else:
+        assert who(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("recorded", "namespace", "accounts", "expected"),
+    [
+        (OWN, {}, None, (OWN, None)),
+        (ONE, OWNED, {ONE: role(ONE)}, (ONE, role(ONE))),
+        # Drift: the account of the resource is served by a role of its own, and of no other.
+        (TWO, OWNED, {ONE: role(ONE), TWO: role(TWO)}, (TWO, role(TWO))),
+        (TWO, OWNED, {ONE: role(ONE)}, f"has no key '{TWO}'"),
+        (TWO, OWNED, {ONE: role(ONE), TWO: role(ONE)}, f"a role of account {ONE}"),
+        (TWO, {}, {TWO: role(TWO)}, (TWO, role(TWO))),
+        (TWO, {}, None, "does not exist"),
+        (OWN, OWNED, {ONE: role(ONE)}, (OWN, None)),
+        (OWN, OWNED, None, (OWN, None)),
+        # Named for this very account: no fallback to the operator's own identity, which is there too.
+        (OWN, {OWNER_ACCOUNT_ID: OWN}, {}, f"has no key '{OWN}'"),
+    ],
+)
+def test_the_account_of_a_recorded_resource(recorded: str, namespace: Any, accounts: Any, expected: Any) -> None:
+    found = placed(namespace=namespace, accounts=accounts, stored=at(recorded))
+    if isinstance(expected, str):
+        assert expected in cause(found)
+        return
+    assert who(found) == expected
+    drifted = OWNER_ACCOUNT_ID in namespace and namespace[OWNER_ACCOUNT_ID] != recorded
+    assert ("ACK.Advisory" in found.also) is drifted
+
+
+def test_a_team_that_moved_does_not_leave_its_resources_to_the_operator() -> None:
+    found = placed(
+        namespace={TEAM_ID: "blue"},
+        teams={"blue": role(TWO)},
+        stored=at(OWN),
+        feature_gates=FeatureGates(team_level_carm=True),
+    )
+    assert f"names account {TWO}" in cause(found)
+
+
+SELECTS = {"enable_carm": False, "feature_gates": FeatureGates(iam_role_selector=True)}
+
+
+@pytest.mark.parametrize(
+    ("spec", "matches"),
+    [
+        ({}, True),
+        ({"namespaces": ("ns", "other")}, True),
+        ({"namespaces": ("other",)}, False),
+        ({"namespace_labels": {"env": "prod"}}, True),
+        ({"namespace_labels": {"env": "prod", "a": "b"}}, False),
+        ({"types": (("", "", ""),)}, True),
+        ({"types": (("sagemaker.services.k8s.aws", "v1alpha1", "TrainingJob"),)}, True),
+        ({"types": (("s3.services.k8s.aws", "", ""), ("", "", "TrainingJob"))}, True),
+        ({"types": (("", "", "Model"),)}, False),
+        ({"labels": {"team": "blue"}}, True),
+        ({"labels": {"team": "red"}}, False),
+        ({"namespaces": ("ns",), "labels": {"team": "red"}}, False),
+    ],
+)
+def test_what_a_selector_matches(spec: Any, matches: bool) -> None:
+    found = placed(
+        labels={"team": "blue"}, selectors=(Selector(name="s", version="7", arn=role(ONE), **spec),), **SELECTS
+    )
+    assert who(found) == ((ONE, role(ONE)) if matches else (OWN, None))
+    text = f"roleARN: {role(ONE)}, selectorName: s, selectorResourceVersion: 7"
+    assert found.also.get("ACK.IAMRoleSelected") == (("True", "Selected", text) if matches else None)
+
+
+def test_two_selectors_are_none() -> None:
+    pair = tuple(Selector(name=name, version="1", arn=role(ONE)) for name in ("b", "a"))
+    assert "IAMRoleSelectors a, b all match" in cause(placed(selectors=pair, **SELECTS))
+
+
+@pytest.mark.parametrize("spec", [b'{"arn": "my-role"}', b"{}", b'{"arn": 7}', b'{"arn": "x", "namespaceSelector": 1}'])
+def test_a_selector_that_cannot_be_read_leaves_nobody_to_the_operator(spec: bytes) -> None:
+    obj = KubeObject(metadata=Meta(name="s"), spec=msgspec.Raw(spec))
+    assert "IAMRoleSelector s: spec.arn" in cause(placed(selectors=(selector_of(obj),), **SELECTS))
+
+
+def test_a_selector_as_it_is_written() -> None:
+    spec = {
+        "arn": role(ONE),
+        "namespaceSelector": {"names": ["ns"], "labelSelector": {"matchLabels": {"env": "prod"}}},
+        "resourceTypeSelector": [{"group": "", "version": "", "kind": "TrainingJob"}],
+        "resourceLabelSelector": {"matchLabels": {"team": "blue"}},
+    }
+    obj = KubeObject(metadata=Meta(name="s", resource_version="7"), spec=msgspec.Raw(msgspec.json.encode(spec)))
+    assert selector_of(obj) == Selector(
+        name="s",
+        version="7",
+        arn=role(ONE),
+        namespaces=("ns",),
+        namespace_labels={"env": "prod"},
+        types=(("", "", "TrainingJob"),),
+        labels={"team": "blue"},
+    )
+
+
+def test_a_decision_is_told_once() -> None:
+    found = placed({REGION: "eu-west-1"}, stored=at(OWN))
+    assert is_untold(found, {})
+    status, reason, message = found.also["ACK.Advisory"]
+    told = [{"type": "ACK.Advisory", "status": status, "reason": reason, "message": message}]
+    assert not is_untold(found, {"conditions": told})
+    assert is_untold(placed(), {"conditions": told})
+    others = [{"type": "ACK.Advisory", "status": "True", "reason": "CrossNamespaceOptInRequired"}]
+    assert not is_untold(placed(), {"conditions": others})
