@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, REGION
+from sagemaker_operator.annotations import DELETION_POLICY, JOB_RECORD, RECONCILE_REQUESTED, REGION
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, TERMINAL
+from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.request import identifiers, spec_problems
 from sagemaker_operator.control.steps import Facts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.control.ports import Identity, World
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.objects import KubeObject
+    from sagemaker_operator.objects import KubeObject, Meta
     from sagemaker_operator.settings import Settings
 
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
@@ -38,9 +39,13 @@ class Memory:
     looked: dict[str, float] = field(default_factory=dict)
     """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
 
+    requests: dict[str, str] = field(default_factory=dict)
+    """The last reconcile request that was carried out."""
+
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)
+        self.requests.pop(uid, None)
 
 
 def gather(
@@ -59,27 +64,37 @@ def gather(
     arn = (stored.get("ackResourceMetadata") or {}).get("arn")
     policy = meta.annotations.get(DELETION_POLICY, world.settings.deletion_policy.value)
     managed = kind.finalizer in meta.finalizers
-    named = identifiers(kind, spec, None)
+    adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
+    named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     conditions = stored.get("conditions") or ()
     return Facts(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
         managed=managed,
         arn=arn,
-        retain=policy == DeletionPolicy.RETAIN,
+        retain=policy == DeletionPolicy.RETAIN or adoption.read_only,
         problems=spec_problems(kind, spec) if arn is None or not managed else (),
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
         erase=meta.annotations.get(JOB_RECORD) == "delete",
         due=_is_due(kind, world, memory, meta.uid),
         edited=seen is not None and seen != meta.generation,
         unseen=seen is None,
-        drifts=meta.generation > 1 or not kind.stop_on_delete,
+        drifts=meta.generation > 1 or not kind.stop_on_delete or adoption.adopted or adoption.read_only,
         stalled=any(c.get("type") == TERMINAL and c.get("status") == "True" for c in conditions),
         waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),
+        adoption=adoption,
+        also=told_of_adoption(adoption, conditions) if managed else {},
+        requested=_is_requested(memory, meta, stored),
     )
+
+
+def _is_requested(memory: Memory, meta: Meta, stored: Mapping[str, Any]) -> bool:
+    asked_at = meta.annotations.get(RECONCILE_REQUESTED)
+    # A CRD of ACK's drops the field, so the status alone would not remember.
+    return bool(asked_at) and asked_at not in (stored.get("lastHandledReconcileAt"), memory.requests.get(meta.uid))
 
 
 def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:

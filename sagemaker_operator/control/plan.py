@@ -25,6 +25,7 @@ from sagemaker_operator.control.steps import (
     Step,
     Update,
 )
+from sagemaker_operator.control.takeover import absent, observation_only, takeover
 
 if TYPE_CHECKING:
     from sagemaker_operator.control.observation import Observation
@@ -44,11 +45,13 @@ def next_step(facts: Facts) -> Step:
         return deletion(facts)
     if facts.error is not None:
         return failed(facts, facts.error)
+    if facts.adoption.read_only:
+        return observation_only(facts)
     if facts.mutation is Mutation.CREATED:
         message = f"{facts.kind.name} was accepted by SageMaker."
         return Settle(Findings(Progress.MOVING, message, reason="Created"), Follow.POLL)
     if facts.arn is None or not facts.managed:
-        return _acceptance(facts)
+        return takeover(facts) or _acceptance(facts)
     return _convergence(facts)
 
 
@@ -96,13 +99,13 @@ def _convergence(facts: Facts) -> Step:
     if observed is None:
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
-        if facts.edited or facts.unseen or facts.due or (facts.waiting == _BUSY and not moving):
+        if facts.edited or facts.unseen or facts.due or facts.requested or (facts.waiting == _BUSY and not moving):
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)
-    if not observed.complete and (facts.edited or facts.stalled or not observed.moving(kind)):
+    if not observed.complete and (facts.edited or facts.stalled or facts.requested or not observed.moving(kind)):
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
@@ -142,6 +145,8 @@ def _vanished(facts: Facts) -> Step:
     kind = facts.kind
     if facts.young:
         return Settle(None, Follow.POLL)
+    if facts.adoption.adopted:
+        return absent(facts)
     if kind.stop_on_delete:
         text = (
             f"SageMaker no longer has {facts.arn}. A job is not run a second time by itself: "

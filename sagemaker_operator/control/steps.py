@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sagemaker_operator.control.adoption import NO_ADOPTION, Adoption
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, Verdict
 
 if TYPE_CHECKING:
@@ -99,11 +100,19 @@ class Facts:
     """How often this very update was accepted before without taking effect."""
     also: Mapping[str, Told] = field(default_factory=dict)
     """Conditions that features add to whatever the pass finds."""
+    adoption: Adoption = NO_ADOPTION
+    requested: bool = False
+    """The user asks for a look at SageMaker now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Put our finalizer on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take over the resource that was observed: our finalizer, the mark, and the spec if the policy says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +162,4 @@ class Settle:
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = Claim | Create | Observe | Find | Identify | Update | Stop | Delete | Settle
+Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Stop | Delete | Settle

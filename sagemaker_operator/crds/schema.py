@@ -78,6 +78,15 @@ _COMMON_STATUS: Schema = {
         "required": ["ownerAccountID", "region"],
     },
     "conditions": {"type": "array", "items": _CONDITION},
+    "lastHandledReconcileAt": {
+        "type": "string",
+        "description": "The value of the annotation services.k8s.aws/reconcile-requested-at that was last carried out.",
+    },
+    "observedAt": {
+        "type": "string",
+        "format": "date-time",
+        "description": "When SageMaker was asked for the last such request.",
+    },
     "observedGeneration": {
         "type": "integer",
         "format": "int64",
