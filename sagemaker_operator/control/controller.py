@@ -6,7 +6,7 @@ import asyncio
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
-from sagemaker_operator.annotations import PREFIX
+from sagemaker_operator.annotations import PREFIX, RECONCILE_REQUESTED
 from sagemaker_operator.backoff import RECONCILE, SLOW
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.logs import get_logger
@@ -114,7 +114,8 @@ class Controller:
         if change.old is not None and not _matters(change.old.metadata, new.metadata):
             return
         waiting = Priority.LOW if listed else Priority.NORMAL
-        priority = waiting if new.metadata.deletion_timestamp is None else Priority.HIGH
+        urgent = new.metadata.deletion_timestamp is not None or (change.old is not None and _asks(change.old, new))
+        priority = Priority.HIGH if urgent else waiting
         # An edit is a new chance: what failed before says nothing about it.
         self.queue.forget(new.key)
         self.queue.add(new.key, priority)
@@ -207,6 +208,12 @@ def _matters(old: Meta, new: Meta) -> bool:
         or old.deletion_timestamp != new.deletion_timestamp
         or _instructions(old) != _instructions(new)
     )
+
+
+def _asks(old: KubeObject, new: KubeObject) -> bool:
+    """Somebody waits for an answer."""
+    before, after = (obj.metadata.annotations.get(RECONCILE_REQUESTED) for obj in (old, new))
+    return after is not None and after != before
 
 
 def _instructions(meta: Meta) -> dict[str, str]:

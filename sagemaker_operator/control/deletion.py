@@ -5,6 +5,7 @@ from __future__ import annotations
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.failure import UNSURE, failed
 from sagemaker_operator.control.steps import (
+    Adopt,
     Create,
     Delete,
     Facts,
@@ -23,6 +24,8 @@ from sagemaker_operator.kinds.descriptor import StatusClass
 
 def looked_for(facts: Facts) -> Step:
     """How to know whether an earlier create took effect."""
+    if facts.adoption.adopted:
+        return Observe()
     if facts.kind.token_member is not None:
         # The token brings back the one that there is. If there is none, it makes one: on a deletion that costs seconds of
         # a run that is stopped at once, where looking away could leave one running for ever.
@@ -50,6 +53,9 @@ def deletion(facts: Facts) -> Step:
     if facts.arn is None:
         if facts.observed is None:
             return looked_for(facts)
+        if facts.adoption.adopted and facts.adoption.policy is not None:
+            # The adoption was cut off before its ARN was recorded; the mark is ours, so the wish was carried out.
+            return Adopt()
         if facts.owner is Owner.UNKNOWN:
             return Identify()
         if facts.owner is Owner.FOREIGN:

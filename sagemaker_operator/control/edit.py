@@ -21,7 +21,7 @@ def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple
 
     `identity` has every identifier of the resource that is known, its ARN included.
     """
-    observed = _with_create_names(kind, edit.observed)
+    observed = with_create_names(kind, edit.observed)
     returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
     comparable = {name: value for name, value in edit.desired.items() if name in returned}
     paths = differences(comparable, observed, ignored=kind.ignored, normalise=kind.hooks.normalise)
@@ -54,7 +54,7 @@ def update_request(
     return request
 
 
-def _with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
+def with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
     """What Describe calls otherwise than Create does, under the name that the spec has it by."""
     found = dict(observed)
     for wanted, there in kind.read_from.items():

@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.annotations import JOB_RECORD
+from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
+from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.placement import Placement, is_untold
 from sagemaker_operator.control.request import identifiers, spec_problems
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.control.ports import World
     from sagemaker_operator.control.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.objects import KubeObject
+    from sagemaker_operator.objects import KubeObject, Meta
 
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
 _YOUNG_SECONDS = 300.0
@@ -38,9 +39,13 @@ class Memory:
     looked: dict[str, float] = field(default_factory=dict)
     """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
 
+    requests: dict[str, str] = field(default_factory=dict)
+    """The last reconcile request that was carried out."""
+
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)
+        self.requests.pop(uid, None)
 
 
 def gather(
@@ -60,14 +65,15 @@ def gather(
     seen = stored.get("observedGeneration")
     arn = (stored.get("ackResourceMetadata") or {}).get("arn")
     managed = kind.finalizer in meta.finalizers
-    named = identifiers(kind, spec, None)
+    adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
+    named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     conditions = stored.get("conditions") or ()
     return Facts(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
         managed=managed,
         arn=arn,
-        retain=placement.deletion_policy is DeletionPolicy.RETAIN,
+        retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
@@ -75,16 +81,32 @@ def gather(
         due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
         edited=seen is not None and seen != meta.generation,
         unseen=seen is None,
-        drifts=meta.generation > 1 or not kind.stop_on_delete or resolution.used,
+        drifts=meta.generation > 1
+        or not kind.stop_on_delete
+        or resolution.used
+        or adoption.adopted
+        or adoption.read_only,
         stalled=any(c.get("type") == TERMINAL and c.get("status") == "True" for c in conditions),
         waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),
-        also={**placement.also, **({REFERENCES_RESOLVED: resolution.told} if resolution.used else {})},
+        also={
+            **placement.also,
+            **({REFERENCES_RESOLVED: resolution.told} if resolution.used else {}),
+            **(told_of_adoption(adoption, conditions) if managed else {}),
+        },
         refusal=placement.refusal,
         untold=is_untold(placement, stored),
+        adoption=adoption,
+        requested=_is_requested(memory, meta, stored),
     )
+
+
+def _is_requested(memory: Memory, meta: Meta, stored: Mapping[str, Any]) -> bool:
+    asked_at = meta.annotations.get(RECONCILE_REQUESTED)
+    # A CRD of ACK's drops the field, so the status alone would not remember.
+    return bool(asked_at) and asked_at not in (stored.get("lastHandledReconcileAt"), memory.requests.get(meta.uid))
 
 
 def rereferenced(resolution: Resolution, stored: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from sagemaker_operator.control.steps import (
     Step,
     Update,
 )
+from sagemaker_operator.control.takeover import absent, observation_only, takeover
 
 if TYPE_CHECKING:
     from sagemaker_operator.control.observation import Observation
@@ -72,11 +73,13 @@ def _next_step(facts: Facts) -> Step:
         return deletion(facts)
     if facts.error is not None:
         return failed(facts, facts.error)
+    if facts.adoption.read_only:
+        return observation_only(facts)
     if facts.mutation is Mutation.CREATED:
         message = f"{facts.kind.name} was accepted by SageMaker."
         return Settle(Findings(Progress.MOVING, message, reason="Created"), Follow.POLL)
     if facts.arn is None or not facts.managed:
-        return _acceptance(facts)
+        return takeover(facts) or _acceptance(facts)
     return _convergence(facts)
 
 
@@ -130,13 +133,14 @@ def _convergence(facts: Facts) -> Step:
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
         finished = kind.stop_on_delete and not moving
         healed = facts.waiting in REFUSALS or (facts.untold and not finished)
-        if facts.edited or facts.unseen or facts.due or healed or (facts.waiting == _BUSY and not moving):
+        asked = facts.edited or facts.unseen or facts.due or facts.requested
+        if asked or healed or (facts.waiting == _BUSY and not moving):
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)
-    if not observed.complete and (facts.edited or facts.stalled or not observed.moving(kind)):
+    if not observed.complete and (facts.edited or facts.stalled or facts.requested or not observed.moving(kind)):
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
@@ -176,6 +180,8 @@ def _vanished(facts: Facts) -> Step:
     kind = facts.kind
     if facts.young:
         return Settle(None, Follow.POLL)
+    if facts.adoption.adopted:
+        return absent(facts)
     if kind.stop_on_delete:
         text = (
             f"SageMaker no longer has {facts.arn}. A job is not run a second time by itself: "

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from sagemaker_operator.annotations import UID_TAG
+from sagemaker_operator.annotations import RECONCILE_REQUESTED, UID_TAG
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.clock import rfc3339
+from sagemaker_operator.control.adoption import adoption_patch, told_of_adoption
 from sagemaker_operator.control.edit import judge
 from sagemaker_operator.control.gather import Memory, created_at, gather, rereferenced
 from sagemaker_operator.control.observation import ABSENT, Observation
@@ -31,6 +32,7 @@ from sagemaker_operator.control.request import (
 )
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.steps import (
+    Adopt,
     Claim,
     Create,
     Delete,
@@ -45,13 +47,14 @@ from sagemaker_operator.control.steps import (
     Update,
 )
 from sagemaker_operator.control.transition import Transition, transitions
-from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.errors import AwsError, ErrorCategory, Invalid
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.logs import Event, Logger, emit, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sagemaker_operator.control.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
@@ -109,14 +112,7 @@ class _Pass:
         self._key = key
         self._obj = obj
         self._stored = obj.decode_status()
-        self._resolution = resolve(
-            kind,
-            obj,
-            obj.decode_spec(),
-            find=world.neighbours,
-            recorded=self._stored.get("resolvedReferences") or {},
-            cross_namespace=world.settings.enable_cross_namespace,
-        )
+        self._resolution = self._resolve()
         self._spec = self._resolution.spec
         around = world.surroundings.of(key.namespace)
         self._placement = place(kind, obj, self._stored, around, world.settings, world.identity)
@@ -127,6 +123,16 @@ class _Pass:
         if polled is not None:
             self._see(polled)
 
+    def _resolve(self) -> Resolution:
+        return resolve(
+            self._kind,
+            self._obj,
+            self._obj.decode_spec(),
+            find=self._world.neighbours,
+            recorded=self._stored.get("resolvedReferences") or {},
+            cross_namespace=self._world.settings.enable_cross_namespace,
+        )
+
     async def run(self) -> Result:
         while True:
             step = next_step(self._facts)
@@ -134,6 +140,8 @@ class _Pass:
                 case Claim():
                     await self._write_finalizers((*self._obj.metadata.finalizers, self._kind.finalizer))
                     self._learn(managed=True, claimed=True)
+                case Adopt():
+                    await self._adopt()
                 case Create():
                     await self._create()
                 case Observe():
@@ -168,6 +176,30 @@ class _Pass:
             self._learn(error=error)
             return None
 
+    async def _adopt(self) -> None:
+        """One write: a crash leaves the object either as it was, or with all that the adoption writes into it."""
+        observed, meta, asked = self._facts.observed, self._obj.metadata, self._facts.adoption
+        assert observed is not None  # noqa: S101  the plan adopts only what it has seen
+        arn = observed.data[self._kind.arn_member]
+        owner = None if self._facts.deleting else await self._owner(arn)
+        if self._facts.error is not None:
+            return
+        patch = {} if self._facts.deleting else adoption_patch(self._kind, self._obj, asked, observed.data)
+        if patch:
+            patch["metadata"] = {"resourceVersion": meta.resource_version, **patch.get("metadata", {})}
+            try:
+                await self._write(patch, subresource=None)
+            except Invalid as error:
+                text = f"The object cannot take the spec of the resource: {error.message}"
+                self._learn(adoption=replace(asked, problem=text))
+                return
+            self._resolution = self._resolve()
+            self._spec = self._resolution.spec
+        adopted = replace(asked, adopted=True)
+        also = told_of_adoption(adopted, (), another=owner not in (None, meta.uid))
+        self._learn(managed=True, arn=arn, adoption=adopted, drifts=True, also={**self._facts.also, **also})
+        self._see(observed)
+
     async def _create(self) -> None:
         try:
             request = create_request(
@@ -192,6 +224,8 @@ class _Pass:
 
     def _see(self, observation: Observation) -> None:
         self._learn(observed=observation)
+        if self._facts.adoption.read_only and observation.found:
+            self._learn(arn=observation.data.get(self._kind.arn_member, self._facts.arn))
         self._memory.looked[self._obj.metadata.uid] = asyncio.get_running_loop().time()
         comparable = observation.found and observation.complete and self._facts.arn and self._facts.drifts
         if not comparable or self._facts.deleting:
@@ -205,6 +239,9 @@ class _Pass:
         edit = Edit(desired, observation.data, (), self._facts.edited, meta.annotations, self._stored)
         identity = self._identifiers() | {self._kind.arn_member: self._facts.arn}
         fields, verdict = judge(self._kind, edit, identity=identity)
+        if self._facts.adoption.read_only:
+            self._learn(differing=fields)
+            return
         last, times = self._memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, ({}, 0))
         self._learn(differing=fields, verdict=verdict, repeated=times if verdict.request == last else 0)
         if verdict.request is None and verdict.wait is None:
@@ -220,8 +257,13 @@ class _Pass:
 
     async def _is_ours(self, arn: str) -> bool | None:
         """Whether its tags bear our UID. None: they could not be had."""
-        answer = await self._call("ListTags", {"ResourceArn": arn, "MaxResults": 100})
-        return None if answer is None else {"Key": UID_TAG, "Value": self._obj.metadata.uid} in answer.get("Tags", ())
+        owner = await self._owner(arn)
+        return None if self._facts.error is not None else owner == self._obj.metadata.uid
+
+    async def _owner(self, arn: str) -> str | None:
+        """The UID of the object that it was created for, by its tags."""
+        answer = await self._call("ListTags", {"ResourceArn": arn, "MaxResults": 100}) or {}
+        return next((tag["Value"] for tag in answer.get("Tags", ()) if tag["Key"] == UID_TAG), None)
 
     async def _find(self) -> None:
         """Whose name AWS makes can only be found among all: by the name that people call it, and our tag."""
@@ -270,7 +312,10 @@ class _Pass:
             await self._observe()
 
     def _identifiers(self) -> dict[str, Any]:
-        return identifiers(self._kind, self._spec, self._facts.arn if self._facts.managed else None)
+        if self._facts.managed and self._facts.arn is not None:
+            return identifiers(self._kind, self._spec, self._facts.arn)
+        asked = self._facts.adoption
+        return identifiers(self._kind, {**self._spec, **asked.fields}, asked.arn)
 
     # --- the end of a pass -------------------------------------------------------------------------------------------
 
@@ -336,7 +381,7 @@ class _Pass:
                 return Result(failed=True, slow=True)
             case Follow.PARK:
                 return Result(after=self._world.rng.uniform(*_PARK_SECONDS))
-        if self._kind.stop_on_delete or not self._facts.managed:
+        if self._kind.stop_on_delete or not (self._facts.managed or self._facts.adoption.read_only):
             return Result()
         interval = self._world.settings.resync(self._kind.name)
         looked = self._memory.looked.get(self._obj.metadata.uid, 0.0)
@@ -379,9 +424,9 @@ class _Pass:
         patch = status_patch(
             self._kind,
             self._stored,
-            findings=replace(step.findings, also=facts.also),
+            findings=replace(step.findings, also={**facts.also, **step.findings.also}),
             observed=facts.observed if facts.arn else None,
-            arn=facts.arn if facts.managed else None,
+            arn=facts.arn if facts.managed or facts.adoption.read_only else None,
             target=self._placement.target,
             partition=self._placement.partition,
             generation=meta.generation,
@@ -392,6 +437,8 @@ class _Pass:
             patch = {**(patch or {}), **own} or None
         if facts.arn and rereferenced(self._resolution, self._stored):
             patch = {**(patch or {}), "resolvedReferences": dict(self._resolution.values)}
+        if facts.requested and facts.error is None:
+            patch = {**(patch or {}), **self._handled_request()}
         if patch is None:
             return
         # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from
@@ -400,6 +447,13 @@ class _Pass:
             {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
         )
         await self._write({"metadata": lock, "status": patch}, subresource="status")
+
+    def _handled_request(self) -> dict[str, Any]:
+        meta = self._obj.metadata
+        handled = meta.annotations[RECONCILE_REQUESTED]
+        self._memory.requests[meta.uid] = handled
+        now = {"observedAt": rfc3339(self._world.clock())} if self._facts.observed is not None else {}
+        return {"lastHandledReconcileAt": handled, **now}
 
     async def _write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
         obj = await self._world.kube.merge_patch(

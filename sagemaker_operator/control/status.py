@@ -41,13 +41,13 @@ def status_patch(
         stored.get("conditions") or (), findings, job=kind.is_job, generation=generation, now=now
     )
     patch = {name: value for name, value in wanted.items() if stored.get(name) != value}
-    return {name: _replacing(stored.get(name), value) for name, value in patch.items()} or None
+    return {name: replacing(stored.get(name), value) for name, value in patch.items()} or None
 
 
-def _replacing(stored: Any, wanted: Any) -> Any:
+def replacing(stored: Any, wanted: Any) -> Any:
     """A merge patch merges objects: what a new value no longer has must be named as null to go away."""
     if not (isinstance(stored, Mapping) and isinstance(wanted, Mapping)):
         return wanted
     return {name: None for name in stored if name not in wanted} | {
-        name: _replacing(stored.get(name), value) for name, value in wanted.items()
+        name: replacing(stored.get(name), value) for name, value in wanted.items()
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sagemaker_operator.control.adoption import NO_ADOPTION, Adoption
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, Verdict
 
 if TYPE_CHECKING:
@@ -106,11 +107,19 @@ class Facts:
     """Why no call may be made: where to, or as whom, is not known."""
     untold: bool = False
     """The stored conditions tell of another decision about place and role."""
+    adoption: Adoption = NO_ADOPTION
+    requested: bool = False
+    """The user asks for a look at SageMaker now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Put our finalizer on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take over the resource that was observed: our finalizer, the mark, and the spec if the policy says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +169,4 @@ class Settle:
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = Claim | Create | Observe | Find | Identify | Update | Stop | Delete | Settle
+Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Stop | Delete | Settle

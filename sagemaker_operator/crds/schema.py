@@ -85,6 +85,15 @@ _COMMON_STATUS: Schema = {
         "description": "What the references in spec gave, by their path, when the resource was made or last changed.",
         "additionalProperties": {"type": "string"},
     },
+    "lastHandledReconcileAt": {
+        "type": "string",
+        "description": "The value of the annotation services.k8s.aws/reconcile-requested-at that was last carried out.",
+    },
+    "observedAt": {
+        "type": "string",
+        "format": "date-time",
+        "description": "When SageMaker was asked for the last such request.",
+    },
     "observedGeneration": {
         "type": "integer",
         "format": "int64",

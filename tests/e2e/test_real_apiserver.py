@@ -10,7 +10,9 @@ from uuid import uuid4
 import json_merge_patch
 import pytest
 
+from sagemaker_operator.annotations import ADOPTED, ADOPTION_FIELDS, ADOPTION_POLICY
 from sagemaker_operator.clock import wall_clock
+from sagemaker_operator.control.request import desired_input
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.errors import Invalid
 from sagemaker_operator.kinds.catalog import catalog
@@ -130,6 +132,31 @@ async def test_a_job_runs_to_completed_and_no_field_of_its_status_is_pruned(
     assert all(condition["observedGeneration"] == 1 for condition in status["conditions"])
     assert stored["spec"] == manifest["spec"]
     assert stored["metadata"]["finalizers"] == ["finalizers.sagemaker.services.k8s.aws/TrainingJob"]
+    assert simulated.calls.operations["CreateTrainingJob"] == 1
+
+
+async def test_a_job_is_adopted_with_the_spec_that_sagemaker_has(
+    user: tuple[User, Path], sagemaker: tuple[SageMakerSimulator, dict[str, Any]]
+) -> None:
+    (somebody, kubeconfig), (simulated, aws) = user, sagemaker
+    manifest = sample()
+    name, job = manifest["metadata"]["name"], manifest["spec"]["trainingJobName"]
+    credential = "AWS4-HMAC-SHA256 Credential=AKIA123456789012/20260101/us-west-2/sagemaker/aws4_request"
+    headers = {"X-Amz-Target": "SageMaker.CreateTrainingJob", "Authorization": credential}
+    request = desired_input(catalog()["TrainingJob"], manifest["spec"])
+    made = await simulated.handle("POST", "/", headers, json.dumps(request).encode())
+    manifest["spec"]["hyperParameters"] = {"max_depth": "99"}
+    manifest["metadata"]["annotations"] = {
+        ADOPTION_POLICY: "adopt",
+        ADOPTION_FIELDS: json.dumps({"trainingJobName": job}),
+    }
+    async with operating(config(kubeconfig, somebody, aws), clock=simulated.now):
+        await somebody.create(manifest)
+        await somebody.until_ready(name)
+    stored = await somebody.get(name)
+    assert stored["metadata"]["annotations"][ADOPTED] == "true"
+    assert stored["spec"]["hyperParameters"] == request["HyperParameters"]
+    assert stored["status"]["ackResourceMetadata"]["arn"] == json.loads(made.body)["TrainingJobArn"]
     assert simulated.calls.operations["CreateTrainingJob"] == 1
 
 

@@ -1,0 +1,89 @@
+"""The steps of adoption and of observation alone: pure functions from facts to a step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sagemaker_operator.annotations import ADOPTION_FIELDS, READ_ONLY
+from sagemaker_operator.conditions import ADVISORY, Findings, Progress
+from sagemaker_operator.control.adoption import Policy, adoption_keys
+from sagemaker_operator.control.findings import NOT_SYNCED, UNOBSERVED, progress_of
+from sagemaker_operator.control.steps import Adopt, Facts, Follow, Identify, Observe, Owner, Settle
+
+if TYPE_CHECKING:
+    from sagemaker_operator.control.steps import Step
+
+
+def takeover(facts: Facts) -> Step | None:
+    """What adoption says about an object without a resource. None: nothing, it is accepted like any other."""
+    asked, observed = facts.adoption, facts.observed
+    if asked.problem is not None:
+        return _refused(facts, asked.problem)
+    if asked.policy is None and not asked.adopted:
+        return None
+    creates = asked.policy is Policy.ADOPT_OR_CREATE and not asked.adopted
+    if observed is None:
+        if creates and (facts.claimed or facts.managed or (facts.nameless and not asked.named)):
+            # A create was sent or is about to be, or nothing says what to look for.
+            return None
+        if facts.nameless and not asked.named:
+            return _refused(facts, _which(facts))
+        return Observe()
+    if not observed.found:
+        return None if creates else absent(facts)
+    if asked.policy is None:
+        # `adopted` alone is no wish to adopt.
+        return None
+    if facts.managed and creates and facts.owner is not Owner.FOREIGN:
+        # An earlier create of ours may have made it.
+        return Identify() if facts.owner is Owner.UNKNOWN else None
+    return Adopt()
+
+
+def observation_only(facts: Facts) -> Step:
+    """A read-only object: SageMaker is asked and never told."""
+    kind, observed, asked = facts.kind, facts.observed, facts.adoption
+    if asked.problem is not None:
+        return _refused(facts, asked.problem)
+    if observed is None:
+        if facts.nameless and not asked.named and not (facts.managed and facts.arn):
+            return _refused(facts, _which(facts))
+        recalled = facts.recalled
+        if recalled is None or facts.edited or facts.unseen or facts.due or facts.requested or facts.failures:
+            return Observe()
+        return Settle(None, Follow.POLL if recalled.moving(kind) or recalled.lingers(kind) else Follow.REST)
+    if not observed.found:
+        return absent(facts)
+    moving = observed.moving(kind)
+    if not observed.complete and (facts.edited or facts.requested or not moving):
+        return Observe()
+    findings = progress_of(facts, observed)
+    if facts.differing:
+        fields = ", ".join(facts.differing)
+        text = f"SageMaker has another value for {fields}; this object is read-only, so nothing is changed."
+        findings = replace(findings, also={ADVISORY: ("True", "Differs", text)})
+    return Settle(findings, Follow.POLL if moving or observed.lingers(kind) else Follow.REST)
+
+
+def absent(facts: Facts) -> Settle:
+    """There is nothing to adopt or to observe, and nothing is ever created in its place."""
+    kind = facts.kind.name
+    if facts.adoption.read_only:
+        text = f"SageMaker has no such {kind} to observe. Take {READ_ONLY} away to have it created."
+    else:
+        text = f"SageMaker has no such {kind}. An adopted resource is never created: delete this object, or create it there."
+    text += " It is looked for again every 1 to 15 minutes."
+    return Settle(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Follow.SLOW)
+
+
+def _refused(facts: Facts, problem: str) -> Settle:
+    findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidAdoption", terminal=problem)
+    # Wrong annotations stay wrong until they are edited, and an edit is an event: no timer.
+    return Settle(findings, Follow.REST)
+
+
+def _which(facts: Facts) -> str:
+    required, _ = adoption_keys(facts.kind)
+    example = "{" + ", ".join(f'"{key}": "..."' for key in required) + "}"
+    return f"metadata.annotations[{ADOPTION_FIELDS}]: required, because AWS makes the identifier: write {example}"

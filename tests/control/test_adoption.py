@@ -1,0 +1,161 @@
+"""What adoption annotations mean, and what follows from them: pure tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sagemaker_operator.annotations import ADOPTED, ADOPTION_FIELDS, ADOPTION_POLICY, READ_ONLY
+from sagemaker_operator.control.adoption import Adoption, Policy, adoption_keys, asked
+from sagemaker_operator.control.observation import ABSENT, Observation
+from sagemaker_operator.control.plan import next_step
+from sagemaker_operator.control.steps import (
+    Adopt,
+    Claim,
+    Create,
+    Facts,
+    Follow,
+    Identify,
+    Mutation,
+    Observe,
+    Owner,
+    Settle,
+    Step,
+)
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.settings import FeatureGates
+
+# facts: ACK's generated PopulateResourceFromAnnotation of each kind; optional keys in brackets.
+KEYS = {
+    "App": "appName, appType, domainID, [spaceName], [userProfileName]",
+    "DataQualityJobDefinition": "jobDefinitionName",
+    "Domain": "domainID",
+    "Endpoint": "endpointName",
+    "EndpointConfig": "endpointConfigName",
+    "FeatureGroup": "featureGroupName",
+    "HyperParameterTuningJob": "hyperParameterTuningJobName",
+    "InferenceComponent": "inferenceComponentName",
+    "LabelingJob": "labelingJobName",
+    "Model": "modelName",
+    "ModelBiasJobDefinition": "jobDefinitionName",
+    "ModelExplainabilityJobDefinition": "jobDefinitionName",
+    "ModelPackage": "arn",
+    "ModelPackageGroup": "modelPackageGroupName",
+    "ModelQualityJobDefinition": "jobDefinitionName",
+    "MonitoringSchedule": "monitoringScheduleName",
+    "NotebookInstance": "notebookInstanceName",
+    "NotebookInstanceLifecycleConfig": "notebookInstanceLifecycleConfigName",
+    "Pipeline": "pipelineName",
+    "PipelineExecution": "arn",
+    "ProcessingJob": "processingJobName",
+    "Project": "projectName",
+    "Space": "domainID, spaceName",
+    "TrainingJob": "trainingJobName",
+    "TransformJob": "transformJobName",
+    "UserProfile": "domainID, userProfileName",
+}
+
+MODEL = catalog()["Model"]
+ARN = "arn:aws:sagemaker:us-west-2:123456789012:model/churn"
+FOUND = Observation({"ModelName": "churn", "ModelArn": ARN})
+NAMED = '{"modelName": "churn"}'
+
+
+@pytest.mark.parametrize("kind", catalog())
+def test_the_keys_are_acks(kind: str) -> None:
+    required, optional = adoption_keys(catalog()[kind])
+    assert ", ".join((*sorted(required), *sorted(f"[{key}]" for key in optional))) == KEYS[kind]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "meaning"),
+    [
+        ({}, Adoption()),
+        ({ADOPTED: "true"}, Adoption(adopted=True)),
+        ({READ_ONLY: "true"}, Adoption(read_only=True)),
+        ({ADOPTION_POLICY: "adopt-or-create"}, Adoption(Policy.ADOPT_OR_CREATE)),
+        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: NAMED}, Adoption(Policy.ADOPT, {"modelName": "churn"})),
+    ],
+)
+def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) -> None:
+    assert asked(MODEL, annotations, {}, FeatureGates()) == meaning
+
+
+@pytest.mark.parametrize(
+    ("annotations", "problem"),
+    [
+        ({ADOPTION_POLICY: ""}, "must be adopt or adopt-or-create, not ''"),
+        ({ADOPTION_POLICY: "adopt"}, 'required: write {"modelName": "..."}'),
+        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "["}, 'a JSON object of strings: write {"modelName": "..."}'),
+        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"modelName": 1}'}, "a JSON object of strings"),
+        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "{}"}, "modelName is missing"),
+        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"arn": "x"}'}, "has no arn; it is known by modelName"),
+        ({ADOPTION_POLICY: "adopt-or-create", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
+        ({READ_ONLY: "true", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
+    ],
+)
+def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
+    meaning = asked(MODEL, annotations, {"modelName": "other"}, FeatureGates())
+    assert problem in str(meaning.problem)
+    step = next_step(Facts(kind=MODEL, adoption=meaning))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert step.findings.terminal == meaning.problem
+
+
+def test_a_gate_that_is_off_makes_its_annotations_mean_nothing() -> None:
+    annotations = {ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "[", READ_ONLY: "true"}
+    gates = FeatureGates(resource_adoption=False, read_only_resources=False)
+    assert asked(MODEL, annotations, {}, gates) == Adoption()
+
+
+new = Facts(kind=MODEL)
+adopt = replace(new, adoption=Adoption(Policy.ADOPT, {"modelName": "churn"}))
+either = replace(new, adoption=Adoption(Policy.ADOPT_OR_CREATE))
+by_user = replace(new, adoption=Adoption(adopted=True))
+adopted = replace(new, managed=True, arn=ARN, adoption=Adoption(Policy.ADOPT_OR_CREATE, adopted=True))
+read_only = replace(new, adoption=Adoption(read_only=True))
+
+
+@pytest.mark.parametrize(
+    ("facts", "step"),
+    [
+        (adopt, Observe()),
+        (replace(adopt, observed=FOUND), Adopt()),
+        (either, Observe()),
+        (replace(either, observed=FOUND), Adopt()),
+        (replace(either, observed=ABSENT), Claim()),
+        (replace(either, observed=ABSENT, managed=True, claimed=True), Create()),
+        # The create found the name taken, or its answer was lost: the tags tell which.
+        (replace(either, observed=FOUND, managed=True), Identify()),
+        (replace(either, observed=FOUND, managed=True, owner=Owner.FOREIGN), Adopt()),
+        (by_user, Observe()),
+        (replace(by_user, observed=FOUND), Identify()),
+        (read_only, Observe()),
+    ],
+)
+def test_the_next_step(facts: Facts, step: Step) -> None:
+    assert next_step(facts) == step
+
+
+@pytest.mark.parametrize("facts", [adopt, by_user, adopted, read_only])
+def test_what_is_absent_is_never_created_in_its_place(facts: Facts) -> None:
+    step = next_step(replace(facts, observed=ABSENT))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert "no such Model" in str(step.findings.recoverable)
+    assert (step.follow, step.release) == (Follow.SLOW, False)
+
+
+def test_a_read_only_object_changes_nothing_whatever_it_finds() -> None:
+    for facts in (replace(read_only, observed=FOUND, differing=("spec.x",)), replace(read_only, managed=True, arn=ARN)):
+        assert isinstance(next_step(facts), Settle | Observe)
+
+
+def test_a_deleted_object_whose_adoption_was_cut_off_is_not_created_by_its_token() -> None:
+    kind = catalog()["PipelineExecution"]
+    cut = Facts(kind=kind, deleting=True, managed=True, adoption=Adoption(Policy.ADOPT, arn=ARN, adopted=True))
+    assert next_step(cut) == Observe()
+    assert next_step(replace(cut, observed=FOUND)) == Adopt()
+    assert isinstance(next_step(replace(cut, observed=FOUND, arn=ARN, mutation=Mutation.STOPPED)), Settle)
