@@ -85,7 +85,9 @@ class Sessions:
         user_agent: str = "sagemaker-operator",
         max_clients: int = MAX_CLIENTS,
         http_session_cls: type[Any] | None = None,
+        loader: Any = None,
     ) -> None:
+        """`loader`: botocore's loader of models, warm already, to share with other Sessions of this process."""
         self._clock = clock
         self._credentials = credentials
         self._external_id = external_id
@@ -100,6 +102,9 @@ class Sessions:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._creating = asyncio.Lock()
         self._warm: set[str] = set()
+        if loader is not None:
+            self._root.register_component("data_loader", loader)
+            self._warm |= {"sagemaker", "sts"}
         self._regions: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:

@@ -96,7 +96,9 @@ def _convergence(facts: Facts) -> Step:
     if observed is None:
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
-        if facts.edited or facts.unseen or facts.due or (facts.waiting == _BUSY and not moving):
+        # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
+        waits = facts.waiting not in (None, UPDATING) and not moving
+        if facts.edited or facts.unseen or facts.due or waits:
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)

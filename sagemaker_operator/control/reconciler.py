@@ -360,6 +360,8 @@ class _Pass:
         meta, facts = self._obj.metadata, self._facts
         assert step.findings is not None  # noqa: S101
         recorded = (self._stored.get("ackResourceMetadata") or {}).get("arn")
+        # An edit that could not be compared with the resource is still to be made when AWS answers again.
+        unread = facts.edited and facts.error is not None and step.findings.terminal is None
         patch = status_patch(
             self._kind,
             self._stored,
@@ -368,7 +370,7 @@ class _Pass:
             arn=facts.arn if facts.managed else None,
             target=self._target,
             partition=self._world.identity.partition,
-            generation=meta.generation,
+            generation=self._stored["observedGeneration"] if unread else meta.generation,
             now=rfc3339(self._world.clock()),
         )
         if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:
