@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from sagemaker_operator.annotations import PREFIX
-from sagemaker_operator.backoff import RECONCILE, SLOW, Backoff
+from sagemaker_operator.backoff import RECONCILE, SLOW
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.logs import get_logger
 from sagemaker_operator.runtime.informer import Informer
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from sagemaker_operator.runtime.informer import Source
     from sagemaker_operator.runtime.store import Change
 
-# After a write conflict the watch brings the newer version within milliseconds. If it does not, it is late or dead (up to
-# 90 s), and each pass until then costs a Describe in vain.
-_CONFLICT = Backoff(base=0.5, cap=30.0, floor=0.2)
+# After a write conflict the watch brings the newer version within milliseconds.
+_CONFLICT_SECONDS = 0.5
 
 
 class Passes(Protocol):
@@ -161,7 +160,7 @@ class Controller:
             # The object went away during the pass; the watch tells when it is really gone.
             self.queue.forget(key)
         except Conflict:
-            self.queue.add_rate_limited(key, _CONFLICT)
+            self.queue.add_after(key, _CONFLICT_SECONDS)
             outcome = "requeue"
         except (OperatorError, TimeoutError) as error:
             what = "took too long" if isinstance(error, TimeoutError) else str(error)

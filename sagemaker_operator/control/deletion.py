@@ -22,9 +22,9 @@ from sagemaker_operator.kinds.descriptor import StatusClass
 
 
 _DELETING = "Deleting"
-# What was just created, or may have been, and was never seen: SageMaker's reads lag behind its writes by seconds. Five looks
+# What was just created, or may have been, and was never seen: SageMaker's reads lag behind its writes by seconds. Seven looks
 # take half a minute; believing the first one left a resource behind that nobody knew of.
-_LOOKS = 5
+_LOOKS = 7
 
 
 def looked_for(facts: Facts) -> Step:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from tests.faults.scenarios import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tests.faults.runner import Run
 
@@ -22,7 +22,7 @@ _START_CALLS = 8
 
 def problems(run: Run, reference: Run) -> list[str]:
     """What the run must not have done, compared with the undisturbed one; empty: it passed."""
-    return [*_of_the_run(run), *_of_the_end(run, reference), *_of_the_way(run, reference), *_of_the_words(run)]
+    return [*_of_the_run(run), *_of_the_end(run, reference), *_of_the_way(run, reference), *bad_words(run.logs, run.told)]
 
 
 def _of_the_run(run: Run) -> Iterator[str]:
@@ -55,9 +55,10 @@ def _of_the_way(run: Run, reference: Run) -> Iterator[str]:
         yield f"{len(run.calls)} calls (at most {most})"
 
 
-def _of_the_words(run: Run) -> Iterator[str]:
+def bad_words(logs: Iterable[str], told: str) -> Iterator[str]:
+    """What people must not read: in the log, or (`told`) in conditions and events."""
     validator = _log_schema()
-    for line in run.logs:
+    for line in logs:
         if SECRET in line:
             yield f"a secret in the log: {line}"
         decoded = json.loads(line)
@@ -65,7 +66,7 @@ def _of_the_words(run: Run) -> Iterator[str]:
             yield f"log line against the schema: {error.json_path}: {error.message}: {line}"
         if "exception" in decoded:
             yield f"a traceback in the log: {line}"
-    if SECRET in run.told:
+    if SECRET in told:
         yield "a secret in a condition or an event"
 
 

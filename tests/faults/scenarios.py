@@ -12,6 +12,8 @@ from tests.e2e.kinds import Stage, at
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+# A watch that says nothing more is given up after ten minutes at the latest; then it may happen again.
+_PATIENCE = 7200.0
 SECRET = "s3cr3t-7f3a"
 _SECRET_MAPS = ("environment", "hyperParameters", "staticHyperParameters")
 
@@ -39,11 +41,11 @@ class Trail:
 async def life(stage: Stage, trail: Trail) -> None:
     """Created, settled, edited if it can be, settled, deleted."""
     await stage.apply()
-    await stage.settled()
+    await stage.settled(seconds=_PATIENCE)
     await trail.stop("settled", stage)
     if stage.story.edit is not None:
         await stage.edit(stage.story.edit.spec)
-        await stage.settled()
+        await stage.settled(seconds=_PATIENCE)
         await trail.stop("edited", stage)
     await stage.delete()
 
@@ -59,11 +61,11 @@ async def hasty(stage: Stage, trail: Trail) -> None:
 async def again(stage: Stage, trail: Trail) -> None:
     """Deleted, and at once created again under the same name."""
     await stage.apply()
-    await stage.settled()
+    await stage.settled(seconds=_PATIENCE)
     await stage.cloud.user.delete(stage.kind.resource, "default", stage.name)
     await stage.cloud.until_gone(stage.name, kind=stage.kind.name, step=0.1)
     await stage.apply()
-    await stage.settled()
+    await stage.settled(seconds=_PATIENCE)
     await trail.stop("again", stage)
     await stage.delete()
 

@@ -71,7 +71,8 @@ def trouble(mode: str, *, at: int, seed: int, cloud: Cloud) -> Trouble:
     if mode in AT_A_CALL:
         return Trouble(script=_at(at, AT_A_CALL[mode]), budget=Budget(calls=10))
     if mode in STALE:
-        return Trouble(around=_stale(STALE[mode], rng, _STALE_SECONDS), budget=Budget(calls=60))
+        # What the operator cannot see it goes on following: four calls a minute while a watch is stalled.
+        return Trouble(around=_stale(STALE[mode], rng, _STALE_SECONDS), budget=Budget(calls=180))
     if mode in STORMS:
         _storm(mode, rng, cloud, _STORM_SECONDS)
         return Trouble(budget=Budget(calls=100, mutations=20))
