@@ -20,7 +20,6 @@ from sagemaker_operator.control.steps import (
 )
 from sagemaker_operator.kinds.descriptor import StatusClass
 
-
 _DELETING = "Deleting"
 # What was just created, or may have been, and was never seen: SageMaker's reads lag behind its writes by seconds. Seven looks
 # take half a minute; believing the first one left a resource behind that nobody knew of.

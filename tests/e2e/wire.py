@@ -68,7 +68,12 @@ class Wire:
     """
 
     def __init__(
-        self, at: int | str = 0, mode: Mode = Mode.FAIL_BEFORE, *, script: Script | None = None, calls: list[str] | None = None
+        self,
+        at: int | str = 0,
+        mode: Mode = Mode.FAIL_BEFORE,
+        *,
+        script: Script | None = None,
+        calls: list[str] | None = None,
     ) -> None:
         """`calls` goes on where an earlier process ended."""
         self.calls: list[str] = [] if calls is None else calls

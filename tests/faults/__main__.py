@@ -46,7 +46,8 @@ def main() -> int:
         parser.error("--kind, --matrix or --seeds is needed")
     mode = options.mode or (NONE if options.seed is None else MIXED)
     return _one(
-        Case(kind=options.kind, scenario=options.scenario, mode=mode, at=options.at, seed=options.seed or 1), options.log
+        Case(kind=options.kind, scenario=options.scenario, mode=mode, at=options.at, seed=options.seed or 1),
+        options.log,
     )
 
 

@@ -22,7 +22,12 @@ _START_CALLS = 8
 
 def problems(run: Run, reference: Run) -> list[str]:
     """What the run must not have done, compared with the undisturbed one; empty: it passed."""
-    return [*_of_the_run(run), *_of_the_end(run, reference), *_of_the_way(run, reference), *bad_words(run.logs, run.told)]
+    return [
+        *_of_the_run(run),
+        *_of_the_end(run, reference),
+        *_of_the_way(run, reference),
+        *bad_words(run.logs, run.told),
+    ]
 
 
 def _of_the_run(run: Run) -> Iterator[str]:

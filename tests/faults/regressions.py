@@ -25,7 +25,9 @@ def keep(case: Case) -> None:
 
 def _case(line: str) -> Case:
     words = shlex.split(line)
-    values: dict[str, Any] = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+    values: dict[str, Any] = {
+        name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)
+    }
     for number in ("at", "seed"):
         if number in values:
             values[number] = int(values[number])

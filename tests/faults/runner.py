@@ -127,8 +127,13 @@ async def _run(case: Case) -> Run:
         objects=[f"{obj['metadata']['name']} {obj['metadata'].get('finalizers')}" for obj in _left(stage)],
         resources=[
             # A job that is deleted while it runs may be over before anybody hears of it.
-            (r.kind.name, comparable(r.name), "over" if r.finished(now) and case.scenario == "hasty" else r.status(now),
-             comparable(r.input)) for r in cloud.sagemaker.resources()
+            (
+                r.kind.name,
+                comparable(r.name),
+                "over" if r.finished(now) and case.scenario == "hasty" else r.status(now),
+                comparable(r.input),
+            )
+            for r in cloud.sagemaker.resources()
         ],
         made=dict(Counter(cloud.sagemaker.made) - made),
         applied=Counter(call.operation for call in cloud.sagemaker.calls.mutating() if call.applied),

@@ -42,7 +42,14 @@ class Stale(StrEnum):
     """The connection stays open and says nothing more."""
 
 
-_GONE = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"}
+_GONE = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "status": "Failure",
+    "reason": "Expired",
+    "code": 410,
+    "message": "too old",
+}
 _GONE_LINE = json.dumps({"type": "ERROR", "object": _GONE}).encode() + b"\n"
 _STORM = 5
 _LOST_SECONDS = 30.0
