@@ -13,13 +13,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.errors import Unavailable
-from sagemaker_operator.kube.transport import Query, Response
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Mapping
 
-    from sagemaker_operator.kube.transport import StreamingResponse, Transport
+    from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
 
 
 class Stale(StrEnum):
