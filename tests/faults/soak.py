@@ -12,9 +12,9 @@ from sagemaker_operator.logs import configure
 from tests.e2e.harness import operator
 from tests.e2e.kinds import Stage
 
-# An object an hour would be a real day, but an idle hour of virtual time costs 0.2 s of heartbeats and shows nothing.
+# An object an hour would be a real day, but an idle hour of virtual time costs 0.2 s and more of heartbeats and shows nothing.
 _OBJECTS = 24
-_PAUSE_SECONDS = 300.0
+_PAUSE_SECONDS = 30.0
 
 
 # The event recorder remembers its latest series up to a number; the sandbox is the world outside.

@@ -11,7 +11,7 @@ _FLUCTUATION = 12
 
 @pytest.mark.parametrize("kind", ["Model", "Pipeline"])
 def test_nothing_is_kept_of_objects_that_have_been(kind: str) -> None:
-    held = in_virtual_time(soak(5, kind=kind))
+    held = in_virtual_time(soak(4, kind=kind))
     # The first rounds fill what is filled once.
     grown = {name: count - held[1][name] for name, count in held[-1].items() if count - held[1][name] > _FLUCTUATION}
     assert not grown
