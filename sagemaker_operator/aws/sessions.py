@@ -88,7 +88,9 @@ class Sessions:
         max_clients: int = MAX_CLIENTS,
         read_timeout: float = READ_TIMEOUT,
         http_session_cls: type[Any] | None = None,
+        loader: Any = None,
     ) -> None:
+        """`loader`: botocore's loader of models, warm already, to share with other Sessions of this process."""
         self._clock = clock
         self._credentials = credentials
         self._external_id = external_id
@@ -105,6 +107,9 @@ class Sessions:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._creating = asyncio.Lock()
         self._warm: set[str] = set()
+        if loader is not None:
+            self._root.register_component("data_loader", loader)
+            self._warm |= {"sagemaker", "sts"}
         self._regions: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:

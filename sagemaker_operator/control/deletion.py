@@ -21,6 +21,11 @@ from sagemaker_operator.control.steps import (
 )
 from sagemaker_operator.kinds.descriptor import StatusClass
 
+_DELETING = "Deleting"
+# What was just created, or may have been, and was never seen: SageMaker's reads lag behind its writes by seconds. Seven looks
+# take half a minute; believing the first one left a resource behind that nobody knew of.
+_LOOKS = 7
+
 
 def looked_for(facts: Facts) -> Step:
     """How to know whether an earlier create took effect."""
@@ -49,6 +54,8 @@ def deletion(facts: Facts) -> Step:
         doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
         return Settle(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
     if facts.observed is not None and not facts.observed.found:
+        if facts.young and facts.recalled is None and facts.waiting != _DELETING and facts.failures < _LOOKS:
+            return Settle(None, Follow.RETRY)
         return Settle(None, Follow.REST, release=True)
     if facts.arn is None:
         if facts.observed is None:
@@ -87,4 +94,4 @@ def _waiting(facts: Facts, text: str) -> Findings:
     last = facts.observed or facts.recalled
     status = last.status(facts.kind) if last else ""
     message = f"{facts.kind.name} is in {status} status." if status else text
-    return Findings(Progress.MOVING, message, reason="Deleting", recoverable=text)
+    return Findings(Progress.MOVING, message, reason=_DELETING, recoverable=text)

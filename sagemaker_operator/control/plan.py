@@ -133,8 +133,9 @@ def _convergence(facts: Facts) -> Step:
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
         finished = kind.stop_on_delete and not moving
         healed = facts.waiting in REFUSALS or (facts.untold and not finished)
-        asked = facts.edited or facts.unseen or facts.due or facts.requested
-        if asked or healed or (facts.waiting == _BUSY and not moving):
+        # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
+        waits = facts.waiting not in (None, UPDATING) and not moving
+        if facts.edited or facts.unseen or facts.due or facts.requested or healed or waits:
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)

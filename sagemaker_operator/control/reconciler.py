@@ -421,6 +421,8 @@ class _Pass:
         meta, facts = self._obj.metadata, self._facts
         assert step.findings is not None  # noqa: S101
         recorded = (self._stored.get("ackResourceMetadata") or {}).get("arn")
+        # An edit that could not be compared with the resource is still to be made when AWS answers again.
+        unread = facts.edited and facts.error is not None and step.findings.terminal is None
         patch = status_patch(
             self._kind,
             self._stored,
@@ -429,7 +431,7 @@ class _Pass:
             arn=facts.arn if facts.managed or facts.adoption.read_only else None,
             target=self._placement.target,
             partition=self._placement.partition,
-            generation=meta.generation,
+            generation=self._stored["observedGeneration"] if unread else meta.generation,
             now=rfc3339(self._world.clock()),
         )
         if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:

@@ -76,9 +76,10 @@ _SUFFIX = re.compile(r"(Name|ID|ARN)$")
 def reference_at(shape: Shape, member: str) -> Reference | None:
     """What `member` of the structure `shape` names, if it is another kind's resource."""
     found = _MEMBERS.get(member)
-    if found is None or shape.name in _NOT_OURS or shape.name == f"Create{found.kind}Request":
-        return None  # the last: the resource's own name
-    return found
+    if found is None or shape.name in _NOT_OURS:
+        return None
+    own_name = found.kind and shape.name in (f"Create{found.kind}Request", f"Create{found.kind}Input")
+    return None if own_name else found
 
 
 def reference_field(member: str) -> str:

@@ -340,3 +340,18 @@ def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -
     later = replace(facts, observed=None, verdict=Verdict(), recalled=endpoint("InService"), waiting="Busy")
     assert next_step(later) == Observe()
     assert next_step(replace(later, recalled=endpoint("Updating"))) == Settle(None, Follow.POLL)
+
+
+@pytest.mark.parametrize("reason", ["Transient", "Throttled", "Busy"])
+def test_what_waits_at_rest_is_looked_at_whenever_its_turn_comes(reason: str) -> None:
+    """Or the retry of a Describe that failed would find nothing to do, and be the last one until the resync."""
+    assert next_step(replace(finished, waiting=reason)) == Observe()
+    assert next_step(replace(running, waiting=reason)) == Settle(None, Follow.POLL)
+
+
+def test_what_was_never_seen_is_not_believed_to_be_gone_at_the_first_look() -> None:
+    created = replace(running, recalled=None, deleting=True, observed=ABSENT, young=True)
+    assert next_step(created) == Settle(None, Follow.RETRY)
+    assert next_step(replace(created, failures=7)) == Settle(None, Follow.REST, release=True)
+    assert next_step(replace(created, young=False)) == Settle(None, Follow.REST, release=True)
+    assert next_step(replace(created, waiting="Deleting")) == Settle(None, Follow.REST, release=True)

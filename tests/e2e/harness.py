@@ -9,10 +9,12 @@ import asyncio
 import json
 import random
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from aiobotocore.session import AioSession
 
 from sagemaker_operator.aws.calls import Aws
 from sagemaker_operator.aws.limiter import Limiter
@@ -33,8 +35,12 @@ from tests.e2e.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
+    from sagemaker_operator.kube.transport import Transport
+
 REGION = "us-west-2"
 EPOCH = 1_790_000_000.0
+USER_KEY = "ASIA123456789012"
+"""The access key of whoever asks SageMaker past the operator: another one, so that faults can tell them apart."""
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 
 
@@ -140,7 +146,7 @@ class Cloud:
 
     async def ask(self, operation: str, **params: Any) -> dict[str, Any]:
         """SageMaker's own word, asked past the operator. An error is answered as `{"__type": code, "message": text}`."""
-        credential = f"AWS4-HMAC-SHA256 Credential=AKIA123456789012/20260101/{REGION}/sagemaker/aws4_request"
+        credential = f"AWS4-HMAC-SHA256 Credential={USER_KEY}/20260101/{REGION}/sagemaker/aws4_request"
         headers = {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": credential}
         answer = await self.sagemaker.handle("POST", "/", headers, json.dumps(params).encode())
         return dict(json.loads(answer.body)) if answer.body else {}
@@ -158,6 +164,15 @@ def settings(**changes: Any) -> Settings:
     return Settings(**(defaults | changes))
 
 
+@cache
+def _models() -> Any:
+    """AWS's models, parsed once for all tests. No thread parses them meanwhile, so that a run is the same every time."""
+    session = AioSession()
+    session.warm_up_loader_caches("sagemaker")
+    session.warm_up_loader_caches("sts")
+    return session.get_component("data_loader")
+
+
 def build(
     cloud: Cloud,
     stack: AsyncExitStack,
@@ -165,20 +180,28 @@ def build(
     seed: int = 7,
     identity: str = "one",
     wire: Wire | None = None,
+    transport: Transport | None = None,
+    clock: Callable[[], float] | None = None,
+    credentials: tuple[str, str] | None = ("AKIA123456789012", "secret"),
     **changes: Any,
 ) -> Manager:
-    """An operator in front of the cloud; the stack closes its AWS clients. Faults are injected on the `wire`."""
+    """An operator in front of the cloud; the stack closes its AWS clients. Faults are injected on the `wire`.
+
+    `transport` stands between it and the API server; `clock` is what it takes for the time of day.
+    """
     wire = wire or Wire()
     config = settings(**changes)
     rng = random.Random(seed)
+    clock = clock or cloud.clock
     sessions = Sessions(
-        clock=cloud.clock,
-        credentials=("AKIA123456789012", "secret"),
+        clock=clock,
+        credentials=credentials,
         external_id=config.assume_role_external_id or None,
         http_session_cls=wire.session(cloud.sagemaker),
+        loader=_models(),
     )
     stack.push_async_exit(sessions)
-    kube = KubeClient(wire.transport(InMemoryTransport(cloud.kubernetes, user_agent="sagemaker-operator")))
+    kube = KubeClient(wire.transport(transport or InMemoryTransport(cloud.kubernetes)))
 
     def fence(budget: float) -> bool:
         return not config.leader_election or manager.elector.fenced(budget)
@@ -192,7 +215,7 @@ def build(
         metrics=Metrics(),
         identity=identity,
         default_namespace="default",
-        clock=cloud.clock,
+        clock=clock,
         rng=rng,
     )
     return manager

@@ -7,6 +7,7 @@ number depends on nothing but time) and calls to AWS.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ from sagemaker_operator.errors import Unavailable
 from sagemaker_operator.sandbox.sagemaker.http import in_process_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
     from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
     from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
@@ -33,19 +34,54 @@ class Mode(Enum):
     FAIL_BEFORE = "the call is not sent"
     FAIL_AFTER = "the call takes effect and its reply is lost"
     HANG = "there is never an answer"
+    LATE = "the call takes effect and its reply comes long after the caller gave up"
+    CANCEL = "everything is cancelled after the call took effect, as when the lease was lost"
+    TERM = "SIGTERM comes while the call is in flight"
+
+    @property
+    def ends(self) -> bool:
+        """The process does not outlive it."""
+        return self in (Mode.KILL_BEFORE, Mode.KILL_AFTER, Mode.CANCEL, Mode.TERM)
+
+
+Script = Callable[[int, str], Mode | None]
+"""What goes wrong with a call, from its number and its name."""
+
+
+def _once(at: int | str, mode: Mode) -> Script:
+    struck = False
+
+    def script(number: int, name: str) -> Mode | None:
+        nonlocal struck
+        if struck or at not in (number, name):
+            return None
+        struck = True
+        return mode
+
+    return script
 
 
 class Wire:
     """Numbers calls from 1. With `at` 0 nothing goes wrong, and `calls` tells what there was to break.
 
-    `at` may also name a call ("SageMaker.CreateModel"): the first of that name is the one.
+    `at` may also name a call ("SageMaker.CreateModel"): the first of that name is the one. A `script` decides on each.
     """
 
-    def __init__(self, at: int | str = 0, mode: Mode = Mode.FAIL_BEFORE) -> None:
-        self.calls: list[str] = []
+    def __init__(
+        self,
+        at: int | str = 0,
+        mode: Mode = Mode.FAIL_BEFORE,
+        *,
+        script: Script | None = None,
+        calls: list[str] | None = None,
+    ) -> None:
+        """`calls` goes on where an earlier process ended."""
+        self.calls: list[str] = [] if calls is None else calls
         self.struck = asyncio.Event()
-        self._at = at
-        self._mode = mode
+        self.ended = asyncio.Event()
+        """The process is to end here, as `ending` says."""
+        self.ending: Mode | None = None
+        self._script = script or _once(at, mode)
         self._dead = False
 
     def transport(self, inner: Transport) -> Transport:
@@ -78,29 +114,27 @@ class Wire:
         if self._dead:
             raise unsent()
         self.calls.append(name)
-        if self._at not in (len(self.calls), name) or self.struck.is_set():
+        mode = self._script(len(self.calls), name)
+        if mode is None:
             return await call()
-        match self._mode:
-            case Mode.KILL_BEFORE:
-                return await self._die()
-            case Mode.KILL_AFTER:
-                await call()
-                return await self._die()
+        if mode.ends:
+            self.ending = mode
+        if mode in (Mode.KILL_AFTER, Mode.FAIL_AFTER, Mode.LATE, Mode.CANCEL):
+            await call()
+        self.struck.set()
+        match mode:
+            case Mode.KILL_BEFORE | Mode.KILL_AFTER:
+                self._dead = True
+                self.ended.set()
             case Mode.FAIL_BEFORE:
-                self.struck.set()
                 raise unsent()
             case Mode.FAIL_AFTER:
-                await call()
-                self.struck.set()
                 raise unanswered()
-            case Mode.HANG:
-                self.struck.set()
-                return await self._silence()
-        raise AssertionError(self._mode)
-
-    async def _die(self) -> Any:
-        self._dead = True
-        self.struck.set()
+            case Mode.CANCEL:
+                self.ended.set()
+            case Mode.TERM:
+                self.ended.set()
+                return await call()
         return await self._silence()
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -134,19 +135,25 @@ class Store:
     def __init__(self) -> None:
         self._collections: dict[tuple[Scope, str], Collection] = {}
         self._arns: dict[str, Record] = {}
-        self._made = 0
+        self.made: Counter[str] = Counter()
+        """How many of each kind were ever created."""
 
     def __repr__(self) -> str:
-        return f"<Store {self._made} records made>"
+        return f"<Store {self.made.total()} records made>"
 
     def collection(self, scope: Scope, kind: Kind) -> Collection:
         return self._collections.setdefault((scope, kind.name), Collection())
 
     def next_number(self) -> int:
-        self._made += 1
-        return self._made
+        return self.made.total() + 1
+
+    def records(self, now: float) -> list[Record]:
+        """All that exist, in order of creation."""
+        found = [record for collection in self._collections.values() for record in collection if not record.gone(now)]
+        return sorted(found, key=lambda record: record.number)
 
     def add(self, record: Record, *, token: str) -> None:
+        self.made[record.kind.name] += 1
         self.collection(record.scope, record.kind).add(record, token=token)
         self._arns[record.arn] = record
 

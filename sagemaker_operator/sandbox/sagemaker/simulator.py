@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.sandbox.sagemaker.records import Record
 
 ACCOUNT = "123456789012"
 
@@ -70,6 +71,15 @@ class SageMakerSimulator:
     def advance(self, seconds: float) -> None:
         """Jump ahead in simulated time."""
         self._advanced += seconds
+
+    def resources(self) -> list[Record]:
+        """Everything that exists in any account and region, in order of creation. To be read, not changed."""
+        return self._engine.store.records(self.now())
+
+    @property
+    def made(self) -> Mapping[str, int]:
+        """How many resources of each kind were ever created: a create that brings back an existing one is none."""
+        return self._engine.store.made
 
     async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one HTTP request. Raises ConnectionCut when a fault says that the caller gets no answer."""

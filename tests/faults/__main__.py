@@ -1,0 +1,108 @@
+"""Faults at every call: repeat one run, or run the whole matrix.
+
+python -m tests.faults --kind TrainingJob                                   the calls that there are to break
+python -m tests.faults --kind TrainingJob --mode kill-after --at 9          one run, and how it went
+python -m tests.faults --kind TrainingJob --seed 7                          mixed faults, drawn from the seed
+python -m tests.faults --matrix [--kind Model] [--jobs 2] [--share 500]     every call, every mode; one table
+python -m tests.faults --seeds 1000                                         mixed faults, seeds 1 to 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+
+from tests.e2e.kinds import KINDS
+from tests.faults.matrix import Table, Verdict, families, mixed, share, verdict
+from tests.faults.oracle import problems
+from tests.faults.regressions import keep
+from tests.faults.runner import Case, run, undisturbed
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.troubles import MIXED, MODES, NONE
+
+_SHOWN = 400
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--kind", choices=KINDS)
+    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="life")
+    parser.add_argument("--mode", choices=MODES)
+    parser.add_argument("--at", type=int, default=0, help="number of the call to strike")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--log", action="store_true", help="also print the operator's log")
+    parser.add_argument("--matrix", action="store_true", help="all kinds (or --kind), every call, every mode")
+    parser.add_argument("--share", type=int, default=0, help="only so many cases of the matrix, always the same ones")
+    parser.add_argument("--seeds", type=int, default=0, help="mixed faults, with the seeds from 1 to this")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    options = parser.parse_args()
+    if options.matrix or options.seeds:
+        return _many(options)
+    if options.kind is None:
+        parser.error("--kind, --matrix or --seeds is needed")
+    mode = options.mode or (NONE if options.seed is None else MIXED)
+    return _one(
+        Case(kind=options.kind, scenario=options.scenario, mode=mode, at=options.at, seed=options.seed or 1),
+        options.log,
+    )
+
+
+def _one(case: Case, log: bool) -> int:
+    played = run(case)
+    for number, call in enumerate(played.calls, start=1):
+        _say(f"{number:4}  {call}{'   <- ' + case.mode if number == case.at else ''}")
+    if log:
+        _say("\n".join(played.logs))
+    found = problems(played, undisturbed(case.kind, case.scenario))
+    _say(f"{case}: {len(played.calls)} calls, {played.processes} processes, created {played.made}")
+    for problem in found:
+        _say(f"FAILED: {problem}")
+    if not found:
+        _say("passed")
+    return bool(found)
+
+
+def _many(options: argparse.Namespace) -> int:
+    table = Table()
+    with ProcessPoolExecutor(options.jobs) as pool:
+        if options.seeds:
+            groups = [[mixed(seed) for seed in range(start, options.seeds + 1, 26)] for start in range(1, 27)]
+        else:
+            kinds = [options.kind] if options.kind else list(KINDS)
+            per_kind = -(-options.share // len(kinds)) if options.share else 0
+            groups = list(pool.map(partial(_cases, share_of=per_kind), kinds))
+        for verdicts in pool.map(_judged, [part for group in groups for part in _parts(group)]):
+            for case, found in verdicts:
+                table.add(case, bool(found))
+                if found:
+                    _say(f"FAILED {case}\n    " + "\n    ".join(problem[:_SHOWN] for problem in found))
+                    if options.seeds:
+                        keep(case)
+    _say(str(table))
+    return bool(table.failures)
+
+
+def _cases(kind: str, share_of: int) -> list[Case]:
+    cases = [case for family in families(kind).values() for case in family()]
+    return share(cases, share_of, seed=kind) if share_of else cases
+
+
+def _parts(cases: list[Case]) -> list[list[Case]]:
+    rest = iter(cases)
+    return list(iter(lambda: list(islice(rest, 50)), []))
+
+
+def _judged(cases: list[Case]) -> list[Verdict]:
+    return [verdict(case) for case in cases]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

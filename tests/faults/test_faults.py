@@ -1,0 +1,57 @@
+"""A fixed share of the fault matrix; `tox -e faults` runs all of it (tests/faults/__main__.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.kinds import KINDS
+from tests.faults.matrix import every_call, mixed, share, stale, storms, verdict
+from tests.faults.regressions import kept
+from tests.faults.runner import Case, run, undisturbed
+from tests.faults.troubles import AT_A_CALL
+
+# A life takes 0.15 s; these counts make about a minute of one core in all.
+_CALLS = 5
+_STALE = 2
+_STORMS = 1
+_CREATE = "SageMaker.CreateModel"
+_SEEDS = range(1, 31)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_share_of_all_faults_ends_as_if_nothing_had_happened(kind: str) -> None:
+    cases = [
+        *share(list(every_call(kind)), _CALLS, seed=kind),
+        *share(list(stale(kind)), _STALE, seed=kind),
+        *share(list(storms(kind)), _STORMS, seed=kind),
+    ]
+    failed = {str(case): found for case, found in map(verdict, cases) if found}
+    assert not failed
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+def test_mixed_faults_end_as_if_nothing_had_happened(seed: int) -> None:
+    case, found = verdict(mixed(seed))
+    assert not found, case
+
+
+@pytest.mark.parametrize("case", kept(), ids=str)
+def test_what_failed_once_passes(case: Case) -> None:
+    assert verdict(case)[1] == []
+
+
+@pytest.mark.parametrize("mode", AT_A_CALL)
+def test_a_fault_strikes_the_call_that_it_names(mode: str) -> None:
+    """The suite would pass if nothing ever went wrong."""
+    number = undisturbed("Model", "life").calls.index(_CREATE) + 1
+    struck = run(Case(kind="Model", mode=mode, at=number))
+    assert struck.calls[number - 1] == _CREATE
+    unmoved = mode in ("unsent", "hanging", "kill-before")
+    assert (_CREATE in struck.calls[number:]) == unmoved
+    assert struck.processes == (2 if AT_A_CALL[mode].ends else 1)
+
+
+def test_the_same_case_is_the_same_run() -> None:
+    first, second = (run(mixed(7)) for _ in range(2))
+    assert first.calls == second.calls
+    assert first.logs == second.logs
