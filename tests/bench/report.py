@@ -1,0 +1,5 @@
+RUNS = ()
+
+
+def main(o):
+    return 0
