@@ -7,11 +7,14 @@ finish with their status patch, the lease is released.
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sagemaker_operator import __version__
+from sagemaker_operator.aws.calls import SERVICE
+from sagemaker_operator.aws.target import Target
 from sagemaker_operator.control.controller import Controller
 from sagemaker_operator.control.poller import Poller
 from sagemaker_operator.control.ports import Identity, World
@@ -175,13 +178,20 @@ class Manager:
     async def _main(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._heartbeat(), name="heartbeat")
+            settings = self._settings
             identity = await self._who_am_i()
             self._identity = identity
+            # Parsing the service model takes 0.15 s: better now than in the first create.
+            async with self._sessions.client(
+                SERVICE, Target(identity.account, settings.aws_region, None, settings.aws_endpoint_url)
+            ):
+                pass
             for kind, controller in self.controllers.items():
                 controller.attach(self._reconciler(self._kinds[kind], controller, identity))
                 group.create_task(controller.watch(), name=f"watch {kind}")
             group.create_task(self.events.run(), name="events")
             group.create_task(self._announce_ready(), name="ready")
+            group.create_task(self._settle_memory(), name="settle memory")
             if self._settings.leader_election:
                 group.create_task(self.elector.run(), name="lease")
                 await self.elector.leading.wait()
@@ -222,6 +232,15 @@ class Manager:
                 await asyncio.sleep(_IDENTITY_RETRY_SECONDS)
             else:
                 return Identity(found.account, found.partition)
+
+    async def _settle_memory(self) -> None:
+        """Once the caches are full: what is there now stays, so that the collector need not look through it again.
+
+        The service model alone is 300,000 objects: each full collection would stop the loop for 90 ms.
+        """
+        await asyncio.gather(*(controller.informer.synced.wait() for controller in self.controllers.values()))
+        gc.collect()
+        gc.freeze()
 
     async def _announce_ready(self) -> None:
         """Says once when everything is served, and once per change what is not."""

@@ -14,14 +14,14 @@ worker is never parked behind a quota.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from sagemaker_operator.errors import AwsError, ErrorCategory
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 STARTS: Mapping[str, float] = {
     # Five times what one-minute polling of 250 resources needs.
@@ -86,8 +86,53 @@ class _Waiter(NamedTuple):
     deadline: float
 
 
+class _Line:
+    """Waiters: each caller's in order of arrival, and the callers in turn. No caller in the ring is without one."""
+
+    def __init__(self) -> None:
+        self._ring: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, caller: str, waiter: _Waiter) -> None:
+        self._ring.setdefault(caller, deque()).append(waiter)
+        self._size += 1
+
+    def pop(self) -> _Waiter:
+        caller, own = next(iter(self._ring.items()))
+        waiter = own.popleft()
+        self._size -= 1
+        if own:
+            self._ring.move_to_end(caller)
+        else:
+            del self._ring[caller]
+        return waiter
+
+    def remove(self, caller: str, waiter: _Waiter) -> None:
+        own = self._ring.get(caller)
+        if own is None or waiter not in own:
+            return
+        own.remove(waiter)
+        self._size -= 1
+        if not own:
+            del self._ring[caller]
+
+    def ahead_of(self, caller: str) -> int:
+        """How many are served before a newcomer of this caller, if nobody else arrives."""
+        own = len(self._ring.get(caller, ()))
+        return own + sum(min(len(theirs), own + 1) for name, theirs in self._ring.items() if name != caller)
+
+    def in_turn(self) -> Iterator[tuple[str, _Waiter]]:
+        """All of them, in the order in which they would be served."""
+        rounds = [(caller, list(own)) for caller, own in self._ring.items()]
+        for turn in range(max((len(own) for _, own in rounds), default=0)):
+            yield from ((caller, own[turn]) for caller, own in rounds if turn < len(own))
+
+
 class _Bucket:
-    """Invariants: `waiters` is in order of arrival and nobody overtakes it; a timer is armed exactly while it is not
+    """Invariants: a newcomer never overtakes those who wait, except for its caller's turn; a timer is armed exactly while it is not
     empty; 0 <= tokens <= one second's worth (at least one)."""
 
     def __init__(self, operation: str, start: float, ceiling: float, now: float) -> None:
@@ -95,7 +140,7 @@ class _Bucket:
         self.ceiling = ceiling
         self.rate = start
         self.tokens = self._capacity()
-        self.waiters: deque[_Waiter] = deque()
+        self.waiters = _Line()
         self.throttles = 0
         self._base = start
         """The rate from which the present growth began, ..."""
@@ -144,10 +189,10 @@ class _Bucket:
         missing = position + 1 - self.tokens
         return max(0.0, self._not_before - now, missing / self.rate)
 
-    def next_slot(self, now: float) -> float:
-        """Seconds until a newcomer would get a token."""
+    def next_slot(self, caller: str, now: float) -> float:
+        """Seconds until a newcomer of `caller` would get a token."""
         self._advance(now)
-        return self._eta(len(self.waiters), now)
+        return self._eta(self.waiters.ahead_of(caller), now)
 
     def try_take(self, now: float) -> bool:
         self._advance(now)
@@ -179,10 +224,9 @@ class _Bucket:
         self.tokens = min(self._capacity(), self.tokens + 1.0)
         self.serve(now)
 
-    def withdraw(self, waiter: _Waiter, now: float) -> None:
+    def withdraw(self, caller: str, waiter: _Waiter, now: float) -> None:
         """A waiter gave up before its turn; those behind it move up."""
-        if waiter in self.waiters:
-            self.waiters.remove(waiter)
+        self.waiters.remove(caller, waiter)
         self.serve(now)
 
     def serve(self, now: float) -> None:
@@ -190,7 +234,7 @@ class _Bucket:
         self._advance(now)
         # The tolerance absorbs float error: without it a timer that fires 1e-16 tokens early re-arms at the same time.
         while self.waiters and now >= self._not_before and self.tokens >= 1.0 - 1e-9:
-            waiter = self.waiters.popleft()
+            waiter = self.waiters.pop()
             if not waiter.granted.done():
                 self.tokens = max(self.tokens, 1.0)
                 self._take()
@@ -246,15 +290,15 @@ class _Bucket:
 
     def _send_home(self, now: float) -> None:
         """Waiters that would now wait beyond their deadline are told so, rather than kept."""
-        kept: deque[_Waiter] = deque()
-        for waiter in self.waiters:
+        kept = _Line()
+        for caller, waiter in self.waiters.in_turn():
             eta = self._eta(len(kept), now)
             if waiter.granted.done():
                 continue
             if now + eta > waiter.deadline:
                 waiter.granted.set_exception(self.turn_away(eta, now))
             else:
-                kept.append(waiter)
+                kept.append(caller, waiter)
         self.waiters = kept
 
 
@@ -274,8 +318,10 @@ class Limiter:
     def __repr__(self) -> str:
         return f"<Limiter {len(self._buckets)} buckets, {sum(len(b.waiters) for b in self._buckets.values())} waiting>"
 
-    async def acquire(self, account: str, region: str, operation: str, *, max_wait: float = 10.0) -> None:
-        """Wait for a token, first come first served, at most `max_wait` seconds.
+    async def acquire(
+        self, account: str, region: str, operation: str, *, caller: str = "", max_wait: float = 10.0
+    ) -> None:
+        """Wait for a token, at most `max_wait` seconds. Callers (namespaces) take turns, each first come first served.
 
         Raises AwsError (THROTTLED, sent False, `retry_after` = when a token is expected) as soon as it is known that
         the wait would be longer: right away, or when a throttle pushes the slot past the deadline.
@@ -285,17 +331,17 @@ class Limiter:
         bucket = self._bucket(account, region, operation, now)
         if bucket.try_take(now):
             return
-        eta = bucket.next_slot(now)
+        eta = bucket.next_slot(caller, now)
         if eta > max_wait:
             raise bucket.turn_away(eta, now)
         waiter = _Waiter(loop.create_future(), now + max_wait)
-        bucket.waiters.append(waiter)
+        bucket.waiters.append(caller, waiter)
         bucket.serve(now)
         try:
             await waiter.granted
         except asyncio.CancelledError:
             if waiter.granted.cancelled():
-                bucket.withdraw(waiter, loop.time())
+                bucket.withdraw(caller, waiter, loop.time())
             elif waiter.granted.exception() is None:
                 bucket.give_back(loop.time())
             raise
@@ -306,7 +352,7 @@ class Limiter:
         bucket = self._bucket(account, region, operation, now)
         pause = max(PENALTY + self._rng.uniform(0.0, PENALTY), retry_after or 0.0)
         bucket.throttled(now, pause)
-        return bucket.next_slot(now)
+        return bucket.next_slot("", now)
 
     def snapshot(self) -> list[BucketState]:
         """The state of every bucket that was ever used, for metrics."""

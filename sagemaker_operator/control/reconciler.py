@@ -147,7 +147,9 @@ class _Pass:
         """The answer, or None if it failed: then the error is among the facts."""
         assert operation is not None, f"{self._kind.name} has no such operation"  # noqa: S101  a descriptor's promise
         try:
-            return await self._world.aws.call(self._target, operation, params, kind=self._kind)
+            return await self._world.aws.call(
+                self._target, operation, params, kind=self._kind, caller=self._key.namespace
+            )
         except AwsError as error:
             error.message = in_the_users_words(self._kind, error.message)
             self._learn(error=error)

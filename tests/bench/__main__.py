@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_operator.clock import wall_clock
+from sagemaker_operator.logs import configure
 from tests.bench import report
 from tests.bench.machine import machine
-from tests.bench.registry import BENCHES
+from tests.bench.registry import MODULES, bench, run
 
 if TYPE_CHECKING:
     from tests.bench.figures import Figures
@@ -27,25 +30,31 @@ def main(arguments: list[str]) -> int:
             subprocess.run([sys.executable, "-m", "tests.bench", bench, *more]).returncode
             for bench, *more in report.RUNS
         )
-    if name not in BENCHES:
+    if name not in MODULES:
         print(
-            f"usage: python -m tests.bench {{{','.join((*BENCHES, 'all', 'report'))}}} [--option value]",
+            f"usage: python -m tests.bench {{{','.join((*MODULES, 'all', 'report'))}}} [--option value]",
             file=sys.stderr,
         )
         return 2
     params = _params(name, options)
-    logging.disable(logging.CRITICAL)
-    before = machine()
-    figures: Figures = BENCHES[name](**params)
-    print(json.dumps({"bench": name, "params": params, "figures": figures, "machine": before}), flush=True)
+    with Path(os.devnull).open("w") as nowhere:
+        # Lines are made, as the operator makes them, and written to where they cost no terminal.
+        configure(level="info", format_="json", clock=wall_clock, stream=nowhere)
+        print(json.dumps(_measured(name, params)), flush=True)
     return 0
+
+
+def _measured(name: str, params: dict[str, Any]) -> dict[str, Any]:
+    before = machine()
+    figures: Figures = run(name, params)
+    return {"bench": name, "params": params, "figures": figures, "machine": before}
 
 
 def _params(name: str, options: list[str]) -> dict[str, Any]:
     """The benchmark's keyword arguments with their defaults, overridden by `--name value`."""
     known = {
         option.name: option.default
-        for option in inspect.signature(BENCHES[name]).parameters.values()
+        for option in inspect.signature(bench(name)).parameters.values()
         if option.name != "quiet"
     }
     for flag, value in zip(options[::2], options[1::2], strict=True):

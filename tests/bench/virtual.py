@@ -227,14 +227,15 @@ async def fairness(*, jobs: int = 5000, latency: float = 0.1, quiet: bool = Fals
     async def single(name: str) -> float:
         begun = loop.time()
         await cloud.apply(job(name, namespace="quiet"))
-        await watched.until(watched.submitted, len(watched.submitted) + 1, "", quiet=True, step=0.01)
-        while name not in watched.submitted:
-            await asyncio.sleep(0.01)
+        await cloud.until(lambda: name in watched.submitted, step=0.01)
         return watched.submitted[name] - begun
 
     async with watching(cloud) as watched, operator(cloud):
         await asyncio.sleep(5.0)
-        alone = [await single(f"alone-{number}") for number in range(3)]
+        alone = []
+        for number in range(3):
+            alone.append(await single(f"alone-{number}"))
+            await asyncio.sleep(60.0)
         for number in range(jobs):
             await cloud.apply(job(f"burst-{number:05d}"))
         behind = []
