@@ -144,7 +144,8 @@ class Manager:
             await stack.enter_async_context(
                 serve(probes, split_address("--healthz-addr", settings.healthz_addr), "--healthz-addr")
             )
-            metrics = metrics_app(self._metrics.registry)
+            debug = {"poller": self.poller.explain} if settings.debug_endpoints else {}
+            metrics = metrics_app(self._metrics.registry, debug=debug)
             await stack.enter_async_context(
                 serve(metrics, split_address("--metrics-addr", settings.metrics_addr), "--metrics-addr")
             )

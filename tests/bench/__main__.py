@@ -31,16 +31,14 @@ def main(arguments: list[str]) -> int:
             for bench, *more in report.RUNS
         )
     if name not in MODULES:
-        print(
-            f"usage: python -m tests.bench {{{','.join((*MODULES, 'all', 'report'))}}} [--option value]",
-            file=sys.stderr,
-        )
+        names = ",".join((*MODULES, "all", "report"))
+        sys.stderr.write(f"usage: python -m tests.bench {{{names}}} [--option value]\n")
         return 2
     params = _params(name, options)
     with Path(os.devnull).open("w") as nowhere:
         # Lines are made, as the operator makes them, and written to where they cost no terminal.
         configure(level="info", format_="json", clock=wall_clock, stream=nowhere)
-        print(json.dumps(_measured(name, params)), flush=True)
+        sys.stdout.write(json.dumps(_measured(name, params)) + "\n")
     return 0
 
 

@@ -18,4 +18,5 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Imported only when it runs: the simulators that virtual time needs would count as the operator's memory.
 MODULES = {
-    **dict.fromkeys(("lifecycle", "steady", "throttle", "fairness", "failover"), "tests.bench.virtual"),
+    **dict.fromkeys(("lifecycle", "steady", "throttle", "fairness", "failover", "restart"), "tests.bench.virtual"),
     **dict.fromkeys(("coldstart", "throughput", "watch", "queue", "memory", "cpu"), "tests.bench.real"),
 }
 
