@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -20,7 +21,13 @@ def wall_clock() -> float:
 
 def rfc3339(seconds: float) -> str:
     """Whole seconds ending in `Z`, the only form ACK's clients parse (they use `%Y-%m-%dT%H:%M:%SZ`)."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _whole_seconds(int(seconds))
+
+
+# A pass formats the times of a resource and of now, 3 % of its CPU; most of them it formatted in the pass before.
+@lru_cache(maxsize=4096)
+def _whole_seconds(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(seconds: float) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -35,13 +35,26 @@ def probes_app(*, live: Check, ready: Check) -> web.Application:
     return app
 
 
-def metrics_app(registry: CollectorRegistry) -> web.Application:
+def metrics_app(
+    registry: CollectorRegistry, *, debug: Mapping[str, Callable[[], Any]] | None = None
+) -> web.Application:
+    """`/metrics`, and for each name in `debug` a page `/debug/NAME` of the JSON that its function returns."""
+
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/metrics", answer)
+    for name, show in (debug or {}).items():
+        app.router.add_get(f"/debug/{name}", _debug_page(show))  # type: ignore[arg-type]
     return app
+
+
+def _debug_page(show: Callable[[], Any]) -> Callable[[web.Request], object]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(show())
+
+    return answer
 
 
 @asynccontextmanager

@@ -33,8 +33,13 @@ class Cadence(msgspec.Struct, frozen=True):
     """Up to an hour: ACK's interval, which its users know."""
     old: float = 60.0
     """After an hour nobody waits for the second."""
+    stale: float = 300.0
+    """After a day in one state: a resource that is stuck costs 288 looks a day."""
+    sweep: float = 15.0
+    """At most, where one List page tells of 20 or more: 0.07 calls a second, and an end is seen 8 s late on average."""
     young_until: float = 60.0
     base_until: float = 3600.0
+    old_until: float = 86400.0
     jitter: float = 0.1
     """± share of the interval, so that 1,000 jobs of one burst do not stay a burst for ever."""
 

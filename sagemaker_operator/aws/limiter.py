@@ -1,9 +1,11 @@
-"""Client-side rate limits of AWS operations: a token bucket per (account, region, operation) that learns its rate.
+"""Client-side rate limits of AWS operations: a token bucket per (account, region, operation) that finds its rate.
 
-SageMaker throttles per operation, account and region, and publishes almost none of the numbers. So every bucket starts
-at a ceiling that is worth trying, halves when AWS says "Rate exceeded" and grows back while it is being used (additive
-increase, multiplicative decrease: several operators on one account converge to a fair share). A throttled List never
-slows a Create, since they share no bucket; botocore's `adaptive` retry mode, one limiter per client, cannot do that.
+SageMaker throttles per operation, account and region, and publishes almost none of the numbers. So a bucket starts at a
+rate worth trying and doubles it every second in which somebody has to wait, until AWS refuses or a ceiling is reached.
+From then on it measures: at a refusal the service's own bucket is empty, so what it accepted between two refusals is its
+rate. The bucket goes back to that, holds, and then probes upwards, slowly first and then ever faster. A throttled
+List never slows a Create, since they share no bucket; botocore's `adaptive` retry mode, one limiter per client, cannot
+do that.
 
 Nobody waits long: a caller whose token is further away than it can wait is told when to come back, at once, so that a
 worker is never parked behind a quota.
@@ -12,41 +14,56 @@ worker is never parked behind a quota.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from sagemaker_operator.errors import AwsError, ErrorCategory
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+STARTS: Mapping[str, float] = {
+    # Five times what one-minute polling of 250 resources needs.
+    "Describe": 20.0,
+    # 5 parallel creates are reported throttled; one refused call per halving is what being wrong costs.
+    "": 10.0,
+}
+"""Requests per second of a bucket that was never refused, by operation or leading verb, the longest match wins."""
 
 CEILINGS: Mapping[str, float] = {
     # ListTrainingJobs is throttled at 2/s per account and region, not adjustable: the only figure known. One page is
     # 100 jobs, so a sweep of 10,000 takes 50 s.
     "List": 2.0,
-    # 20/s is five times what one-minute polling of 250 resources needs, and gets through the first Describes of 1,000
-    # objects at start-up in 50 s.
-    "Describe": 20.0,
-    # At 2/s a thousand creates take 500 s, no faster than one ACK worker. 10/s is optimistic (5 parallel creates are
-    # reported throttled) and costs one refused call per halving: 10 -> 5 -> 2.5 in two seconds.
-    "": 10.0,
+    # More than one core can send (1,400 calls per second and core, 100 ms each, 10 workers: 100 per second).
+    "": 100.0,
 }
-"""Requests per second by operation or leading verb, the longest match wins; `""` is the rest."""
+"""Requests per second that are never exceeded, by operation or leading verb; `""` is the rest."""
 
 FLOOR = 0.1
 """Requests per second. One try in ten seconds still finds out, within the sweep interval, that AWS accepts again."""
 DECREASE = 0.5
+"""Factor after a refusal that nothing was measured before."""
 DECREASE_INTERVAL = 1.0
 """Seconds. Calls in flight together are throttled together: one burst is one signal, not one halving each."""
-RECOVERY = 0.05
-"""Share of the ceiling regained per second of use: from the floor to the ceiling in 20 s."""
+DOUBLING = 1.0
+"""Seconds of pressure in which a bucket that was never refused doubles: from 10 to 100 per second in 3.3 s."""
+HOLD = (2.0, 16.0)
+"""Seconds of pressure after a refusal before the rate is probed again; doubled each time the same rate was found again.
+One refused call per probe is 1.5 % of the calls at 4 per second and 16 s."""
+SAME_RATE = 0.25
+"""Two measurements that differ by no more than this share agree: one call more or less in 1 s at 4 per second."""
+PROBE = 8.0
+"""A probe grows by 2**(seconds**2 / PROBE): 9 % in the first second, twice the rate after 2.8 s, 16 times after 5.7 s."""
+SURPRISE = 3.0
+"""A probe that gets beyond this multiple of its base found a faster service. An unchanged one refuses it at 2 to 2.4, as
+its bucket has one second's worth to give first."""
 BURST_SECONDS = 1.0
 """A full bucket holds one second's worth: bursts pass, and no second ever sees more than twice the rate."""
-PENALTY = 1.0
-"""Seconds without any token after a throttle (plus up to as much jitter): AWS's own buckets refill once a second."""
+PENALTY = 0.5
+"""Seconds without any token after a throttle (plus up to as much jitter): the calls in flight come home first."""
 RETURN_SPREAD = 60.0
-"""Seconds over which callers that were turned away are told to come back, one per token at the ceiling's rate. Without
+"""Seconds over which callers that were turned away are told to come back, one per token at today's rate. Without
 it a thousand new objects would all return at the same moment, to be turned away again with a Describe spent on each."""
 
 
@@ -69,20 +86,75 @@ class _Waiter(NamedTuple):
     deadline: float
 
 
+class _Line:
+    """Waiters: each caller's in order of arrival, and the callers in turn. No caller in the ring is without one."""
+
+    def __init__(self) -> None:
+        self._ring: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, caller: str, waiter: _Waiter) -> None:
+        self._ring.setdefault(caller, deque()).append(waiter)
+        self._size += 1
+
+    def pop(self) -> _Waiter:
+        caller, own = next(iter(self._ring.items()))
+        waiter = own.popleft()
+        self._size -= 1
+        if own:
+            self._ring.move_to_end(caller)
+        else:
+            del self._ring[caller]
+        return waiter
+
+    def remove(self, caller: str, waiter: _Waiter) -> None:
+        own = self._ring.get(caller)
+        if own is None or waiter not in own:
+            return
+        own.remove(waiter)
+        self._size -= 1
+        if not own:
+            del self._ring[caller]
+
+    def ahead_of(self, caller: str) -> int:
+        """How many are served before a newcomer of this caller, if nobody else arrives."""
+        own = len(self._ring.get(caller, ()))
+        return own + sum(min(len(theirs), own + 1) for name, theirs in self._ring.items() if name != caller)
+
+    def in_turn(self) -> Iterator[tuple[str, _Waiter]]:
+        """All of them, in the order in which they would be served."""
+        rounds = [(caller, list(own)) for caller, own in self._ring.items()]
+        for turn in range(max((len(own) for _, own in rounds), default=0)):
+            yield from ((caller, own[turn]) for caller, own in rounds if turn < len(own))
+
+
 class _Bucket:
-    """Invariants: `waiters` is in order of arrival and nobody overtakes it; a timer is armed exactly while it is not
+    """Invariants: a newcomer never overtakes those who wait, except for its caller's turn; a timer is armed exactly while it is not
     empty; 0 <= tokens <= one second's worth (at least one)."""
 
-    def __init__(self, operation: str, ceiling: float, now: float) -> None:
+    def __init__(self, operation: str, start: float, ceiling: float, now: float) -> None:
         self.operation = operation
         self.ceiling = ceiling
-        self.rate = ceiling
+        self.rate = start
         self.tokens = self._capacity()
-        self.waiters: deque[_Waiter] = deque()
+        self.waiters = _Line()
         self.throttles = 0
+        self._base = start
+        """The rate from which the present growth began, ..."""
+        self._pressed = 0.0
+        """...and the seconds since then in which somebody waited: a bucket without pressure learns nothing."""
+        self._hold = HOLD[0]
+        self._found: float | None = None
+        """The service's rate as it was measured last."""
+        self._accepted = 0
+        """Calls let through since the last refusal, ..."""
+        self._measured_from: float | None = None
+        """...if the service's bucket has been in use ever since; None: it may have filled up."""
         self._updated = now
         self._not_before = now
-        self._last_used = now
         self._last_decrease = float("-inf")
         self._next_return = now
         self._timer: asyncio.TimerHandle | None = None
@@ -94,41 +166,49 @@ class _Bucket:
         return max(1.0, self.rate * BURST_SECONDS)
 
     def _advance(self, now: float) -> None:
-        """Refill, and grow by the time in which the bucket was in use: an idle bucket learns nothing."""
-        start = max(self._updated, self._not_before)
-        elapsed = now - start
+        """Refill, during a pause too as the service's own bucket does, and grow by the time in which callers had to wait."""
+        start = self._updated
         self._updated = now
-        if elapsed <= 0:
+        if now <= start:
             return
-        self.tokens = min(self._capacity(), self.tokens + self.rate * elapsed)
-        used = elapsed if self.waiters else min(elapsed, max(0.0, self._last_used + 1.0 - start))
-        self.rate = min(self.ceiling, self.rate + RECOVERY * self.ceiling * used)
+        self.tokens = min(self._capacity(), self.tokens + self.rate * (now - start))
+        if self.waiters:
+            self._pressed += max(0.0, now - max(start, self._not_before))
+            self.rate = min(self.ceiling, self._base * self._growth())
+        elif self.tokens >= min(self._capacity(), 2.0):
+            self._measured_from = None
+
+    def _growth(self) -> float:
+        if self.throttles == 0:
+            return float(2.0 ** min(self._pressed / DOUBLING, 20.0))
+        probing = max(0.0, self._pressed - self._hold)
+        return float(2.0 ** min(probing * probing / PROBE, 20.0))
 
     def _eta(self, position: int, now: float) -> float:
         """Seconds until the waiter at `position` gets its token, at today's rate (it only grows until a throttle)."""
         missing = position + 1 - self.tokens
-        return max(0.0, self._not_before - now) + max(0.0, missing / self.rate)
+        return max(0.0, self._not_before - now, missing / self.rate)
 
-    def next_slot(self, now: float) -> float:
-        """Seconds until a newcomer would get a token."""
+    def next_slot(self, caller: str, now: float) -> float:
+        """Seconds until a newcomer of `caller` would get a token."""
         self._advance(now)
-        return self._eta(len(self.waiters), now)
+        return self._eta(self.waiters.ahead_of(caller), now)
 
     def try_take(self, now: float) -> bool:
         self._advance(now)
         if self.waiters or now < self._not_before or self.tokens < 1.0:
             return False
-        self._take(now)
+        self._take()
         return True
 
-    def _take(self, now: float) -> None:
+    def _take(self) -> None:
         self.tokens -= 1.0
-        self._last_used = now
+        self._accepted += 1
 
     def turn_away(self, eta: float, now: float) -> AwsError:
         """The refusal of a caller whose token is `eta` seconds away, with a time to return that is its own."""
         slot = min(max(self._next_return, now + eta), now + eta + RETURN_SPREAD)
-        self._next_return = slot + 1.0 / self.ceiling
+        self._next_return = slot + 1.0 / self.rate
         return AwsError(
             "waiting for our own rate limit",
             category=ErrorCategory.THROTTLED,
@@ -140,13 +220,13 @@ class _Bucket:
     def give_back(self, now: float) -> None:
         """A granted token was not used after all."""
         self._advance(now)
+        self._accepted = max(0, self._accepted - 1)
         self.tokens = min(self._capacity(), self.tokens + 1.0)
         self.serve(now)
 
-    def withdraw(self, waiter: _Waiter, now: float) -> None:
+    def withdraw(self, caller: str, waiter: _Waiter, now: float) -> None:
         """A waiter gave up before its turn; those behind it move up."""
-        if waiter in self.waiters:
-            self.waiters.remove(waiter)
+        self.waiters.remove(caller, waiter)
         self.serve(now)
 
     def serve(self, now: float) -> None:
@@ -154,10 +234,10 @@ class _Bucket:
         self._advance(now)
         # The tolerance absorbs float error: without it a timer that fires 1e-16 tokens early re-arms at the same time.
         while self.waiters and now >= self._not_before and self.tokens >= 1.0 - 1e-9:
-            waiter = self.waiters.popleft()
+            waiter = self.waiters.pop()
             if not waiter.granted.done():
                 self.tokens = max(self.tokens, 1.0)
-                self._take(now)
+                self._take()
                 waiter.granted.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
@@ -170,48 +250,78 @@ class _Bucket:
         self.serve(asyncio.get_running_loop().time())
 
     def throttled(self, now: float, pause: float) -> None:
-        """AWS refused: halve (once per interval), drop the burst, and hold everybody for `pause` seconds."""
+        """AWS refused: go back to the rate that it showed (once per interval), and hold everybody for `pause` seconds."""
         self._advance(now)
         self.throttles += 1
         if now - self._last_decrease >= DECREASE_INTERVAL:
-            self._last_decrease = now
-            self.rate = max(min(FLOOR, self.ceiling), self.rate * DECREASE)
+            self._lower(now)
+        elif now >= self._not_before:
+            # Not one of the calls that were in flight at the decrease: those were counted, and forgotten, with it.
+            self._accepted = max(0, self._accepted - 1)
         self.tokens = 0.0
         self._not_before = max(self._not_before, now + pause)
         self._send_home(now)
         self.serve(now)
 
+    def _lower(self, now: float) -> None:
+        measured = self._measured(now)
+        if self.rate > SURPRISE * self._base:
+            # So far above the base that the service's bucket must have filled up meanwhile: it has become faster.
+            measured = None
+        hold = HOLD[0]
+        if measured is None:
+            rate = self.rate * DECREASE
+        else:
+            if self._found is not None and abs(measured - self._found) <= SAME_RATE * self._found:
+                hold = min(2 * self._hold, HOLD[1])
+            rate = min(self.rate, measured)
+        self._found, self._hold = measured, hold
+        self.rate = self._base = max(min(FLOOR, self.ceiling), rate)
+        self._pressed = 0.0
+        self._accepted = 0
+        self._measured_from = self._last_decrease = now
+
+    def _measured(self, now: float) -> float | None:
+        """What the service accepted per second since its bucket was last seen empty. The refused call was let through too."""
+        accepted = self._accepted - 1
+        if self._measured_from is None or now - self._measured_from < DECREASE_INTERVAL or accepted <= 0:
+            return None
+        return accepted / (now - self._measured_from)
+
     def _send_home(self, now: float) -> None:
         """Waiters that would now wait beyond their deadline are told so, rather than kept."""
-        kept: deque[_Waiter] = deque()
-        for waiter in self.waiters:
+        kept = _Line()
+        for caller, waiter in self.waiters.in_turn():
             eta = self._eta(len(kept), now)
             if waiter.granted.done():
                 continue
             if now + eta > waiter.deadline:
                 waiter.granted.set_exception(self.turn_away(eta, now))
             else:
-                kept.append(waiter)
+                kept.append(caller, waiter)
         self.waiters = kept
 
 
 class Limiter:
     """Token buckets for one operator process. Bound to the loop that calls `acquire`.
 
-    `shards` is the number of processes that share the account: each takes an equal part of every ceiling.
+    `ceilings` (requests per second, by operation or leading verb) are taken before our own. `shards` is the number of
+    processes that share the account: each takes an equal part of every rate.
     """
 
-    def __init__(self, *, rng: random.Random, ceilings: Mapping[str, float] = CEILINGS, shards: int = 1) -> None:
+    def __init__(self, *, rng: random.Random, ceilings: Mapping[str, float] = {}, shards: int = 1) -> None:
         self._rng = rng
-        self._ceilings = ceilings
+        self._ceilings = {**CEILINGS, **ceilings}
         self._shards = shards
         self._buckets: dict[tuple[str, str, str], _Bucket] = {}
 
     def __repr__(self) -> str:
         return f"<Limiter {len(self._buckets)} buckets, {sum(len(b.waiters) for b in self._buckets.values())} waiting>"
 
-    async def acquire(self, account: str, region: str, operation: str, *, max_wait: float = 10.0) -> None:
-        """Wait for a token, first come first served, at most `max_wait` seconds.
+    async def acquire(
+        self, account: str, region: str, operation: str, *, caller: str = "", max_wait: float = 10.0
+    ) -> None:
+        """Wait for a token, at most `max_wait` seconds. Callers (namespaces) take turns, each first come first served.
 
         Raises AwsError (THROTTLED, sent False, `retry_after` = when a token is expected) as soon as it is known that
         the wait would be longer: right away, or when a throttle pushes the slot past the deadline.
@@ -221,17 +331,17 @@ class Limiter:
         bucket = self._bucket(account, region, operation, now)
         if bucket.try_take(now):
             return
-        eta = bucket.next_slot(now)
+        eta = bucket.next_slot(caller, now)
         if eta > max_wait:
             raise bucket.turn_away(eta, now)
         waiter = _Waiter(loop.create_future(), now + max_wait)
-        bucket.waiters.append(waiter)
+        bucket.waiters.append(caller, waiter)
         bucket.serve(now)
         try:
             await waiter.granted
         except asyncio.CancelledError:
             if waiter.granted.cancelled():
-                bucket.withdraw(waiter, loop.time())
+                bucket.withdraw(caller, waiter, loop.time())
             elif waiter.granted.exception() is None:
                 bucket.give_back(loop.time())
             raise
@@ -242,7 +352,7 @@ class Limiter:
         bucket = self._bucket(account, region, operation, now)
         pause = max(PENALTY + self._rng.uniform(0.0, PENALTY), retry_after or 0.0)
         bucket.throttled(now, pause)
-        return bucket.next_slot(now)
+        return bucket.next_slot("", now)
 
     def snapshot(self) -> list[BucketState]:
         """The state of every bucket that was ever used, for metrics."""
@@ -255,10 +365,11 @@ class Limiter:
         key = (account, region, operation)
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(operation, self._ceiling(operation), now)
+            ceiling = _of(self._ceilings, operation) / self._shards
+            start = min(ceiling, _of(STARTS, operation) / self._shards)
+            bucket = self._buckets[key] = _Bucket(operation, start, ceiling, now)
         return bucket
 
-    def _ceiling(self, operation: str) -> float:
-        matching = [prefix for prefix in self._ceilings if operation.startswith(prefix)]
-        rate = self._ceilings[max(matching, key=len)] if matching else CEILINGS[""]
-        return rate / self._shards
+
+def _of(rates: Mapping[str, float], operation: str) -> float:
+    return rates[max((prefix for prefix in rates if operation.startswith(prefix)), key=len)]

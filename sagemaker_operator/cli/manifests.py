@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sagemaker_operator.control.schedule import describes_polling
 from sagemaker_operator.crds.generate import manifests, to_yaml, write_all
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.naming import field_name
@@ -77,13 +78,5 @@ def _row(kind: Kind) -> dict[str, Any]:
         "updatable": [field_name(member) for member in kind.mutable],
         "longRunning": any(state.in_transition for state in kind.classes.values()),
         "onDelete": "stop" if kind.stop_on_delete else "delete",
-        "polled": _polled(kind),
+        "polled": describes_polling(kind),
     }
-
-
-def _polled(kind: Kind) -> str:
-    if not any(state.in_transition for state in kind.classes.values()):
-        return "never: it has no life cycle"
-    if kind.listing is None or not kind.listing.has_status or kind.listing.required:
-        return f"{kind.describe} each"
-    return f"{kind.listing.operation} for all, {kind.describe} at the end"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import gc
 import os
 import random
 import signal
@@ -126,6 +127,7 @@ async def operate(
             default_namespace=access.namespace,
             clock=clock,
             rng=rng,
+            on_synced=_settle_memory,
         )
         if stop is None:
             _stop_on_signals(manager)
@@ -150,6 +152,15 @@ def _sessions(settings: Settings, credentials: tuple[str, str] | None) -> Sessio
         # As for GetCallerIdentity at the start: an endpoint of one's own stands for all of AWS unless STS has another.
         sts_endpoint_url=settings.aws_identity_endpoint_url or settings.aws_endpoint_url,
     )
+
+
+def _settle_memory() -> None:
+    """What is there when the caches are full stays: the collector need not look through it again.
+
+    The service model alone is 300,000 objects: each full collection would stop the loop for 90 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _stop_on_event(stop: asyncio.Event, manager: Manager) -> None:

@@ -13,14 +13,25 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.control.observation import ABSENT, Observation
-from sagemaker_operator.control.schedule import PAGE, interval, list_is_cheaper
+from sagemaker_operator.control.schedule import (
+    LIST_RATE,
+    PAGE,
+    Sweep,
+    Tier,
+    describes_polling,
+    interval,
+    list_is_cheaper,
+    parents,
+    tier,
+)
 from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.kinds.model import output_members
 from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.control.ports import AwsPort, Handle
@@ -30,22 +41,38 @@ if TYPE_CHECKING:
 
 # Looks that fall due within this share of the interval are taken together: fewer sweeps, and nobody waits noticeably.
 _COALESCE = 0.25
+# Under the limiter, and few: a create that needs a Describe of its own waits behind no more than these.
 _CONCURRENT_DESCRIBES = 8
 # Kubernetes' clock against AWS's: the bound on creation times must never cut off a live resource.
 _CLOCK_MARGIN = 300.0
 # A created resource may be missing from a List for seconds (eventual consistency); only then is absence worth a Describe.
 _LISTED_AFTER = 60.0
+# The watermark is SageMaker's own time; what was modified before it may reach the List this much later.
+_OVERLAP = 60.0
+# A change that no sweep of changes showed is found by a sweep of all (10 pages for 1,000, every ten minutes) ...
+_WHOLE_EVERY = 600.0
+# ... and one that no List shows at all by a Describe of each resource: 0.3 a second for 1,000 of them.
+_DESCRIBE_EVERY = 3600.0
 _MAX_PAGES = 200
+# Seconds. A loop's clock has a resolution, and to wait for less than that is to wait for ever, busily.
+_AT_ONCE = 0.001
 
 
 @dataclass(slots=True)
 class _Member:
-    """One followed resource."""
+    """One followed resource. Times are the loop's."""
 
     handle: Handle
     since: float
+    """When following it began."""
+    changed: float
+    """When its state was last seen to change, or when following it began."""
     due: float
+    describe_at: float
+    """When a Describe is due whatever the Lists say."""
     looks: int = 0
+    swept: bool = False
+    """It was created by this process, or a sweep of all has shown it: sweeps of changes will tell what changes."""
     fingerprint: Any = None
 
 
@@ -55,11 +82,22 @@ class _Group:
 
     kind: Kind
     target: Target
+    parent: tuple[str, ...] = ()
     members: dict[ObjectKey, _Member] = field(default_factory=dict)
-    pages: int = 1
-    """Pages of the last whole sweep: what the next one will cost."""
+    pages: dict[bool, int] = field(default_factory=lambda: {True: 1, False: 1})
+    """Pages of the last sweep, of all (True) or of changes: what the next one will cost."""
+    watermark: float | None = None
+    """SageMaker's time up to which changes have been seen."""
+    whole_at: float = 0.0
+    """Loop time of the next sweep of all."""
+    not_before: float = 0.0
+    """Loop time before which no sweep begins: a long one leaves the account's List quota to others for as long again."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> tuple[str, Target, tuple[str, ...]]:
+        return (self.kind.name, self.target, self.parent)
 
 
 class Poller:
@@ -72,7 +110,7 @@ class Poller:
         self._enqueue = enqueue
         self._cadence = cadence
         self._rng = rng
-        self._groups: dict[tuple[str, Target], _Group] = {}
+        self._groups: dict[tuple[str, Target, tuple[str, ...]], _Group] = {}
         self._group_of: dict[ObjectKey, _Group] = {}
         self._seen: dict[ObjectKey, Observation] = {}
         self._closing = False
@@ -85,28 +123,68 @@ class Poller:
         return len(self._group_of)
 
     def tracked(self, kind: str) -> int:
-        return sum(len(group.members) for (name, _), group in self._groups.items() if name == kind)
+        return sum(len(group.members) for (name, *_), group in self._groups.items() if name == kind)
 
     def track(self, key: ObjectKey, handle: Handle) -> None:
         """Follow it from now on; a handle for a followed key renews what is known and keeps its rhythm."""
         if self._closing:
             return
         now = asyncio.get_running_loop().time()
-        group = self._groups.setdefault((handle.kind.name, handle.target), _Group(handle.kind, handle.target))
+        parent = tuple(str(handle.identifiers.get(name, "")) for name in parents(handle.kind))
+        place = (handle.kind.name, handle.target, parent)
+        group = self._groups.get(place)
+        if group is None:
+            group = self._groups[place] = _Group(handle.kind, handle.target, parent)
         if self._group_of.get(key) is not group:
             self.untrack(key)
         self._group_of[key] = group
         member = group.members.get(key)
         if member is None:
             due = now + interval(self._cadence, looks=0, age=0.0, rng=self._rng)
-            member = group.members[key] = _Member(handle, since=now, due=due)
+            # Without a last observation this process has just changed it, and the next sweep of changes shows it.
+            member = group.members[key] = _Member(
+                handle, now, now, due, self._describe_after(now), swept=handle.last is None
+            )
         member.handle = handle
-        member.fingerprint = _fingerprint(handle.kind, handle.last) if handle.last is not None else None
+        fingerprint = _fingerprint(handle.kind, handle.last) if handle.last is not None else None
+        if fingerprint != member.fingerprint:
+            member.changed = now
+        member.fingerprint = fingerprint
         group.wake.set()
         if group.task is None:
             group.task = asyncio.create_task(
                 self._follow(group), name=f"poller {handle.kind.name} {handle.target.region}"
             )
+
+    def explain(self) -> list[dict[str, Any]]:
+        """The schedule of every group, for `/debug/poller`. Times are seconds from now, the watermark SageMaker's time."""
+        now = asyncio.get_running_loop().time()
+        return [
+            {
+                "kind": group.kind.name,
+                "account": group.target.account,
+                "region": group.target.region,
+                "parent": list(group.parent),
+                "resources": len(group.members),
+                "how": describes_polling(group.kind),
+                "next": self._explain_next(group, now),
+                "nextLookIn": round(max(0.0, self._next_look(group) - now), 1),
+                "nextSweepOfAllIn": round(max(0.0, group.whole_at - now), 1),
+                "watermark": group.watermark,
+                "pages": {"all": group.pages[True], "changes": group.pages[False]},
+                "oldestStateSeconds": round(now - min(member.changed for member in group.members.values()), 1),
+            }
+            for group in self._groups.values()
+            if group.members
+        ]
+
+    @staticmethod
+    def _explain_next(group: _Group, now: float) -> str:
+        sweep = _plan_sweep(group, group.members.values(), now)
+        if sweep is None or not list_is_cheaper(len(group.members), pages=group.pages[sweep.whole]):
+            return f"{group.kind.describe} each"
+        assert group.kind.listing is not None  # noqa: S101  there is no sweep without
+        return f"{group.kind.listing.operation} of {'all' if sweep.whole else 'what changed'}"
 
     def untrack(self, key: ObjectKey) -> None:
         self._seen.pop(key, None)
@@ -133,8 +211,8 @@ class Poller:
         loop = asyncio.get_running_loop()
         while group.members:
             group.wake.clear()
-            wait = min(member.due for member in group.members.values()) - loop.time()
-            if wait > 0:
+            wait = self._next_look(group) - loop.time()
+            if wait > _AT_ONCE:
                 try:
                     async with asyncio.timeout(wait):
                         await group.wake.wait()
@@ -159,7 +237,13 @@ class Poller:
                 self._log.exception("Poll failed", kind=group.kind.name)
                 self._postpone(group, 0.0)
         group.task = None
-        self._groups.pop((group.kind.name, group.target), None)
+        self._groups.pop(group.key, None)
+
+    def _next_look(self, group: _Group) -> float:
+        return max(group.not_before, min(member.due for member in group.members.values()))
+
+    def _describe_after(self, now: float) -> float:
+        return now + _DESCRIBE_EVERY * self._rng.uniform(0.8, 1.2)
 
     def _postpone(self, group: _Group, at_least: float) -> None:
         """Nobody learned anything: whoever is still due waits another turn, and no less than `at_least` seconds."""
@@ -171,37 +255,40 @@ class Poller:
         horizon = asyncio.get_running_loop().time() + _COALESCE * self._cadence.base
         return {key: member for key, member in group.members.items() if member.due <= horizon}
 
-    def _next(self, member: _Member, now: float) -> float:
-        return interval(self._cadence, looks=member.looks, age=now - member.since, rng=self._rng)
+    def _next(self, member: _Member, now: float, *, sharing: int = 1) -> float:
+        return interval(self._cadence, looks=member.looks, age=now - member.changed, rng=self._rng, sharing=sharing)
 
-    def _looked(self, member: _Member) -> None:
+    def _looked(self, member: _Member, *, sharing: int = 1) -> None:
         now = asyncio.get_running_loop().time()
         member.looks += 1
-        member.due = now + self._next(member, now)
+        member.due = now + self._next(member, now, sharing=sharing)
 
     async def _look(self, group: _Group) -> None:
+        now = asyncio.get_running_loop().time()
         due = self._due(group)
-        listing = group.kind.listing
-        by_describe = {key: member for key, member in due.items() if _needs_describe(group.kind, member)}
-        by_list = {key: member for key, member in due.items() if key not in by_describe}
-        if (
-            listing is None
-            or not listing.has_status
-            or listing.required
-            or not list_is_cheaper(len(by_list), pages=group.pages)
-        ):
+        sweep = _plan_sweep(group, due.values(), now)
+        by_describe = {
+            key: member
+            for key, member in due.items()
+            if _needs_describe(group.kind, member) or member.describe_at <= now
+        }
+        # A sweep looks at all members, not only at those that are due.
+        listed = len(due if sweep is None or sweep.whole else group.members) - len(by_describe)
+        if sweep is None or not list_is_cheaper(listed, pages=group.pages[sweep.whole]):
             await self._describe(group, due)
-            # The estimate fades, so that a cheaper List is tried again some day.
-            group.pages = max(1, math.ceil(len(group.members) / PAGE), group.pages - 1)
+            # The estimates fade, so that a cheaper List is tried again some day.
+            for whole, pages in group.pages.items():
+                least = math.ceil(len(group.members) / PAGE) if whole else 1
+                group.pages[whole] = max(1, least, pages - 1)
             return
-        await self._sweep(group, listing)
+        await self._sweep(group, sweep)
         await self._describe(group, by_describe)
 
     async def _describe(self, group: _Group, due: Mapping[ObjectKey, _Member]) -> None:
-        gate = asyncio.Semaphore(_CONCURRENT_DESCRIBES)
+        waiting = iter(list(due.items()))
 
-        async def one(key: ObjectKey, member: _Member) -> None:
-            async with gate:
+        async def describe_in_turn() -> None:
+            for key, member in waiting:
                 try:
                     answer = await self._aws.call(
                         group.target, group.kind.describe, member.handle.identifiers, kind=group.kind
@@ -212,51 +299,71 @@ class Poller:
                     observation = ABSENT
                 else:
                     observation = Observation(answer)
-            self._looked(member)
-            self._publish(key, member, observation)
+                self._looked(member)
+                member.describe_at = self._describe_after(asyncio.get_running_loop().time())
+                self._publish(key, member, observation)
 
-        results = await asyncio.gather(*(one(key, member) for key, member in due.items()), return_exceptions=True)
+        # As many tasks as calls at once, not one per resource.
+        turns = (describe_in_turn() for _ in range(min(len(due), _CONCURRENT_DESCRIBES)))
+        results = await asyncio.gather(*turns, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _sweep(self, group: _Group, listing: ListFacts) -> None:
-        """All pages down to the oldest live resource. Pages may be short or empty before the last: filters come after paging."""
+    async def _sweep(self, group: _Group, sweep: Sweep) -> None:
+        """All pages of one List. Pages may be short or empty before the last: filters come after paging."""
+        listing = group.kind.listing
+        assert listing is not None  # noqa: S101  there is no sweep without
         names = {self._name(listing, member.handle.identifiers): key for key, member in group.members.items()}
-        params: dict[str, Any] = {"MaxResults": PAGE}
-        if listing.created_after is not None:
-            oldest = min(member.handle.created_at for member in group.members.values())
-            params[listing.created_after] = oldest - _CLOCK_MARGIN
+        unseen = dict(names)
+        sharing = len(names)
+        loop = asyncio.get_running_loop()
+        params = dict(sweep.params)
+        watermark = group.watermark or 0.0
         pages = 0
         while pages < _MAX_PAGES:
             answer = await self._aws.call(group.target, listing.operation, params, kind=group.kind)
             pages += 1
             for summary in answer.get(listing.result, ()):
-                key = names.pop(tuple(summary.get(member) for member, _ in listing.identifiers), None)
+                watermark = max(watermark, _modified(summary))
+                key = unseen.pop(tuple(summary.get(member) for member, _ in listing.identifiers), None)
                 member = group.members.get(key) if key is not None else None
                 if key is not None and member is not None:
-                    self._looked(member)
+                    self._looked(member, sharing=sharing)
+                    member.swept = True
                     seen = {name: summary[name] for name in listing.observed if name in summary}
                     self._publish(key, member, Observation(seen, complete=False))
             token = answer.get("NextToken")
-            if not token or not names:
+            # Some of SageMaker's Lists have been seen to repeat a token for ever.
+            if not token or not unseen or token == params.get("NextToken"):
                 break
-            params = {**params, "NextToken": token}
-        group.pages = pages
-        await self._describe(group, self._missing(group, names.values()))
+            params["NextToken"] = token
+        group.pages[sweep.whole] = pages
+        # Only now: a sweep that failed half-way has not seen what its later pages hold.
+        group.watermark = watermark or None
+        if sweep.whole:
+            group.whole_at = loop.time() + _WHOLE_EVERY
+        group.not_before = loop.time() + (pages - 1) / LIST_RATE
+        await self._describe(group, self._missing(group, unseen.values(), whole=sweep.whole, sharing=sharing))
 
-    def _missing(self, group: _Group, keys: Any) -> dict[ObjectKey, _Member]:
-        """Those that a whole sweep did not show although they are old enough to be shown."""
+    def _missing(
+        self, group: _Group, keys: Iterable[ObjectKey], *, whole: bool, sharing: int
+    ) -> dict[ObjectKey, _Member]:
+        """Those that the sweep should have shown and did not, although they are old enough to be shown.
+
+        A sweep of changes should show what this process has just changed; about the others its silence says that they
+        are as they were.
+        """
         now = asyncio.get_running_loop().time()
         missing: dict[ObjectKey, _Member] = {}
         for key in keys:
             member = group.members.get(key)
             if member is None:
                 continue
-            if now - member.since >= _LISTED_AFTER:
+            if (whole or member.fingerprint is None) and now - member.since >= _LISTED_AFTER:
                 missing[key] = member
             else:
-                self._looked(member)
+                self._looked(member, sharing=sharing)
         return missing
 
     @staticmethod
@@ -268,8 +375,42 @@ class Poller:
         if fingerprint == member.fingerprint:
             return
         member.fingerprint = fingerprint
+        member.changed = asyncio.get_running_loop().time()
         self._seen[key] = observation
         self._enqueue(key)
+
+
+def _plan_sweep(group: _Group, due: Iterable[_Member], now: float) -> Sweep | None:
+    """The List that tells what `due` members need to know; None if no List can."""
+    kind, listing = group.kind, group.kind.listing
+    if listing is None or tier(kind) is Tier.NONE:
+        return None
+    params: dict[str, Any] = {"MaxResults": PAGE}
+    params |= {f"{name}Equals": value for name, value in zip(parents(kind), group.parent, strict=True)}
+    if listing.created_after is not None:
+        oldest = min(member.handle.created_at for member in group.members.values())
+        params[listing.created_after] = oldest - _CLOCK_MARGIN
+    whole = (
+        listing.modified_after is None
+        or group.watermark is None
+        or now >= group.whole_at
+        # It will vanish, and what vanished is in no List of changes.
+        or any(not member.swept or _leaves(kind, member) for member in due)
+    )
+    if not whole and listing.modified_after is not None and group.watermark is not None:
+        params[listing.modified_after] = group.watermark - _OVERLAP
+    return Sweep(params, whole)
+
+
+def _leaves(kind: Kind, member: _Member) -> bool:
+    last = member.handle.last
+    return last is not None and last.state(kind) is StatusClass.DELETING
+
+
+def _modified(summary: Mapping[str, Any]) -> float:
+    """SageMaker's time of the last change that this summary tells of; 0 if it says none."""
+    times = (summary.get(name) for name in ("LastModifiedTime", "CreationTime"))
+    return max((float(time) for time in times if isinstance(time, (int, float))), default=0.0)
 
 
 def _needs_describe(kind: Kind, member: _Member) -> bool:

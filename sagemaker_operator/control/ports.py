@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 class AwsPort(Protocol):
     async def call(
-        self, target: Target, operation: str, params: Mapping[str, Any], *, kind: Kind | None = None
+        self,
+        target: Target,
+        operation: str,
+        params: Mapping[str, Any],
+        *,
+        kind: Kind | None = None,
+        caller: str = "",
     ) -> dict[str, Any]: ...
 
 

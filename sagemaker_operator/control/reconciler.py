@@ -170,7 +170,7 @@ class _Pass:
         target = self._placement.target
         assert target is not None, "the plan calls nobody without a place"  # noqa: S101
         try:
-            return await self._world.aws.call(target, operation, params, kind=self._kind)
+            return await self._world.aws.call(target, operation, params, kind=self._kind, caller=self._key.namespace)
         except AwsError as error:
             error.message = in_the_users_words(self._kind, error.message)
             self._learn(error=error)

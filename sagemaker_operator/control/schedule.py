@@ -1,31 +1,102 @@
-"""When to look at an in-flight resource again, and whether a List or single Describes are cheaper: pure functions."""
+"""When to look at an in-flight resource again, and whether by List or by Describe: pure functions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.kinds.model import input_members
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
 
+    from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.settings import Cadence
 
 PAGE = 100
 """Summaries per List call: SageMaker's maximum."""
 
+SHARED = 20
+"""Resources of one sweep from which on it pays to look more often: at 15 s each costs a tenth of its own Describes."""
 
-def interval(cadence: Cadence, *, looks: int, age: float, rng: random.Random) -> float:
-    """Seconds until the next look at a resource that was looked at `looks` times and is followed for `age` seconds."""
+LIST_RATE = 1.0
+"""List pages per second that sweeps of one group may use: half of what SageMaker gives the whole account."""
+
+
+class Tier(StrEnum):
+    """What a kind's List can tell, and so how it is polled."""
+
+    CHANGES = "changes"
+    """Status, and only what was modified since: one page per sweep, however many run."""
+    STATUS = "status"
+    """Status of all: a page per 100."""
+    NONE = "none"
+    """No status, or a parent that is not known: one Describe each."""
+
+
+@cache
+def tier(kind: Kind) -> Tier:
+    listing = kind.listing
+    if listing is None or not listing.has_status or listing.required:
+        return Tier.NONE
+    return Tier.CHANGES if listing.modified_after else Tier.STATUS
+
+
+@cache
+def parents(kind: Kind) -> tuple[str, ...]:
+    """Identifiers by which the List can be narrowed to one parent (apps, spaces and user profiles of one domain)."""
+    if kind.listing is None or len(kind.identifiers) < 2:
+        return ()
+    filters = input_members(kind.listing.operation)
+    first = kind.identifiers[0].api
+    return (first,) if f"{first}Equals" in filters else ()
+
+
+def describes_polling(kind: Kind) -> str:
+    """One line for people: how resources of this kind are followed."""
+    if not any(state.in_transition for state in kind.classes.values()):
+        return "never: it has no life cycle"
+    listing = kind.listing
+    if listing is None or tier(kind) is Tier.NONE:
+        return f"{kind.describe} each"
+    what = "what changed" if tier(kind) is Tier.CHANGES else "all"
+    per = "".join(f" per {parent}" for parent in parents(kind))
+    return f"{listing.operation} of {what}{per}, {kind.describe} at the end"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The next List of a group."""
+
+    params: Mapping[str, Any]
+    whole: bool
+    """It shows all that live: what it does not show needs a Describe. Otherwise: it has not changed."""
+
+
+def interval(cadence: Cadence, *, looks: int, age: float, rng: random.Random, sharing: int = 1) -> float:
+    """Seconds until the next look at a resource.
+
+    It was looked at `looks` times and has been in its present state for `age` seconds; `sharing` resources are looked at
+    by the same call.
+    """
     if looks == 0:
         base = cadence.first
     elif age < cadence.young_until:
         base = cadence.young
     elif age < cadence.base_until:
         base = cadence.base
-    else:
+    elif age < cadence.old_until:
         base = cadence.old
+    else:
+        base = cadence.stale
+    if sharing >= SHARED:
+        base = min(base, cadence.sweep)
     return base * rng.uniform(1.0 - cadence.jitter, 1.0 + cadence.jitter)
 
 
-def list_is_cheaper(due: int, *, pages: int) -> bool:
-    """One Describe per due resource, or one List call per page. A tie goes to Describe, which says more."""
-    return due > pages
+def list_is_cheaper(looks: int, *, pages: int) -> bool:
+    """One Describe per resource, or one List call per page. A tie goes to Describe, which says more."""
+    return looks > pages

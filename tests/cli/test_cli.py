@@ -155,4 +155,14 @@ def test_wrong_addresses_name_the_flag(address: str) -> None:
 
 
 def test_a_cadence_scales_its_seconds_and_not_its_jitter() -> None:
-    assert Cadence().scaled(10) == Cadence(first=0.5, young=2.0, base=3.0, old=6.0, young_until=6.0, base_until=360.0)
+    assert Cadence().scaled(10) == Cadence(
+        first=0.5,
+        young=2.0,
+        base=3.0,
+        old=6.0,
+        stale=30.0,
+        sweep=1.5,
+        young_until=6.0,
+        base_until=360.0,
+        old_until=8640.0,
+    )

@@ -141,6 +141,11 @@ class Wire:
     async def _silence() -> Any:
         await asyncio.Event().wait()
 
+    def kill(self) -> None:
+        """Now: not one more call gets out."""
+        self._dead = True
+        self.struck.set()
+
     @property
     def dead(self) -> bool:
         return self._dead
