@@ -138,7 +138,7 @@ class Aws:
             # Nearly every read succeeds at once: tenacity's machinery, 6 % of a pass's CPU, is for those that do not.
             return await self._renewing_credentials(target, operation, params, kind, tally, caller)
         except AwsError as exc:
-            if not _is_transient(exc):
+            if not _is_transient(exc) or loop.time() - started >= READ_PATIENCE:
                 raise
         await self._sleep(READ_BACKOFF.delay(0, self._rng))
 

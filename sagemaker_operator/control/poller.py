@@ -140,7 +140,7 @@ class Poller:
         self._group_of[key] = group
         member = group.members.get(key)
         if member is None:
-            due = now + interval(self._cadence, looks=0, age=0.0, rng=self._rng)
+            due = now + interval(self._cadence, looks=0, age=0.0, still=0.0, rng=self._rng)
             # Without a last observation this process has just changed it, and the next sweep of changes shows it.
             member = group.members[key] = _Member(
                 handle, now, now, due, self._describe_after(now), swept=handle.last is None
@@ -256,7 +256,14 @@ class Poller:
         return {key: member for key, member in group.members.items() if member.due <= horizon}
 
     def _next(self, member: _Member, now: float, *, sharing: int = 1) -> float:
-        return interval(self._cadence, looks=member.looks, age=now - member.changed, rng=self._rng, sharing=sharing)
+        return interval(
+            self._cadence,
+            looks=member.looks,
+            age=now - member.since,
+            still=now - member.changed,
+            rng=self._rng,
+            sharing=sharing,
+        )
 
     def _looked(self, member: _Member, *, sharing: int = 1) -> None:
         now = asyncio.get_running_loop().time()

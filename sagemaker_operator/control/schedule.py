@@ -76,11 +76,11 @@ class Sweep:
     """It shows all that live: what it does not show needs a Describe. Otherwise: it has not changed."""
 
 
-def interval(cadence: Cadence, *, looks: int, age: float, rng: random.Random, sharing: int = 1) -> float:
+def interval(cadence: Cadence, *, looks: int, age: float, still: float, rng: random.Random, sharing: int = 1) -> float:
     """Seconds until the next look at a resource.
 
-    It was looked at `looks` times and has been in its present state for `age` seconds; `sharing` resources are looked at
-    by the same call.
+    It was looked at `looks` times, is followed for `age` seconds and has been in its present state for `still` seconds;
+    `sharing` resources are looked at by the same call.
     """
     if looks == 0:
         base = cadence.first
@@ -88,7 +88,7 @@ def interval(cadence: Cadence, *, looks: int, age: float, rng: random.Random, sh
         base = cadence.young
     elif age < cadence.base_until:
         base = cadence.base
-    elif age < cadence.old_until:
+    elif still < cadence.old_until:
         base = cadence.old
     else:
         base = cadence.stale
