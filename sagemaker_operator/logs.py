@@ -37,6 +37,7 @@ class Event(StrEnum):
     RESOURCE_RECOVERED = "resource.recovered"
     RESOURCE_STATUS = "resource.status"
     RESOURCE_UPDATED = "resource.updated"
+    RESOURCE_DELETING = "resource.deleting"
     RESOURCE_DELETED = "resource.deleted"
     RESOURCE_TERMINAL = "resource.terminalError"
     RESOURCE_WAITING = "resource.waiting"
@@ -65,6 +66,7 @@ MESSAGES: dict[Event, tuple[str, int]] = {
     Event.RESOURCE_RECOVERED: ("Resource found again after an interrupted create", logging.WARNING),
     Event.RESOURCE_STATUS: ("Resource status changed", logging.INFO),
     Event.RESOURCE_UPDATED: ("Resource updated", logging.INFO),
+    Event.RESOURCE_DELETING: ("Resource is being deleted", logging.INFO),
     Event.RESOURCE_DELETED: ("Resource released", logging.INFO),
     Event.RESOURCE_TERMINAL: ("Resource needs an edit", logging.ERROR),
     Event.RESOURCE_WAITING: ("Resource is waiting", logging.WARNING),

@@ -46,10 +46,10 @@ from sagemaker_operator.control.steps import (
     Stop,
     Update,
 )
-from sagemaker_operator.control.transition import Transition, transitions
+from sagemaker_operator.control.transition import Transition, released, transitions
 from sagemaker_operator.errors import AwsError, ErrorCategory, Invalid
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
-from sagemaker_operator.logs import Event, Logger, emit, get_logger
+from sagemaker_operator.logs import Logger, emit, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -329,7 +329,7 @@ class _Pass:
             kept = tuple(name for name in meta.finalizers if name != self._kind.finalizer)
             await self._write_finalizers(kept)
             if facts.deleting:
-                self._tell(Transition(Event.RESOURCE_DELETED, fields={"resourceArn": facts.arn}))
+                self._tell(released(facts))
         return self._follow(step)
 
     def _transitions(self, step: Settle) -> list[Transition]:

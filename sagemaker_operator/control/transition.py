@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.conditions import Findings
     from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.control.steps import Facts
     from sagemaker_operator.kinds.descriptor import Kind
 
 
@@ -86,10 +87,13 @@ def transitions(
             "logUrl": _log_url(kind.log_group, name, target),
         }
     if mutation is Mutation.CREATED or recovered:
-        yield _born(kind, name, common, recovered=recovered)
+        yield _born(kind, name, common, recovered=recovered, again=before is not None)
     if mutation is Mutation.STOPPED:
         note = Note("Stopping", f"Asked SageMaker to stop {kind.resource_type} {name}", "Stop")
         yield Transition(Event.JOB_STOPPING, common | {"phase": "Stopping", "terminal": False}, note)
+    if mutation is Mutation.DELETED:
+        note = Note("Deleting", f"Asked SageMaker to delete {kind.resource_type} {name}", "Delete")
+        yield Transition(Event.RESOURCE_DELETING, common, note)
     if mutation is Mutation.UPDATED:
         yield Transition(
             Event.RESOURCE_UPDATED, common, Note("Updated", f"Updated {kind.resource_type} {name}", "Update")
@@ -100,8 +104,19 @@ def transitions(
         yield from _trouble(findings, common, told)
 
 
-def _born(kind: Kind, name: str, common: Mapping[str, Any], *, recovered: bool) -> Transition:
+def released(facts: Facts) -> Transition:
+    """The object is let go."""
+    note = None
+    if facts.retain and facts.arn is not None:
+        note = Note("Retained", f"{facts.arn} stays in SageMaker: the deletion policy is retain", "Delete")
+    return Transition(Event.RESOURCE_DELETED, {"resourceArn": facts.arn}, note)
+
+
+def _born(kind: Kind, name: str, common: Mapping[str, Any], *, recovered: bool, again: bool) -> Transition:
     what = f"{kind.resource_type} {name}"
+    if again and not recovered:
+        note = Note("Recreated", f"SageMaker had lost {what}, and accepted it again", "Create", warning=True)
+        return Transition(Event.RESOURCE_CREATED, {**common, "phase": "Pending", "terminal": False}, note)
     if recovered:
         note = Note("Recovered", f"Found {what} again after an interrupted create", "Create")
         event = Event.JOB_RECOVERED if kind.is_job else Event.RESOURCE_RECOVERED
@@ -140,7 +155,7 @@ def _moved(
             return
         failure = str(after.data.get(kind.failure_member or "") or "")
         took = f" after {_duration(here['elapsedSeconds'])}" if "elapsedSeconds" in here else ""
-        note = Note(status, f"{kind.resource_type} {name} {status.lower()}{took}{f': {failure}' if failure else ''}", "Observe",
+        note = Note(status, f"{kind.resource_type} {name} {status.lower()}{took}{_journey(after)}{f': {failure}' if failure else ''}", "Observe",
                     warning=state is not StatusClass.SUCCEEDED)  # fmt: skip
         summary = {
             "oldStatus": old,
@@ -151,6 +166,16 @@ def _moved(
         yield Transition(_ENDS[state], here | summary, note)
     elif status != old and old:
         yield Transition(Event.JOB_STATUS, here | {"oldStatus": old})
+
+
+def _journey(after: Observation) -> str:
+    """How long each secondary status took. In the last Event's text, because one for each would be five more writes per job."""
+    took = [
+        f"{step['Status']} {_duration(step['EndTime'] - step['StartTime'])}"
+        for step in after.data.get("SecondaryStatusTransitions") or ()
+        if isinstance(step.get("EndTime"), int | float) and step["EndTime"] > step["StartTime"]
+    ]
+    return f" ({', '.join(took)})" if took else ""
 
 
 def _resource_moved(

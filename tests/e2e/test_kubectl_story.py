@@ -1,0 +1,179 @@
+"""The real kubectl tells what happened: `describe` reads as a story, and `wait` ends when it should."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from sagemaker_operator.clock import wall_clock
+from sagemaker_operator.crds.generate import manifests, resource_of
+from sagemaker_operator.sandbox.kubernetes import KubernetesEmulator, serve
+from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
+from sagemaker_operator.sandbox.sagemaker.http import serve as serve_sagemaker
+from tests.crds.support import client_of
+from tests.e2e.harness import sample
+from tests.e2e.live import User, operating, settings, simulator, user_of
+from tests.e2e.processes import until
+from tests.sandbox.test_kubectl import Kubectl
+from tests.servers import ApiServer, server_or_skip
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.kubectl,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on PATH"),
+]
+
+CAST = ("trainingjobs", "models", "endpointconfigs", "endpoints", "fieldexports")
+
+
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    yield from server_or_skip(tmp_path_factory.mktemp("apiserver"))
+
+
+class Desk:
+    """kubectl, a cluster, a SageMaker, and an operator between them."""
+
+    def __init__(self, kubectl: Kubectl, kubeconfig: Path, user: User) -> None:
+        self.kubectl = kubectl
+        self.kubeconfig = kubeconfig
+        self.user = user
+        self.sagemaker = simulator()
+
+    async def apply(self, manifest: dict[str, Any]) -> None:
+        manifest["metadata"].pop("namespace", None)
+        await self.kubectl("apply", "-f", "-", stdin=manifest)
+
+    async def told(self, kind: str, name: str, *texts: str) -> str:
+        """`kubectl describe`, once its events have all these texts."""
+        described = ""
+
+        async def there() -> bool:
+            nonlocal described
+            described = await self.kubectl("describe", f"{kind}.sagemaker.services.k8s.aws", name)
+            return all(text in described.partition("Events:")[2] for text in texts)
+
+        await until(there, f"{texts} in the events of {name}")
+        return described
+
+    async def wait(self, kind: str, name: str, what: str) -> None:
+        await self.kubectl("wait", f"--for={what}", f"{kind}.sagemaker.services.k8s.aws/{name}", "--timeout=40s")
+
+
+@pytest.fixture(params=["emulator", pytest.param("real", marks=pytest.mark.real_apiserver)])
+async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Desk]:
+    crds = {resource_of(crd): crd for crd in manifests().values() if crd["spec"]["names"]["plural"] in CAST}
+    if request.param == "real":
+        server: ApiServer = request.getfixturevalue("real_server")
+        namespace = f"story-{uuid4().hex[:8]}"
+        async with client_of(server) as client:
+            made = await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+            assert made.status == 201, made.body
+            for resource, crd in crds.items():
+                await client.install(crd, resource.path(namespace))
+            async with running(server.kubeconfig, namespace, tmp_path) as ready:
+                yield ready
+            await client.ask("DELETE", f"/api/v1/namespaces/{namespace}")
+        return
+    emulator = KubernetesEmulator(clock=wall_clock, rng=random.Random(0))
+    for crd in crds.values():
+        emulator.install(crd)
+    kubeconfig = tmp_path / "kubeconfig"
+    async with serve(emulator) as serving:
+        serving.write_kubeconfig(kubeconfig)
+        async with running(kubeconfig, "default", tmp_path) as ready:
+            yield ready
+
+
+@asynccontextmanager
+async def running(kubeconfig: Path, namespace: str, home: Path) -> AsyncIterator[Desk]:
+    async with user_of(kubeconfig, namespace) as user:
+        desk = Desk(Kubectl(kubeconfig, namespace, home), kubeconfig, user)
+        async with serve_sagemaker(desk.sagemaker) as server:
+            config = settings(
+                kubeconfig=str(kubeconfig),
+                watch_namespaces=(namespace,),
+                leader_election_namespace=namespace,
+                reconcile_resources=("TrainingJob", "Model", "EndpointConfig", "Endpoint"),
+                aws_endpoint_url=server.url,
+                allow_unsafe_aws_endpoint_urls=True,
+            )
+            async with operating(config, clock=desk.sagemaker.now):
+                yield desk
+
+
+async def test_a_job_that_fails(desk: Desk) -> None:
+    await desk.apply(sample(tags=[{"key": "sandbox/outcome", "value": "Failed"}]))
+    name = sample()["metadata"]["name"]
+    await desk.wait("trainingjob", name, "condition=Failed")
+    await desk.wait("trainingjob", name, "condition=Ready=false")
+    story = await desk.told("trainingjob", name, "SageMaker accepted training-job", "Training ", "failed after")
+    assert "Warning  Failed" in story
+    assert "AlgorithmError" in story.partition("Events:")[2]
+
+
+async def test_a_job_that_completes(desk: Desk) -> None:
+    await desk.apply(sample(tags=[{"key": "sandbox/seconds", "value": "200"}]))
+    name = sample()["metadata"]["name"]
+    await desk.wait("trainingjob", name, "condition=Complete")
+    await desk.wait("trainingjob", name, "condition=Ready")
+    await desk.wait("trainingjob", name, "jsonpath={.status.trainingJobStatus}=Completed")
+    story = await desk.told("trainingjob", name, "completed after 3m", "Downloading ")
+    assert "Warning" not in story.partition("Events:")[2]
+
+
+async def test_a_job_that_waits_for_a_quota(desk: Desk) -> None:
+    desk.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.QUOTA, times=None))
+    await desk.apply(sample())
+    name = sample()["metadata"]["name"]
+    await desk.wait("trainingjob", name, "condition=ACK.Recoverable")
+    story = await desk.told("trainingjob", name, "Warning  QuotaExceeded", "ResourceLimitExceeded")
+    assert "It is tried again every 1 to 15 minutes" in story.partition("Events:")[2]
+
+
+async def test_an_endpoint_that_is_updated_and_deleted(desk: Desk) -> None:
+    await desk.apply(sample("model"))
+    config, other = sample("endpointconfig"), sample("endpointconfig")
+    other["metadata"]["name"] = other["spec"]["endpointConfigName"] = "second"
+    await desk.apply(config)
+    await desk.apply(other)
+    await desk.apply(sample("endpoint"))
+    name = sample("endpoint")["metadata"]["name"]
+    await desk.wait("endpoint", name, "condition=Ready")
+    change = '{"spec": {"endpointConfigName": "second"}}'
+    await desk.kubectl("patch", f"endpoint.sagemaker.services.k8s.aws/{name}", "--type=merge", "-p", change)
+    await desk.told("endpoint", name, "SageMaker accepted endpoint", "is InService", "Updated endpoint")
+    await desk.wait("endpoint", name, "jsonpath={.status.observedGeneration}=2")
+    await desk.wait("endpoint", name, "condition=Ready")
+    await desk.kubectl("delete", f"endpoint.sagemaker.services.k8s.aws/{name}", "--timeout=40s")
+    await desk.user.until_told(name, "Deleting")
+
+
+async def test_a_field_of_a_job_in_a_config_map(desk: Desk) -> None:
+    await desk.kubectl("create", "configmap", "settings", "--from-literal=mine=kept")
+    await desk.apply(sample(tags=[{"key": "sandbox/seconds", "value": "200"}]))
+    source = {"group": "sagemaker.services.k8s.aws", "kind": "TrainingJob", "name": sample()["metadata"]["name"]}
+    export = {
+        "apiVersion": "services.k8s.aws/v1alpha1",
+        "kind": "FieldExport",
+        "metadata": {"name": "artifacts"},
+        "spec": {
+            "from": {"path": ".status.secondaryStatusTransitions | last | .status", "resource": source},
+            "to": {"kind": "configmap", "name": "settings", "key": "last"},
+        },
+    }
+    await desk.apply(export)
+    await desk.kubectl("wait", "--for=condition=Ready", "fieldexport/artifacts", "--timeout=40s")
+    read = ("get", "configmap", "settings", "-o", "jsonpath={.data}")
+    assert await desk.kubectl(*read) == '{"last":"Completed","mine":"kept"}'
+    await desk.kubectl("delete", "fieldexport/artifacts", "--timeout=40s")
+    assert await desk.kubectl(*read) == '{"mine":"kept"}'
