@@ -155,8 +155,8 @@ def _moved(
             return
         failure = str(after.data.get(kind.failure_member or "") or "")
         took = f" after {_duration(here['elapsedSeconds'])}" if "elapsedSeconds" in here else ""
-        note = Note(status, f"{kind.resource_type} {name} {status.lower()}{took}{_journey(after)}{f': {failure}' if failure else ''}", "Observe",
-                    warning=state is not StatusClass.SUCCEEDED)  # fmt: skip
+        text = f"{kind.resource_type} {name} {status.lower()}{took}{_journey(after)}{f': {failure}' if failure else ''}"
+        note = Note(status, text, "Observe", warning=state is not StatusClass.SUCCEEDED)
         summary = {
             "oldStatus": old,
             "failureReason": failure[:1024],
