@@ -422,7 +422,7 @@ class _Pass:
         assert step.findings is not None  # noqa: S101
         recorded = (self._stored.get("ackResourceMetadata") or {}).get("arn")
         # An edit that could not be compared with the resource is still to be made when AWS answers again.
-        unread = facts.edited and facts.error is not None and step.findings.terminal is None
+        unread = facts.edited and facts.arn is not None and facts.error is not None and step.findings.terminal is None
         patch = status_patch(
             self._kind,
             self._stored,

@@ -120,7 +120,9 @@ class Authorizer:
             return None
         verb = verb_of(method, target, watching=query.get("watch") in ("1", "true")) or method.lower()
         resource = f"{target.plural}/{target.subresource}" if target.subresource else target.plural
-        asked = Grant(verb, target.group, resource, target.namespace or "", target.name)
+        # A list or watch of one name is allowed where that name is.
+        selected = query.get("fieldSelector", "").removeprefix("metadata.name=")
+        asked = Grant(verb, target.group, resource, target.namespace or "", target.name or selected)
         by = {grant for grant in self._grants if grant.allows(asked)}
         if by:
             self._used |= by

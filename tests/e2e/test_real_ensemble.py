@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections import Counter
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,8 @@ HOME = "sagemaker-operator"
 MANIFESTS = sorted((ROOT / "manifests" / "crds").glob("*.yaml"))
 CORPUS = Path(__file__).parent / "fixtures" / "ack"
 # Nothing that can be switched on may ask for more than the manifests grant.
-EVERYTHING = FeatureGates(team_level_carm=True, service_level_carm=True, iam_role_selector=True)
+MAPS = FeatureGates(team_level_carm=True, service_level_carm=True)
+SELECTORS = FeatureGates(iam_role_selector=True)
 ACK_TAGS = [
     {"Key": "services.k8s.aws/controller-version", "Value": "sagemaker-v1.9.1"},
     {"Key": "services.k8s.aws/namespace", "Value": "default"},
@@ -90,16 +92,19 @@ async def stage(server: ApiServer, crds: list[dict[str, Any]]) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def authorized(server: ApiServer, simulated: SageMakerSimulator) -> AsyncIterator[Authorizer]:
-    """The operator with all kinds and features, allowed what the manifests allow."""
-    authorizer = Authorizer(shipped())
+async def authorized(
+    server: ApiServer, simulated: SageMakerSimulator, authorizer: Authorizer | None = None, *, selectors: bool = False
+) -> AsyncIterator[Authorizer]:
+    """The operator with all kinds and features, allowed what the manifests allow: roles by maps, or by `selectors`."""
+    authorizer = authorizer or Authorizer(shipped())
     async with serve(simulated) as aws:
         config = settings(
             kubeconfig=str(server.kubeconfig),
             reconcile_resources=(),
             leader_election_namespace=HOME,
             system_namespace=HOME,
-            feature_gates=EVERYTHING,
+            enable_carm=not selectors,
+            feature_gates=SELECTORS if selectors else MAPS,
             aws_endpoint_url=aws.url,
             allow_unsafe_aws_endpoint_urls=True,
         )
@@ -131,8 +136,14 @@ async def test_every_kind_lives_its_life_within_the_shipped_roles(server: ApiSer
         wanted = Counter(catalog()[manifest["kind"]].create for manifest in ensemble.manifests.values())
         made = Counter(call.operation for call in simulated.calls.mutating() if call.applied)
         assert {name: made[name] for name in wanted} == wanted, "one create per object"
+        async with authorized(server, simulated, authorizer, selectors=True):
+            await until(partial(_read, authorizer, "iamroleselectors"), "the selectors")
         assert authorizer.denied == []
         assert sorted(authorizer.unused) == [], "the manifests grant more than is used"
+
+
+async def _read(authorizer: Authorizer, plural: str) -> bool:
+    return all(grant.resource != plural for grant in authorizer.unused)
 
 
 async def repeat_an_event(ensemble: Ensemble) -> None:
