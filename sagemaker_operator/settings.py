@@ -142,10 +142,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             problem = endpoint_problem(url, unsafe=self.allow_unsafe_aws_endpoint_urls) if url is not None else ""
             if problem:
                 raise ConfigurationError(f"{flag} {problem}")
-        if self.feature_gates.iam_role_selector and self.enable_carm:
-            raise ConfigurationError(
-                "the feature gate IAMRoleSelector needs --enable-carm=false: one of the two names roles"
-            )
         for tag in self.assume_role_session_tags:
             if not tag.partition("=")[1] or tag.startswith("="):
                 raise ConfigurationError(f"--assume-role-session-tags: {tag!r} is no tag: write KEY=VALUE")
@@ -159,7 +155,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if not tag.partition("=")[1]:
                 raise ConfigurationError(f"--resource-tags: {tag!r} is no tag: write KEY=VALUE")
         if self.feature_gates.iam_role_selector and self.enable_carm:
-            raise ConfigurationError("--feature-gates IAMRoleSelector=true needs --enable-carm=false, as in ACK")
+            raise ConfigurationError(
+                "--feature-gates IAMRoleSelector=true needs --enable-carm=false, as in ACK: one of the two names roles"
+            )
         if not 0 <= self.shard < self.total_shards:
             raise ConfigurationError(
                 f"--shard {self.shard}: with --total-shards {self.total_shards} write a number from 0 to {self.total_shards - 1}"

@@ -14,19 +14,17 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from sagemaker_operator.aws.calls import Aws
 from sagemaker_operator.aws.limiter import CEILINGS, Limiter
 from sagemaker_operator.aws.sessions import Sessions
-from sagemaker_operator.cli.options import settings_from, settings_options
+from sagemaker_operator.cli.flags import settings_from, settings_options, without_effect
 from sagemaker_operator.clock import wall_clock
 from sagemaker_operator.errors import ConfigurationError, Forbidden, KubeError, NotFound, Unauthorized, Unavailable
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.kube.config import load_config
 from sagemaker_operator.kube.http import HttpTransport
-from sagemaker_operator.logs import configure
+from sagemaker_operator.logs import configure, get_logger
 from sagemaker_operator.manager import Manager, observe_aws
 from sagemaker_operator.metrics import Metrics
 
@@ -39,12 +37,13 @@ if TYPE_CHECKING:
     from sagemaker_operator.settings import Settings
 
 
-@click.command()
 @settings_options
 def run(**values: Any) -> None:
     """Run the operator, in a cluster or against a kubeconfig."""
     settings = settings_from(values)
     configure(level=settings.log_level, format_=settings.log_format, clock=wall_clock)
+    for option in without_effect(values):
+        get_logger("setup").warning("Flag has no effect", flag=option.flag, err=option.help)
     run_loop(operate(settings))
 
 

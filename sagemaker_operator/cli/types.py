@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import click
 
@@ -19,6 +20,61 @@ GATES = {
     "ServiceLevelCARM": "service_level_carm",
     "IAMRoleSelector": "iam_role_selector",
 }
+
+
+T = TypeVar("T")
+
+
+class _List(click.ParamType[tuple[T, ...], Any], Generic[T]):
+    """Items with commas between them; one that has a comma itself is put into double quotes, as for pflag."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[T, ...]:
+        if isinstance(value, tuple):
+            return value
+        items = (item.strip() for line in csv.reader([str(value)], skipinitialspace=True) for item in line)
+        return tuple(self.item(item, param, ctx) for item in items if item)
+
+    def item(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        raise NotImplementedError
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """A variable is written as the flag is: click would split it at spaces, and tags have some."""
+        return [rv]
+
+
+class Csv(_List[str]):
+    """A comma-separated list."""
+
+    name = "A,B,..."
+
+    def item(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return text
+
+
+class Numbers(_List[tuple[str, float]]):
+    """NAME=NUMBER,..."""
+
+    def __init__(self, key: str, example: str, pattern: str) -> None:
+        self.name = f"{key}=N,..."
+        self._key, self._example, self._pattern = key, example, pattern
+
+    def item(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        key, _, number = text.partition("=")
+        if not key or not re.fullmatch(self._pattern, number):
+            self.fail(f"{text!r} is not {self._key}=NUMBER, for example {self._example}", param, ctx)
+        return key, float(number)
+
+
+def workers() -> Numbers:
+    return Numbers("KIND", "TrainingJob=10", r"0*[1-9]\d{0,2}")
+
+
+def seconds() -> Numbers:
+    return Numbers("KIND", "Endpoint=600", r"0*[1-9]\d*")
+
+
+def rates() -> Numbers:
+    return Numbers("OPERATION", "ListTrainingJobs=1.5", r"(?=.*[1-9])\d+(\.\d+)?")
 
 
 class Duration(click.ParamType[float, Any]):
@@ -58,17 +114,3 @@ class Gates(click.ParamType[FeatureGates, Any]):
                 self.fail(f"{part!r} is not GATE=true or GATE=false", param, ctx)
             chosen[GATES[gate]] = state.lower() == "true"
         return FeatureGates(**chosen)
-
-
-class Rate(click.ParamType[tuple[str, float], Any]):
-    """OPERATION=N."""
-
-    name = "OPERATION=N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        if isinstance(value, tuple):
-            return value
-        operation, _, number = str(value).partition("=")
-        if not operation or not re.fullmatch(r"\d+(\.\d+)?", number) or float(number) <= 0:
-            self.fail(f"{value!r} is not OPERATION=NUMBER, for example ListTrainingJobs=1.5", param, ctx)
-        return operation, float(number)

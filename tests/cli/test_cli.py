@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from sagemaker_operator import __version__
 from sagemaker_operator.cli import cli, main
-from sagemaker_operator.cli.options import OPTIONS, settings_from, settings_options
+from sagemaker_operator.cli.flags import settings_from, settings_options
+from sagemaker_operator.cli.options import OPTIONS
 from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.errors import ConfigurationError
 from sagemaker_operator.kinds.catalog import catalog
@@ -24,11 +25,8 @@ def run(*arguments: str, **environment: str) -> Result:
 
 def parsed(*arguments: str, **environment: str) -> Settings:
     """The settings that `run` would start with."""
-    import click
-
     found: list[Settings] = []
 
-    @click.command()
     @settings_options
     def command(**values: object) -> None:
         found.append(settings_from(values))

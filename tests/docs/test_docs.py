@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from sagemaker_operator.cli import cli
 from sagemaker_operator.logs import MESSAGES, Event
+from tests.docs.configuration import document
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -76,3 +77,9 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert extraction is not None
     found = subprocess.run(["bash", "-c", extraction.group(1)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == block.strip()
+
+
+def test_the_page_of_flags_is_made_of_their_table() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == document(), (
+        "run: python -m tests.docs.configuration > docs/configuration.md"
+    )

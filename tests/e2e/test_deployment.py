@@ -10,7 +10,8 @@ import yaml
 
 from sagemaker_operator import __version__
 from sagemaker_operator.cli import cli
-from sagemaker_operator.cli.options import OPTIONS, settings_from
+from sagemaker_operator.cli.flags import settings_from
+from sagemaker_operator.cli.options import OPTIONS
 from sagemaker_operator.health import metrics_app, probes_app
 from sagemaker_operator.kube.layout import lease_name
 from sagemaker_operator.metrics import Metrics

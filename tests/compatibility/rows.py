@@ -1,0 +1,511 @@
+"""What ACK's runtime does, row by row, and what this operator does instead: docs/ack-compatibility.md is made of this table.
+
+Each row names the tests that show our side. ACK's side: its code at runtime v0.62, corrected by a recorded run of v1.9.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    KEPT = "kept"
+    IMPROVED = "improved"
+
+
+KEPT, IMPROVED = Verdict.KEPT, Verdict.IMPROVED
+
+
+@dataclass(frozen=True)
+class Row:
+    """One situation. `tests` are pytest node ids below tests/, without parameters."""
+
+    subject: str
+    ack: str
+    verdict: Verdict
+    ours: str
+    tests: tuple[str, ...]
+
+
+def row(subject: str, ack: str, verdict: Verdict, ours: str, *tests: str) -> Row:
+    return Row(subject, ack, verdict, ours, tests)
+
+
+_JOB = "e2e/test_training_job.py::"
+_PLAN = "control/test_plan.py::"
+_KINDS = "e2e/test_kinds_"
+
+REQUEUE = (
+    row(
+        "at rest (Synced)",
+        "read again every 10 h, or 30 s to 300 s by kind; each read is written to status",
+        IMPROVED,
+        "the same flags and precedence; 10 h for every kind, a finished job never again, nothing written without a change",
+        _JOB + "test_a_settled_object_is_silent",
+        _KINDS + "convergence.py::test_five_more_passes_change_nothing",
+        _PLAN + "test_a_finished_job_costs_nothing",
+    ),
+    row(
+        "in progress (not Synced)",
+        "one or two Describes per object every 30 s",
+        IMPROVED,
+        "5 s, 20 s, 30 s, then 60 s; one List page tells of 100",
+        _JOB + "test_many_jobs_are_followed_by_list",
+        _JOB + "test_a_ten_minute_job_costs_at_most_25_calls_and_10_writes",
+    ),
+    row(
+        "an edit or a deletion of a busy resource",
+        "every 30 s",
+        IMPROVED,
+        "followed by the poller; the edit is made at the next sign that it is free",
+        _PLAN + "test_an_edit_that_can_be_made_is_made_and_waited_for",
+        _PLAN + "test_a_stopping_job_is_waited_for",
+    ),
+    row(
+        "no role for the account",
+        "15 s",
+        KEPT,
+        "15 s, and at once when a map, a namespace or a selector changes",
+        "e2e/test_placement.py::test_a_wrong_map_calls_nobody_until_it_is_mended",
+    ),
+    row(
+        "Terminal",
+        "never, until an edit or a restart",
+        IMPROVED,
+        "an edit, an annotation, a referenced object, and once within the hour; a running job is followed all the same",
+        _PLAN + "test_a_rejected_edit_never_stops_the_polling",
+        _JOB + "test_an_edit_that_cannot_be_made_names_the_field_and_stops_nothing",
+    ),
+    row(
+        "any other error",
+        "5 ms doubling to 1000 s, without jitter, after three attempts of the SDK",
+        IMPROVED,
+        "1 s doubling to 5 min with full jitter; 1 to 15 min where a person or a quota must act; throttling waits for its slot",
+        _JOB + "test_what_the_account_refuses_heals_without_an_edit",
+        _JOB + "test_throttling_never_shows_in_a_condition",
+    ),
+)
+
+CONDITIONS = (
+    row(
+        "ACK.ResourceSynced",
+        "True beside Terminal for many kinds; message `<Kind> is in <S> status.`",
+        IMPROVED,
+        "the same messages; never True beside Terminal, and only ever said after a read",
+        "control/test_conditions.py::test_conditions_never_contradict_each_other",
+    ),
+    row(
+        "Ready",
+        "copies the others; not touched while deleting; True for a failed job",
+        IMPROVED,
+        "always there after the first status; False while deleting and for a failed or stopped job",
+        "control/test_conditions.py::test_a_failed_job_is_not_ready_and_says_why",
+    ),
+    row(
+        "ACK.Terminal",
+        "AWS's error with its request id, without a time",
+        IMPROVED,
+        "the field as the user wrote it, no request id, a time; absent unless True",
+        _JOB + "test_a_spec_that_the_crd_let_through_makes_no_call",
+        "control/test_conditions.py::test_a_time_moves_only_with_its_status",
+    ),
+    row(
+        "ACK.Recoverable",
+        "any other error, and plain waiting",
+        KEPT,
+        "the same, with what happens next",
+        _JOB + "test_what_the_account_refuses_heals_without_an_edit",
+    ),
+    row(
+        "ACK.ReferencesResolved",
+        "the runtime has it; no field of SageMaker's uses it",
+        IMPROVED,
+        "told wherever a `…Ref` is used",
+        "e2e/test_references.py::test_a_chain_applied_in_any_order_is_created_once_each",
+    ),
+    row(
+        "ACK.Advisory",
+        "reason CrossNamespaceOptInRequired",
+        KEPT,
+        "the same",
+        "e2e/test_field_export.py::test_another_namespace_only_where_it_is_allowed",
+    ),
+    row(
+        "ACK.IAMRoleSelected",
+        "role, selector and its version",
+        KEPT,
+        "the same text",
+        "e2e/test_placement.py::test_exactly_one_selector_may_match",
+    ),
+    row(
+        "lastTransitionTime",
+        "rewritten at every pass, or absent",
+        IMPROVED,
+        "moves only when the status flips",
+        "control/test_conditions.py::test_a_time_moves_only_with_its_status",
+        "control/test_conditions.py::test_the_same_findings_change_nothing",
+    ),
+    row(
+        "Complete, Failed, Reconciling, Stalled, observedGeneration",
+        "none",
+        IMPROVED,
+        "kstatus and `kubectl wait --for=condition=Complete` work",
+        "e2e/test_sandbox_process.py::test_a_job_from_apply_to_delete_with_three_programs",
+    ),
+)
+
+ANNOTATIONS = (
+    row(
+        "services.k8s.aws/adoption-policy: adopt",
+        "spec overwritten from AWS; not found: an error in the log only",
+        IMPROVED,
+        "the same; not found is told in a condition, and never created",
+        "e2e/test_adoption.py::test_adopt_takes_the_spec_of_the_resource_and_keeps_the_users_tags",
+        "e2e/test_adoption.py::test_a_resource_is_adopted_without_a_mutating_call",
+    ),
+    row(
+        "services.k8s.aws/adoption-policy: adopt-or-create",
+        "found: adopted, then Terminal if the spec left a default out",
+        IMPROVED,
+        "found: adopted and compared with what the spec sets; not found: created",
+        "e2e/test_adoption.py::test_what_is_not_there_is_created_only_by_adopt_or_create",
+    ),
+    row(
+        "services.k8s.aws/adoption-fields",
+        "a JSON object; Terminal if it is missing or wrong",
+        KEPT,
+        "the same keys; the condition says which key is missing",
+        "control/test_adoption.py::test_the_keys_are_acks",
+        "control/test_adoption.py::test_wrong_annotations_are_told_with_what_to_write",
+    ),
+    row(
+        "services.k8s.aws/adopted",
+        "not found is never created",
+        KEPT,
+        "the same, told in a condition",
+        "e2e/test_adoption.py::test_adopted_by_the_user_never_creates",
+    ),
+    row(
+        "services.k8s.aws/read-only",
+        "status only; drift is logged",
+        IMPROVED,
+        "status only; drift is told in a condition",
+        "e2e/test_adoption.py::test_a_read_only_object_only_reads",
+        "e2e/test_adoption.py::test_drift_under_read_only_is_told_and_left",
+    ),
+    row(
+        "an annotation that changes",
+        "not noticed until the next timer",
+        IMPROVED,
+        "noticed at once",
+        "e2e/test_adoption.py::test_a_terminal_object_is_adopted_as_soon_as_its_annotations_say_so",
+    ),
+    row(
+        "services.k8s.aws/deletion-policy",
+        "object, then namespace, then flag; any value but delete retains",
+        KEPT,
+        "the same; an unknown value retains and is told",
+        "control/test_placement.py::test_deletion_policy",
+        "e2e/test_placement.py::test_a_namespaces_policy_is_the_default_of_its_objects",
+        _JOB + "test_retain_leaves_the_job_running",
+    ),
+    row(
+        "services.k8s.aws/region, default-region",
+        "recorded, object, namespace, flag; a mistake sticks with the first status; drift is logged only",
+        IMPROVED,
+        "the same order; recorded with the ARN only, so that a mistake can be mended; drift is told in a condition",
+        "control/test_placement.py::test_region",
+        _JOB + "test_the_region_annotation_decides_until_sagemaker_accepted",
+        "e2e/test_placement.py::test_a_region_that_does_not_exist_can_be_mended_before_anything_is_created",
+    ),
+    row(
+        "services.k8s.aws/owner-account-id, team-id",
+        "role from a ConfigMap; a missing one is told and retried",
+        KEPT,
+        "the same; never a call under another identity",
+        "e2e/test_placement.py::test_two_accounts_and_two_regions_never_meet",
+        "control/test_placement.py::test_account_map",
+        "control/test_placement.py::test_team_map",
+    ),
+    row(
+        "services.k8s.aws/endpoint-url (namespace)",
+        "the endpoint",
+        KEPT,
+        "the same; plain http needs the flag",
+        "control/test_placement.py::test_endpoint_of_the_namespace",
+    ),
+    row(
+        "IAMRoleSelector",
+        "one match selects; several: an error in the log",
+        IMPROVED,
+        "one match selects; several: a condition that names them",
+        "e2e/test_placement.py::test_exactly_one_selector_may_match",
+        "control/test_placement.py::test_what_a_selector_matches",
+    ),
+    row(
+        "services.k8s.aws/reconcile-requested-at",
+        "nothing of the kind",
+        IMPROVED,
+        "a new value asks SageMaker now, once; status says when it was asked",
+        "e2e/test_adoption.py::test_a_request_asks_sagemaker_once_and_says_when",
+    ),
+    row(
+        "FieldExport",
+        "a GET and a LIST at every watch event; the key is left behind",
+        IMPROVED,
+        "an index; the key goes with the export unless it is to stay",
+        "e2e/test_field_export.py::test_a_field_is_written_when_its_object_is_synced_and_removed_with_the_export",
+        "e2e/test_field_export.py::test_what_is_settled_costs_nothing",
+    ),
+    row(
+        "references",
+        "the runtime's machinery, no field",
+        IMPROVED,
+        "every field that names another kind has a `…Ref`",
+        "e2e/test_references.py::test_a_reference_gives_what_the_name_gave",
+    ),
+    row(
+        "sagemaker.services.k8s.aws/last-endpoint-config-for-update, last-spec-for-update",
+        "what a failed update tried",
+        KEPT,
+        "the same, read and written",
+        "e2e/test_endpoint_rollback.py::test_a_failed_update_is_told_in_acks_words_and_not_repeated",
+    ),
+)
+
+_FLAGS = "cli/test_ack_flags.py::"
+_FORMS = _FLAGS + "test_a_flag_fills_its_setting"
+_DEFAULTS = _FLAGS + "test_every_flag_of_ack_is_here_with_its_default"
+
+FLAGS = (
+    row(
+        "`--aws-region`, `--aws-endpoint-url`, `--aws-identity-endpoint-url`",
+        "AWS's ends; the second of STS at start only",
+        IMPROVED,
+        "the same; STS's endpoint is used for AssumeRole too",
+        _DEFAULTS,
+        "e2e/test_placement.py::test_two_accounts_and_two_regions_never_meet",
+    ),
+    row(
+        "`--allow-unsafe-aws-endpoint-urls`",
+        "http:// is refused without it",
+        KEPT,
+        "the same",
+        "cli/test_cli.py::test_settings_that_cannot_work_are_refused",
+    ),
+    row(
+        "`--http-client-timeout`",
+        "60s",
+        IMPROVED,
+        "20s; a Go duration as before",
+        _FORMS,
+    ),
+    row(
+        "`--watch-namespace`, `--watch-selectors`, `--reconcile-resources`",
+        "lists with commas, a label selector; a name that does not exist is ignored",
+        IMPROVED,
+        "the same, repeatable; a name that does not exist ends the start with the nearest one",
+        _FORMS,
+        "e2e/test_placement.py::test_an_installation_for_some_namespaces_reads_only_those",
+        "e2e/test_start_errors.py::test_a_flag_that_cannot_work_is_named_before_anything_is_asked",
+        "e2e/test_start_errors.py::test_a_selector_that_the_server_cannot_parse_is_named",
+    ),
+    row(
+        "`--deletion-policy`",
+        "delete",
+        KEPT,
+        "the same",
+        _DEFAULTS,
+        "control/test_placement.py::test_deletion_policy",
+    ),
+    row(
+        "`--resource-tags`",
+        "two by default, with formats",
+        KEPT,
+        "the same tags and formats",
+        _FLAGS + "test_a_variable_is_written_as_its_flag",
+        "control/test_request.py::test_default_tags_expand_and_never_override_the_users",
+    ),
+    row(
+        "`--reconcile-default-resync-seconds`, `--reconcile-resource-resync-seconds`",
+        "by kind, else the default, else 10 h",
+        KEPT,
+        "the same",
+        _FORMS,
+        "cli/test_cli.py::test_flags_are_acks_and_take_acks_forms",
+    ),
+    row(
+        "`--reconcile-default-max-concurrent-syncs`, `--reconcile-resource-max-concurrent-syncs`",
+        "1 worker a kind",
+        IMPROVED,
+        "10 workers a kind",
+        _DEFAULTS,
+        "cli/test_cli.py::test_flags_are_acks_and_take_acks_forms",
+    ),
+    row(
+        "`--enable-leader-election`, `--leader-election-namespace`",
+        "off",
+        IMPROVED,
+        "on, with the lease of ACK's name",
+        _DEFAULTS,
+        _JOB + "test_two_replicas_never_create_twice",
+    ),
+    row(
+        "`--enable-carm`, gates TeamLevelCARM, ServiceLevelCARM, IAMRoleSelector",
+        "accounts by namespace; a gate that is unknown is an error",
+        KEPT,
+        "the same; without CARM nothing around the objects is read",
+        "e2e/test_placement.py::test_without_carm_nothing_around_the_objects_is_read",
+        "control/test_placement.py::test_account_map",
+        _FLAGS + "test_role_selectors_exclude_carm",
+    ),
+    row(
+        "gates ResourceAdoption, ReadOnlyResources",
+        "on",
+        KEPT,
+        "on; off, their annotations mean nothing",
+        "control/test_adoption.py::test_a_gate_that_is_off_makes_its_annotations_mean_nothing",
+        _FLAGS + "test_a_bad_value_is_wrong_usage",
+    ),
+    row(
+        "`--enable-cross-namespace`",
+        "on",
+        KEPT,
+        "on, for references and exports",
+        "e2e/test_references.py::test_another_namespace_by_flag",
+        "e2e/test_field_export.py::test_another_namespace_only_where_it_is_allowed",
+    ),
+    row(
+        "`--enable-field-export-reconciler`",
+        "on; needs the CRD",
+        KEPT,
+        "on; without the CRD or the role only this is missing, and it says so",
+        "e2e/test_field_export.py::test_switched_off_nothing_is_asked",
+        "e2e/test_field_export.py::test_without_its_crd_only_this_feature_is_missing",
+    ),
+    row(
+        "`--metrics-addr`, `--healthz-addr`",
+        "8080, 8081",
+        KEPT,
+        "the same; 0 turns one off",
+        "cli/test_cli.py::test_addresses",
+        "e2e/test_start_errors.py::test_a_port_that_is_taken_is_named",
+    ),
+    row(
+        "`--log-level`, `--enable-development-logging`",
+        "zap's levels; text",
+        KEPT,
+        "the same words",
+        _FORMS,
+    ),
+    row(
+        "`--enable-webhook-server`, `--webhook-server-addr`, `--aws-endpoint-use-path-style`",
+        "there are no webhooks; S3's way to write a URL",
+        KEPT,
+        "accepted without effect; a line in the log says so",
+        _FLAGS + "test_a_flag_without_effect_says_so_in_the_log",
+    ),
+    row(
+        "the arguments, variables and program that ACK's chart renders",
+        "every value is passed, the empty ones too; `./bin/controller`",
+        KEPT,
+        "understood as they are; the image has that program",
+        _FLAGS + "test_the_arguments_of_acks_chart_are_understood",
+        _FLAGS + "test_acks_chart_with_everything_set",
+        _FLAGS + "test_an_empty_value_is_none",
+        _FLAGS + "test_the_image_has_acks_program",
+    ),
+    row(
+        "a configuration file",
+        "none",
+        IMPROVED,
+        "`--config`, below the environment and the flags",
+        "cli/test_config_file.py::test_a_flag_wins_over_a_variable_and_a_variable_over_the_file",
+    ),
+)
+
+EVENTS = (
+    row(
+        "throttled",
+        "three attempts, then Recoverable and the finalizer off",
+        IMPROVED,
+        "no condition changes; the call waits for its slot, and its worker is free meanwhile",
+        _JOB + "test_throttling_never_shows_in_a_condition",
+    ),
+    row(
+        "ValidationException at create",
+        "Recoverable, tried for ever with five writes each",
+        IMPROVED,
+        "Terminal with the field's name; tried again after an edit or within the hour",
+        _KINDS + "bad_input.py::test_a_bad_value_under_acks_crds_is_named_and_heals_with_the_edit",
+    ),
+    row(
+        "the resource exists and is not ours",
+        "Terminal `Resource already exists`",
+        KEPT,
+        "the same words first, then what to do; no finalizer; deleting the object touches nothing",
+        _KINDS + "bad_input.py::test_somebody_elses_resource_of_this_name_is_never_touched",
+        _JOB + "test_a_name_that_somebody_else_uses_is_not_taken_over",
+    ),
+    row(
+        "the reply of a create is lost",
+        "Terminal, and the resource is an orphan or is adopted silently after a restart",
+        IMPROVED,
+        "found again by its tag or token",
+        _KINDS + "crash.py::test_a_lost_reply_of_the_create_leaves_one_resource",
+        _KINDS + "crash.py::test_a_lost_reply_and_a_restart_leave_one_resource",
+    ),
+    row(
+        "the resource vanished",
+        "created again; a job runs a second time",
+        IMPROVED,
+        "created again, but a job never",
+        _JOB + "test_a_job_that_vanished_is_not_run_again",
+    ),
+    row(
+        "an edit that no update can make",
+        "Terminal `not implemented`; polling stops",
+        IMPROVED,
+        "refused at apply where that is certain, else Terminal with the field's name; polling goes on",
+        _KINDS + "scenario.py::test_an_edit_that_sagemaker_cannot_make_is_refused_at_apply",
+        _KINDS + "scenario.py::test_an_edit_that_sagemaker_cannot_make_is_named_under_acks_crds",
+    ),
+    row(
+        "a field that Describe does not echo",
+        "an endless delta: Terminal, or an update at every resync",
+        IMPROVED,
+        "not compared; an update without effect stops after two tries with the field's name",
+        _PLAN + "test_an_update_without_effect_ends_with_the_fields_name",
+        _KINDS + "convergence.py::test_five_more_passes_change_nothing",
+    ),
+    row(
+        "drift of an updatable kind",
+        "updated at the next resync",
+        KEPT,
+        "the same; only what the spec sets counts",
+        _KINDS + "scenario.py::test_an_edit_reaches_sagemaker_once",
+    ),
+    row(
+        "deletion of an object",
+        "the spec is rewritten from AWS first; Ready stays True",
+        IMPROVED,
+        "the spec is never written; Ready is False",
+        _JOB + "test_deleting_a_running_job_stops_it_and_waits",
+        _KINDS + "ack_corpus.py::test_an_object_of_acks_is_deleted_as_ack_would",
+    ),
+    row(
+        "a restart",
+        "one full pass over every object, status written",
+        IMPROVED,
+        "finished and settled objects cost nothing",
+        _KINDS + "convergence.py::test_a_restart_over_a_converged_object_changes_nothing",
+    ),
+    row(
+        "two controllers at once",
+        "leader election off by default",
+        IMPROVED,
+        "on by default, fenced before every change, and on ACK's own lease",
+        _JOB + "test_two_replicas_never_create_twice",
+    ),
+)
