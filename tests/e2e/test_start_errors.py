@@ -155,7 +155,7 @@ def test_a_flag_that_cannot_work_is_named_before_anything_is_asked(
     [
         (("--watch-selectorz", "a=b"), "Did you mean '--watch-selectors'?"),
         (("--deletion-policy", "keep"), "'keep' is not one of 'delete', 'retain'."),
-        (("--reconcile-resource-resync-seconds", "TrainingJob"), "is not KIND=NUMBER, for example TrainingJob=10"),
+        (("--reconcile-resource-resync-seconds", "TrainingJob"), "is not KIND=NUMBER, for example Endpoint=600"),
     ],
     ids=["flag", "choice", "pair"],
 )
