@@ -126,7 +126,7 @@ async def operate(
             default_namespace=access.namespace,
             clock=clock,
             rng=rng,
-            on_synced=_settle_memory,
+            on_synced=settle_memory,
         )
         if stop is None:
             _stop_on_signals(manager)
@@ -153,7 +153,7 @@ def _sessions(settings: Settings, credentials: tuple[str, str] | None) -> Sessio
     )
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """What is there when the caches are full stays: the collector need not look through it again.
 
     The service model alone is 300,000 objects: each full collection would stop the loop for 90 ms.

@@ -20,6 +20,7 @@ import uvloop
 from sagemaker_operator.aws.calls import Aws
 from sagemaker_operator.aws.limiter import Limiter
 from sagemaker_operator.aws.sessions import Sessions
+from sagemaker_operator.cli.run import settle_memory
 from sagemaker_operator.clock import wall_clock
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
@@ -87,6 +88,7 @@ async def running(
             default_namespace="default",
             clock=wall_clock,
             rng=rng,
+            on_synced=settle_memory,
         )
         task = asyncio.create_task(manager.run())
         try:
@@ -160,13 +162,14 @@ def _owner(files: list[str]) -> str:
 
 
 async def idle(controller: Controller) -> None:
-    """Until every key that is ready has been worked on."""
-    await asyncio.sleep(0.05)
-    while len(controller.queue) or controller.queue.unfinished():  # noqa: ASYNC110  the queue tells nobody
-        await asyncio.sleep(0.01)
+    """Until every key that is ready has been worked on. Raises TimeoutError after two minutes."""
+    async with asyncio.timeout(120.0):
+        await asyncio.sleep(0.05)
+        while len(controller.queue) or controller.queue.unfinished():  # noqa: ASYNC110  the queue tells nobody
+            await asyncio.sleep(0.01)
 
 
-async def _throughput(given: dict[str, Any], *, seconds: float, workers: int) -> Figures:
+async def _throughput(given: dict[str, Any], *, seconds: float, workers: int, warmup: float) -> Figures:
     async with (
         remote("canned", given) as server,
         running(
@@ -177,8 +180,7 @@ async def _throughput(given: dict[str, Any], *, seconds: float, workers: int) ->
             max_concurrent_syncs=workers,
         ) as manager,
     ):
-        # The limiter doubles its rate every second: 20 to 2,560 in seven.
-        await asyncio.sleep(8.0)
+        await asyncio.sleep(warmup)
         queue = manager.controllers["Endpoint"].queue
         before = await server.ask({})
         begun, cpu = time.perf_counter(), time.process_time()
@@ -200,13 +202,18 @@ async def _throughput(given: dict[str, Any], *, seconds: float, workers: int) ->
     }
 
 
-def throughput(*, objects: int = 4000, seconds: float = 10.0, workers: int = 16, quiet: bool = False) -> Figures:
-    """Reconciles that make one Describe each and find nothing new, as fast as one core can."""
+def throughput(
+    *, objects: int = 4000, seconds: float = 10.0, workers: int = 16, warmup: float = 8.0, quiet: bool = False
+) -> Figures:
+    """Reconciles that make one Describe each and find nothing new, as fast as one core can.
+
+    `warmup`: the limiter doubles its rate every second, 20 to 2,560 in seven.
+    """
     given = {**settled("Endpoint", "InService"), "count": objects}
-    return run_real(_throughput(given, seconds=seconds, workers=workers))
+    return run_real(_throughput(given, seconds=seconds, workers=workers, warmup=warmup))
 
 
-async def _coldstart(given: dict[str, Any], *, objects: int) -> Figures:
+async def _coldstart(given: dict[str, Any], *, objects: int, after: float) -> Figures:
     begun, before = time.perf_counter(), rss_mb()
     async with remote("canned", given) as server:
         begun = time.perf_counter()
@@ -220,8 +227,8 @@ async def _coldstart(given: dict[str, Any], *, objects: int) -> Figures:
             await idle(controller)
             done = time.perf_counter() - begun
             counts = await server.ask({})
-            async with stalls() as after:
-                await asyncio.sleep(5.0)
+            async with stalls() as later:
+                await asyncio.sleep(after)
             pauses = []
             for _ in range(5):
                 at = time.perf_counter()
@@ -241,17 +248,17 @@ async def _coldstart(given: dict[str, Any], *, objects: int) -> Figures:
         "rssMB": round(rss),
         "rssBeforeMB": round(before),
         "longestStallAtStartMs": round(first.longest * 1000, 1),
-        "longestStallAfterMs": round(after.longest * 1000, 1),
+        "longestStallAfterMs": round(later.longest * 1000, 1),
         "fullCollectionMs": round(percentile(pauses, 0.5), 1),
         "fullCollectionUnfrozenMs": round(unfrozen, 1),
         "objects": objects,
     }
 
 
-def coldstart(*, objects: int = 10_000, quiet: bool = False) -> Figures:
-    """A start with many synced objects: time, calls, memory, loop stalls."""
+def coldstart(*, objects: int = 10_000, after: float = 5.0, quiet: bool = False) -> Figures:
+    """A start with many synced objects: time, calls, memory, loop stalls until then and in the `after` seconds."""
     given = {**settled("TrainingJob", "Completed"), "count": objects}
-    return run_real(_coldstart(given, objects=objects))
+    return run_real(_coldstart(given, objects=objects, after=after))
 
 
 async def _watch_ours(server: Remote, events: int, warm: int) -> float:

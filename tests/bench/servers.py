@@ -38,6 +38,9 @@ class Canned:
         self._kind = catalog()[template["kind"]]
         self._described = json.dumps(described).encode()
         self._items = [_numbered(template, number) for number in range(count)]
+        self._namespace = json.dumps(
+            {"metadata": {"name": template["metadata"]["namespace"], "uid": "namespace", "resourceVersion": "1"}}
+        ).encode()
         self._version = count + 1000
         self._watches: list[asyncio.Queue[bytes]] = []
         self._leases: dict[str, Any] = {}
@@ -67,7 +70,7 @@ class Canned:
         ours = path.endswith(f"/{self._kind.plural}")
         if request.query.get("watch"):
             return await self._watch(request, ours=ours)
-        if request.method == "GET" and path.count("/") <= 4:
+        if request.method == "GET":
             return self._page(request, ours=ours)
         self.counts["writes"] += 1
         body = await request.json()
@@ -82,8 +85,10 @@ class Canned:
 
     def _page(self, request: web.Request, *, ours: bool) -> web.Response:
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 0) or 10**9
-        items = self._items[start : start + limit] if ours else []
-        more = str(start + limit) if ours and start + limit < len(self._items) else ""
+        # Nothing is reconciled in a namespace that the operator has not seen.
+        stored = self._items if ours else [self._namespace] if request.path == "/api/v1/namespaces" else []
+        items = stored[start : start + limit]
+        more = str(start + limit) if start + limit < len(stored) else ""
         head = json.dumps({"resourceVersion": str(self._version), "continue": more})
         body = f'{{"kind":"List","apiVersion":"v1","metadata":{head},"items":['.encode() + b",".join(items) + b"]}"
         return web.Response(body=body, content_type="application/json")
