@@ -277,7 +277,7 @@ OPTIONS: tuple[Option, ...] = (
         "--enable-debug-endpoints",
         "debug_endpoints",
         bool,
-        "/debug/poller beside /healthz: when each resource is asked about next, and why.",
+        "/debug/poller beside /metrics: when each resource is asked about next, and why.",
     ),
     Option(
         _G.PROCESS,
