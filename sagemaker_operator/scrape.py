@@ -252,7 +252,8 @@ _status_decoder = msgspec.json.Decoder(_Status)
 class ObjectStates(Collector):
     """The state of every object, counted by controller; with `each` also one series per object.
 
-    Read from the caches, so that an object that is gone has no series. 10,000 objects take 25 ms, and 60 ms with `each`.
+    Objects of other shards are theirs to tell. Read from the caches, so that an object that is gone has no series.
+    10,000 objects take 25 ms, and 60 ms with `each`.
     """
 
     def __init__(self, controllers: Mapping[str, Controller], *, each: bool) -> None:
@@ -264,6 +265,8 @@ class ObjectStates(Collector):
         rows: list[_Row] = []
         for name, controller in self._controllers.items():
             for obj in controller.informer.store.objects():
+                if not controller.owns(obj.metadata.uid):
+                    continue
                 state, reason = _state(obj)
                 counts[name.lower(), state] += 1
                 if self._each:

@@ -64,7 +64,7 @@ class Controller:
         self.workers = workers
         self._timeout = timeout
         self.metrics = metrics.controller(self._name)
-        self._owns = owns
+        self.owns = owns
         self._passes: Passes | None = None
         self._log = get_logger(self._name)
         self.informer = Informer(source, namespaces=namespaces, rng=rng, on_error=self._watch_failed)
@@ -110,7 +110,7 @@ class Controller:
             self.queue.forget(change.old.key)
             self.queue.add(change.old.key)
             return
-        if not self._owns(new.metadata.uid):
+        if not self.owns(new.metadata.uid):
             return
         if change.old is not None and not _matters(change.old.metadata, new.metadata):
             return
@@ -124,7 +124,7 @@ class Controller:
     def wake(self, concerned: Callable[[Meta], bool]) -> None:
         """Reconcile these objects when there is time: something around them has changed, and so failures count anew."""
         for obj in self.informer.store.objects():
-            if self._owns(obj.metadata.uid) and concerned(obj.metadata):
+            if self.owns(obj.metadata.uid) and concerned(obj.metadata):
                 self.queue.forget(obj.key)
                 self.queue.add(obj.key, Priority.LOW)
 
@@ -157,7 +157,7 @@ class Controller:
         """One pass and the switch on its result: the only place that decides when a key comes back."""
         assert self._passes is not None, "work() before attach()"  # noqa: S101
         cached = self.get(key)
-        if cached is not None and not self._owns(cached.metadata.uid):
+        if cached is not None and not self.owns(cached.metadata.uid):
             return
         loop = asyncio.get_running_loop()
         started = loop.time()
