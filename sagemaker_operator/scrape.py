@@ -253,7 +253,7 @@ class ObjectStates(Collector):
     """The state of every object, counted by controller; with `each` also one series per object.
 
     Objects of other shards are theirs to tell. Read from the caches, so that an object that is gone has no series.
-    10,000 objects take 25 ms, and 60 ms with `each`.
+    10,000 objects hold the loop for 18 ms, and for 33 ms with `each`.
     """
 
     def __init__(self, controllers: Mapping[str, Controller], *, each: bool) -> None:

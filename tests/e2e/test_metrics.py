@@ -70,6 +70,17 @@ def kube_object(name: str, status: Mapping[str, Any]) -> KubeObject:
     return KubeObject(kind="TrainingJob", metadata=meta, status=msgspec.Raw(msgspec.json.encode(status)))
 
 
+async def cloud_of_two_accounts() -> Cloud:
+    """What is in the namespace `theirs` belongs to another account, and so to a role whose credentials expire."""
+    cloud = Cloud(kinds=["TrainingJob"])
+    metadata = {"name": "theirs", "annotations": {OWNER_ACCOUNT_ID: ACCOUNT}}
+    await cloud.user.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    roles = {ACCOUNT: f"arn:aws:iam::{ACCOUNT}:role/sagemaker"}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": ACCOUNT_MAP}, "data": roles}
+    await cloud.user.create(CONFIG_MAPS, "default", body)
+    return cloud
+
+
 async def test_counts_are_what_the_two_servers_saw() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
@@ -104,12 +115,7 @@ async def test_counts_are_what_the_two_servers_saw() -> None:
 
 
 async def test_every_documented_name_is_exported_with_its_type_and_labels_and_no_other() -> None:
-    cloud = Cloud(kinds=["TrainingJob"])
-    metadata = {"name": "theirs", "annotations": {OWNER_ACCOUNT_ID: ACCOUNT}}
-    await cloud.user.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    roles = {ACCOUNT: f"arn:aws:iam::{ACCOUNT}:role/sagemaker"}
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": ACCOUNT_MAP}, "data": roles}
-    await cloud.user.create(CONFIG_MAPS, "default", body)
+    cloud = await cloud_of_two_accounts()
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.THROTTLE))
     manifest = sample()
     manifest["metadata"]["namespace"] = "theirs"
@@ -270,6 +276,23 @@ async def test_a_poll_that_gets_no_answer_lags() -> None:
         cloud.sagemaker.faults.add(Fault(operation="DescribeTrainingJob", kind=FaultKind.SLOW, seconds=18.0))
         await cloud.until(lambda: lag() > 10, seconds=100)
         await cloud.until(lambda: lag() == 0, seconds=100)
+
+
+async def test_the_first_credentials_to_expire_are_told() -> None:
+    cloud = await cloud_of_two_accounts()
+    manifest = sample()
+    manifest["metadata"]["namespace"] = "theirs"
+    async with operator(cloud) as manager:
+
+        def remaining() -> float:
+            return value(manager, "sagemaker_operator_aws_credentials_remaining_seconds")
+
+        await cloud.apply(manifest)
+        await cloud.until(lambda: cloud.sagemaker.calls.operations["CreateTrainingJob"])
+        first = remaining()
+        assert 3000 < first <= 3600, "AssumeRole's hour"
+        await cloud.pass_time(300.0)
+        assert remaining() == pytest.approx(first - 300, abs=1)
 
 
 async def test_a_standby_has_warm_caches_and_waiting_keys_and_does_not_lead() -> None:
