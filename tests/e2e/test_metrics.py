@@ -114,6 +114,19 @@ async def test_counts_are_what_the_two_servers_saw() -> None:
         assert value(manager, "sagemaker_operator_transitions_total", event="resource.deleted") == 1
 
 
+async def test_what_a_watch_tells_is_counted() -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    manifest = sample()
+    async with operator(cloud) as manager, cloud.watching() as seen:
+        await cloud.apply(manifest)
+        await cloud.until_status(manifest["metadata"]["name"], "Completed")
+        await cloud.pass_time(1.0)
+        assert value(manager, "sagemaker_operator_watch_events_total", resource="trainingjobs") == len(seen)
+        assert value(manager, "sagemaker_operator_watch_lists_total", resource="trainingjobs") == 1
+        assert value(manager, "sagemaker_operator_watch_errors_total", resource="trainingjobs") == 0
+        assert value(manager, "sagemaker_operator_watch_degraded", resource="trainingjobs") == 0
+
+
 async def test_every_documented_name_is_exported_with_its_type_and_labels_and_no_other() -> None:
     cloud = await cloud_of_two_accounts()
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.THROTTLE))
