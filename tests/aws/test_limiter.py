@@ -179,7 +179,7 @@ async def test_those_turned_away_are_told_to_return_one_by_one() -> None:
         returns.append(refused.value.retry_after)
     assert returns == pytest.approx([1.5, 2.0, 2.5, 3.0])
     (state,) = limits.snapshot()
-    assert (state.waiting, state.turned_away, state.throttled) == (3, 4, 0)
+    assert (state.waiting, state.turned_away, state.throttled) == (2, 4, 0)
     await asyncio.gather(*waiting)
 
 

@@ -118,6 +118,7 @@ async def test_what_a_watch_tells_is_counted() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     async with operator(cloud) as manager, cloud.watching() as seen:
+        await cloud.until(lambda: manager.ready() is None)
         await cloud.apply(manifest)
         await cloud.until_status(manifest["metadata"]["name"], "Completed")
         await cloud.pass_time(1.0)
