@@ -267,7 +267,7 @@ class ObjectStates(Collector):
             for obj in controller.informer.store.objects():
                 if not controller.owns(obj.metadata.uid):
                     continue
-                state, reason = _state(obj)
+                state, reason = state_of(obj)
                 counts[name.lower(), state] += 1
                 if self._each:
                     meta = obj.metadata
@@ -287,7 +287,7 @@ class ObjectStates(Collector):
             )
 
 
-def _state(obj: KubeObject) -> tuple[ObjectState, str]:
+def state_of(obj: KubeObject) -> tuple[ObjectState, str]:
     """What kstatus says of the object, and the reason of its condition Ready."""
     try:
         conditions = {one.type: one for one in _status_decoder.decode(obj.status).conditions or ()}
