@@ -58,6 +58,17 @@ class Progress(StrEnum):
         return self not in (Progress.UNKNOWN, Progress.MOVING)
 
 
+class ObjectState(StrEnum):
+    """What kstatus reads from the conditions of one object."""
+
+    CURRENT = "Current"
+    IN_PROGRESS = "InProgress"
+    FAILED = "Failed"
+    TERMINATING = "Terminating"
+    UNKNOWN = "Unknown"
+    """No condition yet: nobody has looked at it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What one pass found out. At most one of `terminal` and `recoverable` is set."""

@@ -27,10 +27,11 @@ from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.collection import Collection
 from sagemaker_operator.kube.events import EventRecorder
-from sagemaker_operator.kube.layout import LEASE_NAME, Rivals, holder_identity, lease_name
+from sagemaker_operator.kube.layout import Rivals, holder_identity, lease_name
 from sagemaker_operator.kube.lease import LeaderElector, LeadershipLost
 from sagemaker_operator.logs import Event, emit, get_logger
 from sagemaker_operator.runtime.shard import Shard
+from sagemaker_operator.scrape import AwsState, ControllerState, ObjectStates, ProcessState, WatchState
 from sagemaker_operator.settings import Settings, split_address
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Manager:
         self._kube = kube
         self._sessions = sessions
         self._aws = aws
-        self._metrics = metrics
+        self.metrics = metrics
         self._clock = clock
         self._rng = rng
         self._log = get_logger("operator")
@@ -113,8 +114,27 @@ class Manager:
         self.surroundings = Surroundings(
             kube, settings, system_namespace=settings.system_namespace or default_namespace, rng=rng, wake=self._wake
         )
-        for name in kinds:
-            metrics.polled.labels(name).set_function(partial(self.poller.tracked, name))
+        self._register_collectors()
+
+    def _register_collectors(self) -> None:
+        settings = self._settings
+        controllers = self.controllers | self.features
+        for collector in (
+            ControllerState(controllers),
+            WatchState(
+                lambda: [*(c.informer for c in controllers.values()), *self.surroundings.informers],
+                now=asyncio.get_running_loop().time,
+            ),
+            ObjectStates(controllers, each=settings.object_metrics),
+            AwsState(self._aws, self._sessions, self.poller, self.controllers),
+            ProcessState(
+                version=__version__,
+                lease=lease_name(settings.shard),
+                elector=self.elector if settings.leader_election else None,
+                recorder=self.events,
+            ),
+        ):
+            self.metrics.registry.register(collector)
 
     def _controller(self, kind: Kind) -> Controller:
         settings = self._settings
@@ -125,7 +145,7 @@ class Manager:
             workers=settings.workers(kind.name),
             timeout=settings.reconcile_timeout,
             rng=self._rng,
-            metrics=self._metrics,
+            metrics=self.metrics,
             owns=self._owns,
         )
 
@@ -138,7 +158,7 @@ class Manager:
             workers=_EXPORT_WORKERS,
             timeout=settings.reconcile_timeout,
             rng=self._rng,
-            metrics=self._metrics,
+            metrics=self.metrics,
             owns=self._owns,
         )
         exporter = Exporter(
@@ -206,7 +226,7 @@ class Manager:
                 serve(probes, split_address("--healthz-addr", settings.healthz_addr), "--healthz-addr")
             )
             debug = {"poller": self.poller.explain} if settings.debug_endpoints else {}
-            metrics = metrics_app(self._metrics.registry, debug=debug)
+            metrics = metrics_app(self.metrics.registry, debug=debug)
             await stack.enter_async_context(
                 serve(metrics, split_address("--metrics-addr", settings.metrics_addr), "--metrics-addr")
             )
@@ -263,7 +283,6 @@ class Manager:
                 group.create_task(self.elector.run(), name="lease")
                 await self.elector.leading.wait()
                 emit(self._log, Event.LEADER_ACQUIRED, identity=self.elector.identity)
-            self._metrics.leader.labels(LEASE_NAME).set(1)
             for kind, controller in (self.controllers | self.features).items():
                 group.create_task(controller.work(), name=f"work {kind}")
 
@@ -279,6 +298,7 @@ class Manager:
                 neighbours=self._neighbour,
                 tracker=self.poller,
                 recorder=self.events,
+                told=controller.metrics.told,
                 surroundings=self.surroundings,
                 clock=self._clock,
                 rng=self._rng,
@@ -327,6 +347,7 @@ class Manager:
         while True:
             self._beat = loop.time()
             await asyncio.sleep(_HEARTBEAT_SECONDS)
+            self.metrics.loop_lag.observe(max(0.0, loop.time() - self._beat - _HEARTBEAT_SECONDS))
 
     async def _drain(self) -> None:
         """Passes in flight finish, so that a create's ARN is recorded; everything else is found again at the next start."""
@@ -341,7 +362,6 @@ class Manager:
 
     async def _close(self) -> None:
         await self.poller.close()
-        self._metrics.leader.labels(LEASE_NAME).set(0)
         if self._settings.leader_election:
             await self.elector.release()
 
@@ -354,19 +374,17 @@ def _unwrapped(failure: BaseException) -> BaseException:
 
 
 def observe_aws(metrics: Metrics, outcome: Outcome) -> None:
-    """ACK's two counters; `status_code` is the HTTP status here (ACK prints a fault enum by mistake)."""
-    verb = next((name for name in _OP_TYPES if outcome.operation.startswith(name)), "")
-    metrics.aws_requests.labels("sagemaker", _OP_TYPES.get(verb, "OTHER"), outcome.operation).inc()
-    if outcome.category is not None:
-        metrics.aws_errors.labels("sagemaker", outcome.operation, str(outcome.http_status)).inc()
+    """What an `Aws` is told to do with its calls."""
+    metrics.aws_call(
+        outcome.operation,
+        requests=outcome.attempts,
+        failures=[(error.category, error.code, error.http_status) for error in outcome.failures],
+        seconds=outcome.seconds,
+    )
 
 
-_OP_TYPES = {
-    "Describe": "READ_ONE",
-    "List": "READ_MANY",
-    "Create": "CREATE",
-    "Update": "UPDATE",
-    "Delete": "DELETE",
-    "Stop": "STOP",
-    "Start": "START",
-}
+def observe_kube(
+    metrics: Metrics, host: str, method: str, plural: str, subresource: str, status: int, seconds: float
+) -> None:
+    """What a `KubeClient` of the API server at `host` is told to do with its requests."""
+    metrics.kube_request(host, method, status, seconds)

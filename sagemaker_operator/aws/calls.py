@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiobotocore.client import AioBaseClient
 
-    from sagemaker_operator.aws.limiter import Limiter
+    from sagemaker_operator.aws.limiter import BucketState, Limiter
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.kinds.descriptor import Kind
@@ -59,6 +59,8 @@ class Outcome:
     """Requests made; 0 if the rate limit or the client's creation refused."""
     http_status: int
     """Of the last answer; 0: none."""
+    failures: tuple[AwsError, ...] = ()
+    """What became of each attempt that failed, in order."""
 
 
 class _Tally:
@@ -68,6 +70,7 @@ class _Tally:
         self.seconds = 0.0
         self.attempts = 0
         self.http_status = 0
+        self.failures: list[AwsError] = []
 
 
 class Aws:
@@ -93,6 +96,10 @@ class Aws:
         self._observe = observe
         self._fence = fence
         self._sleep = sleep
+
+    def rates(self) -> list[BucketState]:
+        """The state of the rate limit of every operation that was ever called, by account and region."""
+        return self._limiter.snapshot()
 
     async def call(
         self,
@@ -121,7 +128,17 @@ class Aws:
 
     def _report(self, operation: str, target: Target, category: ErrorCategory | None, tally: _Tally) -> None:
         if self._observe is not None:
-            self._observe(Outcome(operation, target, category, tally.seconds, tally.attempts, tally.http_status))
+            self._observe(
+                Outcome(
+                    operation,
+                    target,
+                    category,
+                    tally.seconds,
+                    tally.attempts,
+                    tally.http_status,
+                    tuple(tally.failures),
+                )
+            )
 
     async def _patiently(
         self,
@@ -217,6 +234,7 @@ class Aws:
         except Exception as exc:
             error = translate_error(exc, operation=operation, kind=kind)
             tally.http_status = error.http_status
+            tally.failures.append(error)
             await self._learn(error, client, target, operation)
             if error is exc:
                 raise

@@ -79,6 +79,8 @@ class BucketState(NamedTuple):
     waiting: int
     throttled: int
     """How often AWS refused, since the start."""
+    turned_away: int
+    """How often a caller was told to come back later, since the start: AWS was not asked."""
 
 
 class _Waiter(NamedTuple):
@@ -142,6 +144,7 @@ class _Bucket:
         self.tokens = self._capacity()
         self.waiters = _Line()
         self.throttles = 0
+        self.turned_away = 0
         self._base = start
         """The rate from which the present growth began, ..."""
         self._pressed = 0.0
@@ -209,6 +212,7 @@ class _Bucket:
         """The refusal of a caller whose token is `eta` seconds away, with a time to return that is its own."""
         slot = min(max(self._next_return, now + eta), now + eta + RETURN_SPREAD)
         self._next_return = slot + 1.0 / self.rate
+        self.turned_away += 1
         return AwsError(
             "waiting for our own rate limit",
             category=ErrorCategory.THROTTLED,
@@ -357,7 +361,7 @@ class Limiter:
     def snapshot(self) -> list[BucketState]:
         """The state of every bucket that was ever used, for metrics."""
         return [
-            BucketState(account, region, operation, b.rate, b.ceiling, len(b.waiters), b.throttles)
+            BucketState(account, region, operation, b.rate, b.ceiling, len(b.waiters), b.throttles, b.turned_away)
             for (account, region, operation), b in self._buckets.items()
         ]
 

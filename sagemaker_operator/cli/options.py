@@ -264,13 +264,20 @@ OPTIONS: tuple[Option, ...] = (
     Option(_G.PROCESS, "--total-shards", "total_shards", click.IntRange(1), "Processes that share the objects."),
     Option(_G.PROCESS, "--shard", "shard", click.IntRange(0), "Which of them this is, from 0."),
     Option(_G.PROCESS, "--metrics-addr", "metrics_addr", str, "HOST:PORT of /metrics; 0 turns it off."),
+    Option(
+        _G.PROCESS,
+        "--enable-object-metrics",
+        "object_metrics",
+        bool,
+        "One series per object in /metrics, with its name: for hundreds of objects, not for tens of thousands.",
+    ),
     Option(_G.PROCESS, "--healthz-addr", "healthz_addr", str, "HOST:PORT of /healthz and /readyz; 0 turns it off."),
     Option(
         _G.PROCESS,
         "--enable-debug-endpoints",
         "debug_endpoints",
         bool,
-        "/debug/poller beside /healthz: when each resource is asked about next, and why.",
+        "/debug/poller beside /metrics: when each resource is asked about next, and why.",
     ),
     Option(
         _G.PROCESS,

@@ -13,6 +13,7 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sagemaker_operator.aws.calls import Aws
 from sagemaker_operator.aws.limiter import CEILINGS, Limiter
@@ -25,7 +26,7 @@ from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.kube.config import load_config
 from sagemaker_operator.kube.http import HttpTransport
 from sagemaker_operator.logs import configure, get_logger
-from sagemaker_operator.manager import Manager, observe_aws
+from sagemaker_operator.manager import Manager, observe_aws, observe_kube
 from sagemaker_operator.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ async def operate(
     async with AsyncExitStack() as stack:
         access = await load_config(kubeconfig=settings.kubeconfig, context=settings.context)
         transport = through(await stack.enter_async_context(HttpTransport(access)))
-        kube = KubeClient(transport, observer=partial(_observe_kube, metrics))
+        kube = KubeClient(transport, observer=partial(observe_kube, metrics, urlsplit(access.server).netloc))
         await _check_cluster(kube, kinds, settings, access.source)
         sessions = await stack.enter_async_context(_sessions(settings, credentials))
 
@@ -176,11 +177,6 @@ def _stop_on_signals(manager: Manager) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
-
-
-def _observe_kube(metrics: Metrics, method: str, plural: str, subresource: str, status: int, seconds: float) -> None:
-    metrics.kube_requests.labels(str(status), method).inc()
-    metrics.kube_seconds.labels(method).observe(seconds)
 
 
 async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: Settings, source: str) -> None:

@@ -61,20 +61,17 @@ class Controller:
         refers to what does not follow the shards. `timeout` is one pass's, in seconds. Needs a running loop."""
         self.resource = resource
         self._name = resource.kind.lower()
-        self._workers = workers
+        self.workers = workers
         self._timeout = timeout
-        self._metrics = metrics
-        self._owns = owns
+        self.metrics = metrics.controller(self._name)
+        self.owns = owns
         self._passes: Passes | None = None
         self._log = get_logger(self._name)
         self.informer = Informer(source, namespaces=namespaces, rng=rng, on_error=self._watch_failed)
         self.informer.listen(self._changed)
         self.queue: WorkQueue[ObjectKey] = WorkQueue(
-            namespace_of=attrgetter("namespace"), workers=workers, rng=rng, observer=_QueueMetrics(metrics, self._name)
+            namespace_of=attrgetter("namespace"), workers=workers, rng=rng, observer=self.metrics
         )
-        metrics.workers.labels(self._name).set(workers)
-        metrics.queue_depth.labels(self._name, self._name).set_function(lambda: len(self.queue))
-        metrics.queue_oldest.labels(self._name).set_function(self.queue.oldest_age)
 
     def __repr__(self) -> str:
         return f"<Controller {self.resource.kind} {self.queue!r}>"
@@ -113,7 +110,7 @@ class Controller:
             self.queue.forget(change.old.key)
             self.queue.add(change.old.key)
             return
-        if not self._owns(new.metadata.uid):
+        if not self.owns(new.metadata.uid):
             return
         if change.old is not None and not _matters(change.old.metadata, new.metadata):
             return
@@ -127,7 +124,7 @@ class Controller:
     def wake(self, concerned: Callable[[Meta], bool]) -> None:
         """Reconcile these objects when there is time: something around them has changed, and so failures count anew."""
         for obj in self.informer.store.objects():
-            if self._owns(obj.metadata.uid) and concerned(obj.metadata):
+            if self.owns(obj.metadata.uid) and concerned(obj.metadata):
                 self.queue.forget(obj.key)
                 self.queue.add(obj.key, Priority.LOW)
 
@@ -140,7 +137,7 @@ class Controller:
     async def work(self) -> None:
         """Runs until the queue is shut down."""
         async with asyncio.TaskGroup() as group:
-            for number in range(self._workers):
+            for number in range(self.workers):
                 group.create_task(self._worker(), name=f"worker {self.resource.kind} {number}")
 
     async def _worker(self) -> None:
@@ -160,9 +157,8 @@ class Controller:
         """One pass and the switch on its result: the only place that decides when a key comes back."""
         assert self._passes is not None, "work() before attach()"  # noqa: S101
         cached = self.get(key)
-        if cached is not None and not self._owns(cached.metadata.uid):
+        if cached is not None and not self.owns(cached.metadata.uid):
             return
-        name = self._name
         loop = asyncio.get_running_loop()
         started = loop.time()
         outcome = "success"
@@ -177,7 +173,10 @@ class Controller:
             self.queue.add_after(key, _CONFLICT_SECONDS)
             outcome = "requeue"
         except (OperatorError, TimeoutError) as error:
-            what = "took too long" if isinstance(error, TimeoutError) else str(error)
+            late = isinstance(error, TimeoutError)
+            if late:
+                self.metrics.timed_out()
+            what = "took too long" if late else str(error)
             self._log.warning("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
             self.queue.add_rate_limited(key, RECONCILE)
             outcome = "error"
@@ -185,11 +184,9 @@ class Controller:
             # One object's bug must not take a worker down, nor may it spin.
             self._log.exception("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name)
             self.queue.add_rate_limited(key, SLOW)
+            self.metrics.panicked()
             outcome = "error"
-        if outcome == "error":
-            self._metrics.reconcile_errors.labels(name).inc()
-        self._metrics.reconciles.labels(name, outcome).inc()
-        self._metrics.reconcile_seconds.labels(name).observe(loop.time() - started)
+        self.metrics.passed(outcome, loop.time() - started)
 
     def _schedule(self, key: ObjectKey, result: Result) -> str:
         if result.failed:
@@ -224,26 +221,3 @@ def _asks(old: KubeObject, new: KubeObject) -> bool:
 
 def _instructions(meta: Meta) -> dict[str, str]:
     return {name: value for name, value in meta.annotations.items() if PREFIX in name}
-
-
-class _QueueMetrics:
-    """client-go's work queue metrics."""
-
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        labels = (name, name)
-        self._adds = metrics.queue_adds.labels(*labels)
-        self._retries = metrics.queue_retries.labels(*labels)
-        self._queued = metrics.queue_seconds.labels(*labels)
-        self._worked = metrics.work_seconds.labels(*labels)
-
-    def on_add(self, key: ObjectKey) -> None:
-        self._adds.inc()
-
-    def on_get(self, key: ObjectKey, queue_seconds: float) -> None:
-        self._queued.observe(queue_seconds)
-
-    def on_done(self, key: ObjectKey, work_seconds: float) -> None:
-        self._worked.observe(work_seconds)
-
-    def on_retry(self, key: ObjectKey) -> None:
-        self._retries.inc()

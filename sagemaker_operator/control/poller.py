@@ -125,6 +125,12 @@ class Poller:
     def tracked(self, kind: str) -> int:
         return sum(len(group.members) for (name, *_), group in self._groups.items() if name == kind)
 
+    def lag(self, kind: str) -> float:
+        """Seconds by which the look at this kind that is most overdue is late; 0 if none is."""
+        now = asyncio.get_running_loop().time()
+        groups = [group for (name, *_), group in self._groups.items() if name == kind]
+        return max(0.0, max((now - member.due for group in groups for member in group.members.values()), default=0.0))
+
     def track(self, key: ObjectKey, handle: Handle) -> None:
         """Follow it from now on; a handle for a followed key renews what is known and keeps its rhythm."""
         if self._closing:

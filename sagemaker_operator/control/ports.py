@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.control.roles import Around
     from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.logs import Event
     from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
     from sagemaker_operator.settings import Settings
 
@@ -67,6 +68,11 @@ class Recorder(Protocol):
     ) -> None: ...
 
 
+class Teller(Protocol):
+    def __call__(self, event: Event, *, terminal: bool) -> None:
+        """A change was logged as `event`; `terminal`: only an edit can mend it."""
+
+
 class Surroundings(Protocol):
     """Namespaces, role maps and selectors, as a reconciler needs them."""
 
@@ -118,6 +124,7 @@ class World:
     neighbours: Neighbours
     tracker: Tracker
     recorder: Recorder
+    told: Teller
     surroundings: Surroundings
     clock: Clock
     rng: random.Random

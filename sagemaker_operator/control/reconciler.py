@@ -49,7 +49,7 @@ from sagemaker_operator.control.steps import (
 from sagemaker_operator.control.transition import Transition, released, transitions
 from sagemaker_operator.errors import AwsError, ErrorCategory, Invalid
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
-from sagemaker_operator.logs import Logger, emit, get_logger
+from sagemaker_operator.logs import Event, Logger, emit, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -352,6 +352,7 @@ class _Pass:
 
     def _tell(self, transition: Transition) -> None:
         emit(self._log, transition.event, **transition.fields)
+        self._world.told(transition.event, terminal=transition.event is Event.RESOURCE_TERMINAL)
         if transition.note is not None:
             note = transition.note
             self._world.recorder.record(

@@ -67,7 +67,7 @@ class Surroundings:
         self._namespaces: dict[str, Meta] = {}
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
-        self._informers: list[Informer] = []
+        self.informers: list[Informer] = []
         self._follows_namespaces = settings.enable_carm or gates.iam_role_selector
         if not self._follows_namespaces:
             return
@@ -93,7 +93,7 @@ class Surroundings:
 
         informer = Informer(source, namespaces=namespaces, rng=self._rng, on_error=failed)
         informer.listen(changed)
-        self._informers.append(informer)
+        self.informers.append(informer)
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Surroundings:
     @property
     def degraded(self) -> str | None:
         """Why they are not being followed, and what to do; None while they are."""
-        for informer in self._informers:
+        for informer in self.informers:
             if informer.degraded:
                 return (
                     f"{informer.name}, which may name accounts and roles: {informer.degraded} "
@@ -121,7 +121,7 @@ class Surroundings:
     @property
     def waiting(self) -> str | None:
         """What is missing before anything may be reconciled. A watch that fails later leaves what was known."""
-        missing = [informer.name for informer in self._informers if not informer.synced.is_set()]
+        missing = [informer.name for informer in self.informers if not informer.synced.is_set()]
         if not missing:
             return None
         return self.degraded or f"{missing[0]}: the first list is not complete"
@@ -130,11 +130,11 @@ class Surroundings:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for informer in self._informers:
+            for informer in self.informers:
                 group.create_task(informer.run(), name=f"watch {informer.name}")
 
     async def wait(self) -> None:
-        for informer in self._informers:
+        for informer in self.informers:
             await informer.synced.wait()
         self._awake = True
 

@@ -106,6 +106,11 @@ class LeaderElector:
             return False
         return self._renewed + self._renew_deadline - _now() > budget
 
+    @property
+    def remaining(self) -> float:
+        """Seconds for which we still lead if no renewal succeeds; 0 while we do not."""
+        return 0.0 if self._renewed is None else max(0.0, self._renewed + self._renew_deadline - _now())
+
     async def run(self) -> None:
         """Waits for the lease, sets `leading` and renews, until cancelled. Sets `lost` and raises LeadershipLost."""
         # It depends on other processes.

@@ -52,7 +52,7 @@ class Informer:
         self.store = Store(namespaces)
         self._listeners: list[Listener] = []
         self._all_ears: list[Listener] = []
-        self._watchers = [
+        self.watchers = tuple(
             Watcher(
                 f"{source.name} in {namespace or 'all namespaces'}",
                 list_page=partial(source.list_page, namespace),
@@ -62,7 +62,7 @@ class Informer:
                 on_error=on_error,
             )
             for namespace in namespaces or (None,)
-        ]
+        )
 
     def __repr__(self) -> str:
         return f"<Informer {self.name} {self.store!r}>"
@@ -83,7 +83,7 @@ class Informer:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for watcher in self._watchers:
+            for watcher in self.watchers:
                 group.create_task(watcher.run(), name=f"watch {watcher.name}")
 
     @property
@@ -94,7 +94,7 @@ class Informer:
     @property
     def degraded(self) -> str | None:
         """Why the collection is not being followed, or None."""
-        return next((watcher.degraded for watcher in self._watchers if watcher.degraded), None)
+        return next((watcher.degraded for watcher in self.watchers if watcher.degraded), None)
 
     def _changed(self, change: Change, listed: bool) -> None:
         for listener in (*self._listeners, *self._all_ears):

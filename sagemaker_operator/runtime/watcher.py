@@ -119,6 +119,12 @@ class Watcher:
         self._synced = False
         self._degraded: str | None = None
         self._last_contact: float | None = None
+        self.lists = 0
+        """Whole lists handed over, ..."""
+        self.events = 0
+        """changes that a watch told of, ..."""
+        self.errors = 0
+        """and failures of either, since the start."""
 
     @property
     def state(self) -> State:
@@ -183,6 +189,7 @@ class Watcher:
             if not continue_:
                 break
         self._handler.replaced(objects, page.resource_version)
+        self.lists += 1
         self._resource_version = page.resource_version
         self._synced = True
         self._state = State.WATCHING
@@ -222,6 +229,7 @@ class Watcher:
             raise Unavailable("the watch ended at once, without news")
 
     def _handle(self, event: WatchEvent) -> None:
+        self.events += 1
         if event.type == EventType.DELETED:
             self._handler.deleted(event.object)
         else:
@@ -232,6 +240,7 @@ class Watcher:
         self._degraded = None
 
     def _fail(self, error: KubeError) -> None:
+        self.errors += 1
         if asyncio.get_running_loop().time() - self._calm_since >= QUIET:
             self._failures = 0
         lasting = isinstance(error, Forbidden | NotFound)

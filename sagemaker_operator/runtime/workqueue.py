@@ -242,6 +242,16 @@ class WorkQueue(Generic[K]):
         now = self._loop.time()
         return {key: now - started for key, started in self._processing.items()}
 
+    @property
+    def delayed(self) -> int:
+        """Keys that wait for their time."""
+        return len(self._delayed)
+
+    @property
+    def failing(self) -> int:
+        """Keys whose last pass failed."""
+        return len(self._failures)
+
     def __repr__(self) -> str:
         counts = f"{len(self._ready)} ready, {len(self._processing)} processing, {len(self._delayed)} delayed"
         return f"<WorkQueue {counts}{', shut down' if self._shut_down else ''}>"

@@ -106,6 +106,7 @@ async def test_a_read_is_repeated_until_it_succeeds(door: Door, answer: Answer) 
     assert len(door.slept) == 2
     assert all(0 <= delay <= 0.4 for delay in door.slept)
     assert door.outcomes[0].attempts == 3
+    assert [failure.category for failure in door.outcomes[0].failures] == [ErrorCategory.TRANSIENT] * 2
 
 
 @pytest.mark.parametrize("answer", READ_FAILURES, ids=["cut", "html", "500", "503"])

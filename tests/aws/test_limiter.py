@@ -178,6 +178,8 @@ async def test_those_turned_away_are_told_to_return_one_by_one() -> None:
             await taken(limits, max_wait=0.1)
         returns.append(refused.value.retry_after)
     assert returns == pytest.approx([1.5, 2.0, 2.5, 3.0])
+    (state,) = limits.snapshot()
+    assert (state.waiting, state.turned_away, state.throttled) == (2, 4, 0)
     await asyncio.gather(*waiting)
 
 

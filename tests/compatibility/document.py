@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.compatibility.rows import ANNOTATIONS, CONDITIONS, EVENTS, FLAGS, REQUEUE
+from tests.compatibility.rows import ANNOTATIONS, CONDITIONS, EVENTS, FLAGS, METRICS, REQUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ SECTIONS: dict[str, Sequence[Row]] = {
     "Conditions": CONDITIONS,
     "Annotations and objects": ANNOTATIONS,
     "Flags": FLAGS,
+    "Metrics": METRICS,
     "What happens when": EVENTS,
 }
 

@@ -425,6 +425,35 @@ FLAGS = (
     ),
 )
 
+_METRICS = "e2e/test_metrics.py::"
+
+METRICS = (
+    row(
+        "controller-runtime's, client-go's and the process's names",
+        "as those libraries have them; not documented",
+        KEPT,
+        "the same names, labels and buckets, all of them in [a table](metrics.md); `python_…` in place of `go_…`",
+        _METRICS + "test_every_documented_name_is_exported_with_its_type_and_labels_and_no_other",
+        _METRICS + "test_counts_are_what_the_two_servers_saw",
+    ),
+    row(
+        "`ack_outbound_api_requests_total`, `ack_outbound_api_requests_error_total`",
+        "`status_code` is the SDK's fault enum",
+        IMPROVED,
+        "the same names and labels; `status_code` is HTTP's",
+        "metrics/test_counters.py::test_every_attempt_of_a_read_is_a_request",
+        "metrics/test_counters.py::test_ack_names_the_types_of_operations",
+    ),
+    row(
+        "which object has a problem",
+        "no metric says so",
+        IMPROVED,
+        "objects by state, and with `--enable-object-metrics` one series per object",
+        _METRICS + "test_objects_are_counted_by_state_and_named_only_on_request",
+        _METRICS + "test_the_number_of_series_does_not_grow_with_objects",
+    ),
+)
+
 EVENTS = (
     row(
         "throttled",

@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.listwatch import EventType
-from sagemaker_operator.manager import Manager
+from sagemaker_operator.manager import Manager, observe_aws, observe_kube
 from sagemaker_operator.metrics import Metrics
 from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
@@ -201,7 +201,12 @@ def build(
         loader=_models(),
     )
     stack.push_async_exit(sessions)
-    kube = KubeClient(wire.transport(transport or InMemoryTransport(cloud.kubernetes)))
+    metrics = Metrics()
+    kube = KubeClient(
+        wire.transport(transport or InMemoryTransport(cloud.kubernetes)),
+        observer=partial(observe_kube, metrics, "kubernetes.default.svc"),
+    )
+    limiter = Limiter(rng=rng, shards=config.total_shards)
 
     def fence(budget: float) -> bool:
         return not config.leader_election or manager.elector.fenced(budget)
@@ -211,8 +216,8 @@ def build(
         kinds=cloud.kinds,
         kube=kube,
         sessions=sessions,
-        aws=Aws(sessions, Limiter(rng=rng, shards=config.total_shards), rng=rng, fence=fence),
-        metrics=Metrics(),
+        aws=Aws(sessions, limiter, rng=rng, observe=partial(observe_aws, metrics), fence=fence),
+        metrics=metrics,
         identity=identity,
         default_namespace="default",
         clock=clock,

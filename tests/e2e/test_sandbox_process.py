@@ -63,7 +63,8 @@ async def test_a_job_from_apply_to_delete_with_three_programs(tmp_path: Path) ->
         kubectl = Kubectl(env)
         metrics, probes = free_port(), free_port()
         addresses = ("--metrics-addr", f"127.0.0.1:{metrics}", "--healthz-addr", f"127.0.0.1:{probes}")
-        async with started("sagemaker-operator", "run", *addresses, env=env) as operator:
+        command = ("sagemaker-operator", "run", "--enable-object-metrics", *addresses)
+        async with started(*command, env=env) as operator:
             await operator.line(event("operator.ready"), "word that it is ready")
             assert await get(f"http://127.0.0.1:{probes}/readyz") == (200, "ok\n")
             assert await get(f"http://127.0.0.1:{probes}/healthz") == (200, "ok\n")
@@ -90,6 +91,7 @@ async def test_a_job_from_apply_to_delete_with_three_programs(tmp_path: Path) ->
                 'ack_outbound_api_requests_total{op_id="CreateTrainingJob",op_type="CREATE",service="sagemaker"} 1.0'
                 in text
             )
+            assert f'sagemaker_operator_object_status{{kind="TrainingJob",name="{NAME}",namespace="default"' in text
 
             deleted = await kubectl("delete", JOB, "--timeout=30s")
             assert deleted.startswith(f'trainingjob.sagemaker.services.k8s.aws "{NAME}" deleted')
