@@ -10,6 +10,7 @@ from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.adoption import asked, told_of_adoption
+from sagemaker_operator.control.lateinit import late_init
 from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.placement import Placement, is_untold
 from sagemaker_operator.control.request import identifiers, spec_problems
@@ -99,6 +100,7 @@ def gather(
         refusal=placement.refusal,
         untold=is_untold(placement, stored),
         adoption=adoption,
+        late=late_init(kind, spec, {}) if world.settings.write_late_init and kind.late_init else None,
         requested=_is_requested(memory, meta, stored),
     )
 
