@@ -91,6 +91,8 @@ async def test_with_the_flag_empty_fields_are_filled_once(kind: str) -> None:
     assert spec_writes(stage) == 1
     assert stored["metadata"]["generation"] == 2
     assert stored["status"]["observedGeneration"] == 2
+    looks = [call.at for call in stage.cloud.sagemaker.calls.of(stage.kind.describe)]
+    assert all(later - earlier > 1.0 for earlier, later in zip(looks, looks[1:], strict=False)), "no look follows it"
     condition = (await stage.conditions())[LATE_INITIALIZED]
     assert (condition["status"], condition["reason"]) == ("True", "Late initialization successful")
     kept, filled = _without_late(stored["spec"], kind), _late(stored["spec"], kind)
@@ -101,8 +103,6 @@ async def test_with_the_flag_empty_fields_are_filled_once(kind: str) -> None:
     for late in LATE_INIT[kind]:
         if at(wanted, late.path) is not None and not late.path.endswith("MetricDefinitions"):
             assert at(told, late.path) == at(wanted, late.path)
-    looks = [call.at for call in stage.cloud.sagemaker.calls.of(stage.kind.describe)]
-    assert all(later - earlier > 1.0 for earlier, later in zip(looks, looks[1:], strict=False)), "no look follows it"
 
 
 def _late(spec: Mapping[str, Any], kind: str) -> dict[str, Any]:
