@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.control.lateinit import LateInit
     from sagemaker_operator.control.ports import World
     from sagemaker_operator.control.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
@@ -42,11 +43,14 @@ class Memory:
 
     requests: dict[str, str] = field(default_factory=dict)
     """The last reconcile request that was carried out."""
+    refused_fills: dict[str, LateInit] = field(default_factory=dict)
+    """What Kubernetes did not take into spec: it is not offered again at every look."""
 
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)
         self.requests.pop(uid, None)
+        self.refused_fills.pop(uid, None)
 
 
 def gather(

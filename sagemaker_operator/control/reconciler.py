@@ -233,7 +233,9 @@ class _Pass:
             self._learn(arn=observation.data.get(self._kind.arn_member, self._facts.arn))
         self._memory.looked[self._obj.metadata.uid] = asyncio.get_running_loop().time()
         if self._facts.late is not None and observation.complete:
-            self._learn(late=late_init(self._kind, self._spec, observation.data))
+            late = late_init(self._kind, self._spec, observation.data)
+            refused = self._memory.refused_fills.get(self._obj.metadata.uid)
+            self._learn(late=refused if refused is not None and refused.patch == late.patch else late)
         comparable = observation.found and observation.complete and self._facts.arn and self._facts.drifts
         if not comparable or self._facts.deleting:
             return
@@ -322,7 +324,9 @@ class _Pass:
         try:
             await self._write({"metadata": lock, "spec": facts.late.patch}, subresource=None)
         except Invalid as error:
-            self._learn(late=replace(facts.late, refused=error.message))
+            refused = replace(facts.late, refused=error.message)
+            self._memory.refused_fills[meta.uid] = refused
+            self._learn(late=refused)
             return
         self._resolution = self._resolve()
         self._spec = self._resolution.spec

@@ -62,7 +62,12 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], LateInit]] = {
     "empty is none": (
         "HyperParameterTuningJob",
         {"trainingJobDefinition": {"algorithmSpecification": {}}},
-        {"TrainingJobDefinition": {"AlgorithmSpecification": {"MetricDefinitions": []}, "EnableNetworkIsolation": True}},
+        {
+            "TrainingJobDefinition": {
+                "AlgorithmSpecification": {"MetricDefinitions": []},
+                "EnableNetworkIsolation": True,
+            }
+        },
         LateInit(
             {"trainingJobDefinition": {"enableNetworkIsolation": True}},
             (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from sagemaker_operator.annotations import READ_ONLY
 from sagemaker_operator.conditions import LATE_INITIALIZED, TERMINAL
 from sagemaker_operator.control.request import desired_input
+from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.kinds.late_init import LATE_INIT
 from sagemaker_operator.kinds.naming import field_name
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
@@ -92,7 +95,7 @@ async def test_with_the_flag_empty_fields_are_filled_once(kind: str) -> None:
     assert stored["metadata"]["generation"] == 2
     assert stored["status"]["observedGeneration"] == 2
     looks = [call.at for call in stage.cloud.sagemaker.calls.of(stage.kind.describe)]
-    assert all(later - earlier > 1.0 for earlier, later in zip(looks, looks[1:], strict=False)), "no look follows it"
+    assert all(later - earlier > 1.0 for earlier, later in pairwise(looks)), "no look follows it"
     condition = (await stage.conditions())[LATE_INITIALIZED]
     assert (condition["status"], condition["reason"]) == ("True", "Late initialization successful")
     kept, filled = _without_late(stored["spec"], kind), _late(stored["spec"], kind)
@@ -169,6 +172,19 @@ async def test_a_filled_field_that_the_user_changes_is_an_edit_like_any_other() 
         await stage.settled()
         with pytest.raises(Exception, match=r"SageMaker cannot change spec\.enableNetworkIsolation of a Model"):
             await stage.edit({"enableNetworkIsolation": True})
+
+
+async def test_a_crd_of_an_older_version_refuses_and_the_condition_says_why() -> None:
+    """Its rule knows nothing of defaults that are to come. The resource is as well as ever."""
+    stage = bare("Model")
+    crd = json.dumps(crd_manifest(stage.kind)).replace("ACK.LateInitialized", "ACK.Other")
+    stage.cloud.kubernetes.install(json.loads(crd))
+    stored, _ = await lived(stage, write_late_init=True)
+    assert stored["spec"] == stage.manifest["spec"]
+    conditions = await stage.conditions()
+    assert conditions["Ready"]["status"] == "True"
+    assert conditions[LATE_INITIALIZED]["status"] == "False"
+    assert "SageMaker cannot change spec.enableNetworkIsolation" in conditions[LATE_INITIALIZED]["message"]
 
 
 class Meddler:
