@@ -13,7 +13,7 @@ from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.lateinit import late_init
 from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.placement import Placement, is_untold
-from sagemaker_operator.control.request import identifiers, spec_problems
+from sagemaker_operator.control.request import identifiers, spec_problems, unclear_identity
 from sagemaker_operator.control.steps import Facts
 from sagemaker_operator.settings import DeletionPolicy
 
@@ -82,6 +82,7 @@ def gather(
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
+        unclear=unclear_identity(kind, spec, arn) if managed else None,
         erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
         due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
         edited=seen is not None and seen != meta.generation,

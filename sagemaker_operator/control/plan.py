@@ -188,6 +188,9 @@ def _vanished(facts: Facts) -> Step:
     kind = facts.kind
     if facts.young:
         return Settle(None, Follow.POLL)
+    if facts.unclear is not None:
+        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear)
+        return Settle(findings, Follow.PARK)
     if facts.adoption.adopted:
         return absent(facts)
     if kind.stop_on_delete:

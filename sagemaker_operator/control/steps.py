@@ -72,6 +72,8 @@ class Facts:
     """The spec was changed since it was last observed."""
     nameless: bool = False
     """The spec has nothing that Describe could find the resource by: AWS makes its identifier."""
+    unclear: str | None = None
+    """What to write back into spec before a resource that is not found can be believed to be gone."""
     erase: bool = False
     """Deleting the object deletes SageMaker's record of the job too."""
     due: bool = False

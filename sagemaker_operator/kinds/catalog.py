@@ -123,6 +123,7 @@ def derive(create: str) -> Kind:
         arn_member=own.get("arn_member") or _arn_member(name, create, outputs),
         resource_type=kebab_case(name),
         token_member=token,
+        arn_path=tuple(tuple(part.split("|")) for part in own.get("arn_path", ())),
         tags_on_create=own.get("tags_on_create", "Tags" in inputs),
         status_member=status,
         secondary_member=secondary,

@@ -188,6 +188,9 @@ class Kind:
     """Idempotency token of Create, filled from the UID."""
     id_in_arn: bool = False
     """Where AWS makes the identifier, it is the ARN's last part (a domain's) and not the whole ARN."""
+    arn_path: tuple[tuple[str, ...], ...] = ()
+    """What the parts of the ARN after the resource type are, where they are more than the name: the member, or the members of
+    which one is set (an app's user profile or space)."""
     tags_on_create: bool = True
 
     status_member: str | None = None
