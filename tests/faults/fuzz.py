@@ -9,7 +9,7 @@ from tests.faults.scenarios import SECRET
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
 NASTY = (
     "",
