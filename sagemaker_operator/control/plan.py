@@ -199,4 +199,10 @@ def _vanished(facts: Facts) -> Step:
             "delete and apply this object to run it again."
         )
         return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="Vanished", terminal=text), Follow.REST)
+    if facts.taken:
+        text = (
+            f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {kind.name}. Write the old name "
+            "back, choose one that is free, or delete the other resource."
+        )
+        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Follow.SLOW)
     return Create()

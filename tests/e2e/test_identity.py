@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sagemaker_operator.conditions import TERMINAL
+from sagemaker_operator.conditions import RECOVERABLE, TERMINAL
 from tests.e2e.harness import operator
 from tests.e2e.kinds import VIRTUAL, Stage
 
@@ -78,6 +78,25 @@ async def test_the_app_that_the_edited_spec_names_is_left_alone() -> None:
         await stage.delete()
         assert (await described(stage, appType="KernelGateway", appName="precious"))["Status"] == "InService"
         assert (await described(stage)).get("Status") in (None, "Deleted")
+
+
+async def test_a_name_that_is_taken_is_tried_once_per_pass_when_the_own_resource_is_gone() -> None:
+    stage = Stage("ModelPackageGroup", relaxed=True)
+    async with operator(stage.cloud, resync_seconds=60.0):
+        await stage.apply()
+        await stage.settled()
+        name = stage.manifest["spec"]["modelPackageGroupName"]
+        await stage.cloud.ask("CreateModelPackageGroup", ModelPackageGroupName="taken")
+        await stage.cloud.pass_time(600)
+        await stage.cloud.ask("DeleteModelPackageGroup", ModelPackageGroupName=name)
+        stage.cloud.forget()
+        await stage.edit({"modelPackageGroupName": "taken"})
+        condition = await stage.condition(RECOVERABLE)
+        assert condition["reason"] == "AlreadyExists"
+        assert "the name in spec is taken by another ModelPackageGroup" in condition["message"]
+        assert len(changed(stage)) == 1
+        await stage.edit({"modelPackageGroupName": name})
+        await stage.settled()
 
 
 async def test_an_app_whose_owner_became_unclear_waits_until_it_is_written_back() -> None:
