@@ -131,6 +131,8 @@ def _acceptance(facts: Facts) -> Step:
 def _convergence(facts: Facts) -> Step:
     """SageMaker has it, or had it: watch it, and keep it as the spec says."""
     kind, observed = facts.kind, facts.observed
+    if facts.taken and (observed is None or not observed.found):
+        return _replaced(facts)
     if observed is None:
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
@@ -199,10 +201,13 @@ def _vanished(facts: Facts) -> Step:
             "delete and apply this object to run it again."
         )
         return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="Vanished", terminal=text), Follow.REST)
-    if facts.taken:
-        text = (
-            f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {kind.name}. Write the old name "
-            "back, choose one that is free, or delete the other resource."
-        )
-        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Follow.SLOW)
     return Create()
+
+
+def _replaced(facts: Facts) -> Settle:
+    """The resource is gone, and a create under the name in spec was refused."""
+    text = (
+        f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {facts.kind.name}. Write the old "
+        "name back, choose one that is free, or delete the other resource."
+    )
+    return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Follow.SLOW)
