@@ -95,17 +95,30 @@ def compute(
 
     Only a `job` has an end, and so Complete or Failed. Conditions of other writers are kept as they are.
     """
-    known = {condition.get("type"): condition for condition in previous}
-    ours = _OURS | findings.also.keys()
-    result = [dict(condition) for condition in previous if condition.get("type") not in ours]
-    for type_, (status, reason, message) in {**_wanted(findings, job=job), **findings.also}.items():
-        before = known.get(type_, {})
-        flipped = before.get("status") != status or not before.get("lastTransitionTime")
+    kept = [condition for condition in previous if condition.get("type") not in _OURS]
+    mine = {**_wanted(findings, job=job), **findings.also}
+    return with_conditions(kept, mine, generation=generation, now=now, before=previous)
+
+
+def with_conditions(
+    kept: Sequence[Mapping[str, Any]],
+    told: Mapping[str, Told],
+    *,
+    generation: int,
+    now: str,
+    before: Sequence[Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """`kept` with the conditions `told` in place of those of their types. `before` (`kept`, if None) has the old times."""
+    known = {condition.get("type"): condition for condition in (kept if before is None else before)}
+    result = [dict(condition) for condition in kept if condition.get("type") not in told]
+    for type_, (status, reason, message) in told.items():
+        old = known.get(type_, {})
+        flipped = old.get("status") != status or not old.get("lastTransitionTime")
         condition: dict[str, Any] = {
             "type": type_,
             "status": status,
             "observedGeneration": generation,
-            "lastTransitionTime": now if flipped else before["lastTransitionTime"],
+            "lastTransitionTime": now if flipped else old["lastTransitionTime"],
         }
         if reason:
             condition["reason"] = reason

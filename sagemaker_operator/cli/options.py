@@ -162,7 +162,7 @@ OPTIONS: tuple[Option, ...] = (
         "--write-late-init",
         "write_late_init",
         bool,
-        "Write SageMaker's defaults into spec, as ACK does.",
+        "Fill fields left empty in spec with SageMaker's defaults, as ACK does.",
     ),
     Option(
         _G.RECONCILING,

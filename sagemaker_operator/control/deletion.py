@@ -56,6 +56,8 @@ def deletion(facts: Facts) -> Step:
     if facts.observed is not None and not facts.observed.found:
         if facts.young and facts.recalled is None and facts.waiting != _DELETING and facts.failures < _LOOKS:
             return Settle(None, Follow.RETRY)
+        if facts.unclear is not None:
+            return Settle(_waiting(facts, facts.unclear), Follow.SLOW)
         return Settle(None, Follow.REST, release=True)
     if facts.arn is None:
         if facts.observed is None:

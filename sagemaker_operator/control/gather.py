@@ -10,9 +10,10 @@ from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.adoption import asked, told_of_adoption
+from sagemaker_operator.control.lateinit import late_init
 from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.placement import Placement, is_untold
-from sagemaker_operator.control.request import identifiers, spec_problems
+from sagemaker_operator.control.request import identifiers, spec_problems, unclear_identity
 from sagemaker_operator.control.steps import Facts
 from sagemaker_operator.settings import DeletionPolicy
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.control.lateinit import LateInit
     from sagemaker_operator.control.ports import World
     from sagemaker_operator.control.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
@@ -41,11 +43,14 @@ class Memory:
 
     requests: dict[str, str] = field(default_factory=dict)
     """The last reconcile request that was carried out."""
+    refused_fills: dict[str, LateInit] = field(default_factory=dict)
+    """What Kubernetes did not take into spec: it is not offered again at every look."""
 
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)
         self.requests.pop(uid, None)
+        self.refused_fills.pop(uid, None)
 
 
 def gather(
@@ -77,6 +82,7 @@ def gather(
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
+        unclear=unclear_identity(kind, spec, arn) if managed else None,
         erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
         due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
         edited=seen is not None and seen != meta.generation,
@@ -99,6 +105,7 @@ def gather(
         refusal=placement.refusal,
         untold=is_untold(placement, stored),
         adoption=adoption,
+        late=late_init(kind, spec, {}) if world.settings.write_late_init and kind.late_init else None,
         requested=_is_requested(memory, meta, stored),
     )
 

@@ -13,11 +13,13 @@ from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.deletion import deletion, looked_for
 from sagemaker_operator.control.failure import failed
 from sagemaker_operator.control.findings import NOT_SYNCED, UNOBSERVED, amended, progress_of
+from sagemaker_operator.control.lateinit import told_of_late_init
 from sagemaker_operator.control.placement import REFUSALS
 from sagemaker_operator.control.steps import (
     Claim,
     Create,
     Facts,
+    Fill,
     Follow,
     Identify,
     Mutation,
@@ -77,7 +79,8 @@ def _next_step(facts: Facts) -> Step:
         return observation_only(facts)
     if facts.mutation is Mutation.CREATED:
         message = f"{facts.kind.name} was accepted by SageMaker."
-        return Settle(Findings(Progress.MOVING, message, reason="Created"), Follow.POLL)
+        told = told_of_late_init(facts.late)
+        return Settle(Findings(Progress.MOVING, message, reason="Created", also=told), Follow.POLL)
     if facts.arn is None or not facts.managed:
         return takeover(facts) or _acceptance(facts)
     return _convergence(facts)
@@ -128,6 +131,8 @@ def _acceptance(facts: Facts) -> Step:
 def _convergence(facts: Facts) -> Step:
     """SageMaker has it, or had it: watch it, and keep it as the spec says."""
     kind, observed = facts.kind, facts.observed
+    if facts.taken and (observed is None or not observed.found):
+        return _replaced(facts)
     if observed is None:
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
@@ -174,13 +179,20 @@ def _judged(facts: Facts, observed: Observation) -> Step:
         # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
         after = None if observed.moving(kind) else _WAIT_SECONDS
         return Settle(amended(findings, recoverable=verdict.wait, reason=_BUSY), Follow.POLL, after=after)
-    return Settle(findings, follow)
+    if not observed.complete or facts.unresolved is not None:
+        return Settle(findings, follow)
+    if facts.late is not None and facts.late.patch and facts.late.refused is None:
+        return Fill()
+    return Settle(replace(findings, also=told_of_late_init(facts.late)), follow)
 
 
 def _vanished(facts: Facts) -> Step:
     kind = facts.kind
     if facts.young:
         return Settle(None, Follow.POLL)
+    if facts.unclear is not None:
+        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear)
+        return Settle(findings, Follow.PARK)
     if facts.adoption.adopted:
         return absent(facts)
     if kind.stop_on_delete:
@@ -190,3 +202,12 @@ def _vanished(facts: Facts) -> Step:
         )
         return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="Vanished", terminal=text), Follow.REST)
     return Create()
+
+
+def _replaced(facts: Facts) -> Settle:
+    """The resource is gone, and a create under the name in spec was refused."""
+    text = (
+        f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {facts.kind.name}. Write the old "
+        "name back, choose one that is free, or delete the other resource."
+    )
+    return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Follow.SLOW)

@@ -16,9 +16,11 @@ import structlog
 from sagemaker_operator.annotations import RECONCILE_REQUESTED, UID_TAG
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.clock import rfc3339
+from sagemaker_operator.conditions import LATE_INITIALIZED, with_conditions
 from sagemaker_operator.control.adoption import adoption_patch, told_of_adoption
 from sagemaker_operator.control.edit import judge
 from sagemaker_operator.control.gather import Memory, created_at, gather, rereferenced
+from sagemaker_operator.control.lateinit import late_init, told_of_late_init
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.placement import place
 from sagemaker_operator.control.plan import UPDATING, next_step
@@ -36,6 +38,7 @@ from sagemaker_operator.control.steps import (
     Claim,
     Create,
     Delete,
+    Fill,
     Find,
     Follow,
     Identify,
@@ -152,6 +155,8 @@ class _Pass:
                     await self._identify()
                 case Update(verdict):
                     await self._update(verdict)
+                case Fill():
+                    await self._fill()
                 case Stop():
                     await self._mutate(self._kind.stop, Mutation.STOPPED)
                 case Delete():
@@ -227,6 +232,10 @@ class _Pass:
         if self._facts.adoption.read_only and observation.found:
             self._learn(arn=observation.data.get(self._kind.arn_member, self._facts.arn))
         self._memory.looked[self._obj.metadata.uid] = asyncio.get_running_loop().time()
+        if self._facts.late is not None and observation.complete:
+            late = late_init(self._kind, self._spec, observation.data)
+            refused = self._memory.refused_fills.get(self._obj.metadata.uid)
+            self._learn(late=refused if refused is not None and refused.patch == late.patch else late)
         comparable = observation.found and observation.complete and self._facts.arn and self._facts.drifts
         if not comparable or self._facts.deleting:
             return
@@ -297,6 +306,31 @@ class _Pass:
         self._learn(mutation=Mutation.UPDATED)
         if verdict.annotations:
             await self._write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
+
+    async def _fill(self) -> None:
+        """Locked on the resource version: a field that the user set meanwhile is the user's."""
+        facts, meta = self._facts, self._obj.metadata
+        assert facts.late is not None  # noqa: S101  the plan fills only what is known
+        assert facts.observed is not None  # noqa: S101
+        told = told_of_late_init(facts.late)
+        conditions = self._stored.get("conditions") or ()
+        if not any((c.get("type"), c.get("status")) == (LATE_INITIALIZED, "False") for c in conditions):
+            # The CRD lets a field that no update can change be filled only while the status says that some are not.
+            wanted = with_conditions(conditions, told, generation=meta.generation, now=rfc3339(self._world.clock()))
+            lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+            await self._write({"metadata": lock, "status": {"conditions": wanted}}, subresource="status")
+            self._stored = self._obj.decode_status()
+        lock = {"resourceVersion": self._obj.metadata.resource_version}
+        try:
+            await self._write({"metadata": lock, "spec": facts.late.patch}, subresource=None)
+        except Invalid as error:
+            refused = replace(facts.late, refused=error.message)
+            self._memory.refused_fills[meta.uid] = refused
+            self._learn(late=refused)
+            return
+        self._resolution = self._resolve()
+        self._spec = self._resolution.spec
+        self._learn(late=late_init(self._kind, self._spec, facts.observed.data))
 
     async def _mutate(self, operation: str | None, mutation: Mutation) -> None:
         answer = await self._call(operation, self._identifiers())

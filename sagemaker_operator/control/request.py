@@ -13,8 +13,8 @@ from sagemaker_operator import __version__
 from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import to_api
 from sagemaker_operator.crds.schema import spec_schema
-from sagemaker_operator.kinds.model import operation
-from sagemaker_operator.kinds.naming import field_path
+from sagemaker_operator.kinds.model import members, operation
+from sagemaker_operator.kinds.naming import field_name, field_path
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -155,18 +155,55 @@ def _tags(obj: KubeObject, own: Sequence[Mapping[str, str]], templates: Sequence
 def identifiers(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[str, Any]:
     """The Describe input.
 
-    A recorded ARN outranks the spec: a name edited after creation never retargets a call. AWS lower-cases the name in
-    some ARNs, so the spec's spelling is used while it is the same name.
+    A recorded ARN outranks the spec: an identifier edited after creation never retargets a call. AWS lower-cases some
+    values in ARNs, so the spec's spelling is used while it is the same value.
     """
     found: dict[str, Any] = {}
+    recorded = _recorded(kind, spec, arn)
     for member in kind.identifiers:
         value = spec.get(member.field)
-        if value is None and arn is not None and member.api not in kind.optional_identifiers:
+        if recorded:
+            value = recorded.get(member.api)
+        elif value is None and arn is not None and member.api not in kind.optional_identifiers:
             value = arn.rpartition("/")[2] if kind.id_in_arn else arn
         elif member.api == kind.name_member and arn is not None:
-            recorded = arn.rpartition("/")[2]
-            if str(value).lower() != recorded.lower():
-                value = recorded
+            name = arn.rpartition("/")[2]
+            if str(value).lower() != name.lower():
+                value = name
         if value is not None:
             found[member.api] = value
     return found
+
+
+def unclear_identity(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> str | None:
+    """What to write back, where the ARN names something and the spec no longer tells of which sort it is; else None.
+
+    `identifiers` can only guess then, and a resource that is not found may be there all the same.
+    """
+    for members_of_part, part in _parts(kind, arn):
+        fields = {member: field_name(member) for member in members_of_part}
+        if len(fields) > 1 and not any(_same(spec.get(field), part) for field in fields.values()):
+            named = " or ".join(f"spec.{field}" for field in fields.values())
+            return f"{named} cannot be changed after creation: one of them must be {part!r}, as it was."
+    return None
+
+
+def _recorded(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for members_of_part, part in _parts(kind, arn):
+        given = {member: spec.get(field_name(member)) for member in members_of_part}
+        same = next((member for member, value in given.items() if _same(value, part)), None)
+        likely = same or next((member for member, value in given.items() if value is not None), members_of_part[0])
+        known: Sequence[str] = getattr(members(operation(kind.create).input_shape)[likely], "enum", ())
+        found[likely] = given[same] if same else next((value for value in known if _same(value, part)), part)
+    return found
+
+
+def _parts(kind: Kind, arn: str | None) -> list[tuple[tuple[str, ...], str]]:
+    """(members, value) for each part of the ARN that the kind knows; nothing if it is of another form."""
+    parts = arn.rpartition(":")[2].split("/")[1:] if arn is not None else []
+    return list(zip(kind.arn_path, parts, strict=True)) if len(parts) == len(kind.arn_path) else []
+
+
+def _same(value: Any, part: str) -> bool:
+    return value is not None and str(value).lower() == part.lower()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.conditions import Findings, Told
+    from sagemaker_operator.control.lateinit import LateInit
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.control.roles import Refusal
     from sagemaker_operator.errors import AwsError
@@ -71,6 +72,8 @@ class Facts:
     """The spec was changed since it was last observed."""
     nameless: bool = False
     """The spec has nothing that Describe could find the resource by: AWS makes its identifier."""
+    unclear: str | None = None
+    """What to write back into spec before a resource that is not found can be believed to be gone."""
     erase: bool = False
     """Deleting the object deletes SageMaker's record of the job too."""
     due: bool = False
@@ -108,6 +111,8 @@ class Facts:
     untold: bool = False
     """The stored conditions tell of another decision about place and role."""
     adoption: Adoption = NO_ADOPTION
+    late: LateInit | None = None
+    """What late initialisation has to do; None: it is off, or the kind has none."""
     requested: bool = False
     """The user asks for a look at SageMaker now."""
 
@@ -148,6 +153,11 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """Write what SageMaker made of the fields that the user left empty into spec."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     pass
 
@@ -169,4 +179,4 @@ class Settle:
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Stop | Delete | Settle
+Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Fill | Stop | Delete | Settle

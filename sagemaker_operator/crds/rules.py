@@ -28,6 +28,11 @@ _FROZEN = """\
 : has(self.status.conditions) && self.status.conditions.exists(c, c.type == 'ACK.Terminal' && c.status == 'True')
 ? true
 : """
+# With --write-late-init, the operator fills these once SageMaker told them, and this condition says that it has not yet.
+_NOT_YET_FILLED = """\
+has(self.status.conditions) && self.status.conditions.exists(c, c.type == 'ACK.LateInitialized' && c.status == 'False')
+? true
+: """
 
 
 def one_of(fields: Sequence[str]) -> Rule:
@@ -51,14 +56,15 @@ def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
     """Fields of spec that no update can change. A rule on the whole object.
 
     It holds from the moment SageMaker accepted the resource, so that a refused spec can be mended, and not while the
-    object is terminal, so that an edit which was stored before this rule was installed can be taken back. One rule for
-    all fields, because a real server and the sandbox run it at every write of the status.
+    object is terminal, so that an edit which was stored before this rule was installed can be taken back, nor while
+    fields wait for SageMaker's defaults. One rule for all fields, because a real server and the sandbox run it at every
+    write of the status.
     """
     same = {field: _same(_identifier(field)) for field in fields}
     changed = [f"({unchanged} ? '' : ' spec.{field}')" for field, unchanged in same.items()]
     who = f"of a {kind.name} that exists; delete it and create another"
     return {
-        "rule": _FROZEN + " &&\n".join(same.values()),
+        "rule": _FROZEN + (_NOT_YET_FILLED if kind.late_init else "") + " &&\n".join(same.values()),
         "message": f"SageMaker cannot change this {who}",
         "messageExpression": "'SageMaker cannot change' +\n" + " +\n".join(changed) + f" +\n' {who}'",
         "reason": "FieldValueForbidden",

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.kinds.descriptor import Column, Hooks, Kind, ListFacts, Member, NotFound, StatusClass
+from sagemaker_operator.kinds.late_init import LATE_INIT
 from sagemaker_operator.kinds.model import (
     Shape,
     input_members,
@@ -122,6 +123,7 @@ def derive(create: str) -> Kind:
         arn_member=own.get("arn_member") or _arn_member(name, create, outputs),
         resource_type=kebab_case(name),
         token_member=token,
+        arn_path=tuple(tuple(part.split("|")) for part in own.get("arn_path", ())),
         tags_on_create=own.get("tags_on_create", "Tags" in inputs),
         status_member=status,
         secondary_member=secondary,
@@ -148,6 +150,7 @@ def derive(create: str) -> Kind:
             *(member for member in extra if member != token),
         ),
         update_names=MappingProxyType(update_names),
+        late_init=LATE_INIT.get(name, ()),
         update_identifiers=own.get("update_identifiers", ()),
         read_from=MappingProxyType(own.get("read_from", {})),
         extra_spec=tuple(Member(member, field_name(member)) for member in extra),

@@ -60,6 +60,16 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class LateField:
+    """A field of spec that ACK fills with SageMaker's value if the user left it empty."""
+
+    path: str
+    """Members of the Create input (`OutputDataConfig.CompressionType`)."""
+    optional: bool = False
+    """SageMaker may have no value for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListFacts:
     """What the List operation can do for batched polling."""
 
@@ -178,6 +188,9 @@ class Kind:
     """Idempotency token of Create, filled from the UID."""
     id_in_arn: bool = False
     """Where AWS makes the identifier, it is the ARN's last part (a domain's) and not the whole ARN."""
+    arn_path: tuple[tuple[str, ...], ...] = ()
+    """What the parts of the ARN after the resource type are, where they are more than the name: the member, or the members of
+    which one is set (an app's user profile or space)."""
     tags_on_create: bool = True
 
     status_member: str | None = None
@@ -219,6 +232,8 @@ class Kind:
     """Paths (API names, `A.B`, `A[].B`) never compared: SageMaker rewrites them or never returns them."""
     either_or: tuple[tuple[str, ...], ...] = ()
     """CRD paths below spec of which exactly one must be set (a rule that AWS states in prose only)."""
+    late_init: tuple[LateField, ...] = ()
+    """What `--write-late-init` writes into spec."""
     log_lines_kind: str = "job"
     """Which family of log events this kind emits: job, endpoint or resource."""
     hooks: Hooks = Hooks()

@@ -39,6 +39,8 @@ class Override(TypedDict, total=False):
     identifiers: tuple[str, ...]
     optional_identifiers: tuple[str, ...]
     id_in_arn: bool
+    arn_path: tuple[str, ...]
+    """`A|B`: one of the two."""
     name_member: str
     arn_member: str
     status_member: str | None
@@ -75,6 +77,7 @@ OVERRIDES: Mapping[str, Override] = {
         "short_names": ("smapp",),
         "identifiers": ("DomainId", "AppType", "AppName", "UserProfileName", "SpaceName"),
         "optional_identifiers": ("UserProfileName", "SpaceName"),
+        "arn_path": ("DomainId", "UserProfileName|SpaceName", "AppType", "AppName"),
         "either_or": (("userProfileName", "spaceName"),),
     },
     "AutoMLJobV2": {
@@ -241,7 +244,11 @@ OVERRIDES: Mapping[str, Override] = {
         "shown": ("ProjectId", "ServiceCatalogProvisionedProductDetails", "TemplateProviderDetails"),
         "not_found": r"does not exist",
     },
-    "Space": {"short_names": ("smspace",), "shown": ("HomeEfsFileSystemUid", "Url")},
+    "Space": {
+        "short_names": ("smspace",),
+        "shown": ("HomeEfsFileSystemUid", "Url"),
+        "arn_path": ("DomainId", "SpaceName"),
+    },
     "TrainingJob": {
         "short_names": ("smtj",),
         "shown": (
@@ -263,7 +270,7 @@ OVERRIDES: Mapping[str, Override] = {
         "not_found": r"^Could not find requested job with name",
     },
     "TrialComponent": {"status_member": None},
-    "UserProfile": {"short_names": ("smup",)},
+    "UserProfile": {"short_names": ("smup",), "arn_path": ("DomainId", "UserProfileName")},
 }
 
 NOT_FOUND_CODES = ("ResourceNotFound", "ResourceNotFoundException")

@@ -195,6 +195,15 @@ ANNOTATIONS = (
         "e2e/test_adoption.py::test_drift_under_read_only_is_told_and_left",
     ),
     row(
+        "SageMaker's defaults in spec, ACK.LateInitialized",
+        "written into spec; False, Synced False and a read every 5 s while one is missing",
+        IMPROVED,
+        "only with `--write-late-init`: the same fields, once; the condition names what is missing, and nothing waits for it",
+        "e2e/test_late_init.py::test_without_the_flag_spec_is_the_users_and_nothing_is_said",
+        "e2e/test_late_init.py::test_with_the_flag_empty_fields_are_filled_once",
+        "e2e/test_late_init.py::test_a_field_that_sagemaker_never_tells_is_named_and_asked_for_no_more_than_before",
+    ),
+    row(
         "an annotation that changes",
         "not noticed until the next timer",
         IMPROVED,

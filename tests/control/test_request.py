@@ -7,7 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from sagemaker_operator.control.request import create_request, identifiers, in_the_users_words, spec_problems
+from sagemaker_operator.control.request import (
+    create_request,
+    identifiers,
+    in_the_users_words,
+    spec_problems,
+    unclear_identity,
+)
 from sagemaker_operator.kinds.catalog import catalog, derive
 from sagemaker_operator.objects import KubeObject, Meta
 from tests.e2e.harness import sample
@@ -62,6 +68,59 @@ def test_nobody_overrides_the_uid_tag() -> None:
 )
 def test_the_recorded_arn_outranks_an_edited_name(name: str, arn: str | None, expected: str) -> None:
     assert identifiers(KIND, {"trainingJobName": name}, arn) == {"TrainingJobName": expected}
+
+
+APP = "arn:aws:sagemaker:us-west-2:123456789012:app/d-1/alice/jupyterserver/default"
+AN_APP = {"domainID": "d-1", "userProfileName": "Alice", "appType": "JupyterServer", "appName": "default"}
+ASKED = {"DomainId": "d-1", "UserProfileName": "Alice", "AppType": "JupyterServer", "AppName": "default"}
+RECORDED = ASKED | {"UserProfileName": "alice"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        ({}, ASKED),
+        ({"domainID": "d-2"}, ASKED),
+        ({"domainID": None}, ASKED),
+        ({"appType": "KernelGateway"}, ASKED),
+        ({"appType": None}, ASKED),
+        ({"appName": "other"}, ASKED),
+        ({"userProfileName": "bob"}, RECORDED),
+        ({"userProfileName": None}, RECORDED),
+        ({"spaceName": "bobs"}, ASKED),
+        ({"domainID": "d-2", "appType": "KernelGateway", "appName": "other"}, ASKED),
+    ],
+)
+def test_no_edit_retargets_a_resource_of_several_names(edit: dict[str, Any], expected: dict[str, Any]) -> None:
+    spec = {name: value for name, value in (AN_APP | edit).items() if value is not None}
+    assert identifiers(derive("CreateApp"), spec, APP) == expected
+
+
+def test_a_space_of_the_users_name_is_told_by_the_spec() -> None:
+    spec = AN_APP | {"userProfileName": None, "spaceName": "alice"}
+    asked = identifiers(derive("CreateApp"), spec, APP)
+    assert (asked.get("SpaceName"), asked.get("UserProfileName")) == ("alice", None)
+
+
+@pytest.mark.parametrize(
+    ("edit", "unclear"),
+    [
+        ({}, False),
+        ({"appType": "KernelGateway", "domainID": "d-2"}, False),
+        ({"userProfileName": "bob"}, True),
+        ({"userProfileName": None}, True),
+        ({"userProfileName": None, "spaceName": "bobs"}, True),
+    ],
+)
+def test_whose_an_app_is_can_become_unclear(edit: dict[str, Any], unclear: bool) -> None:
+    text = unclear_identity(derive("CreateApp"), AN_APP | edit, APP)
+    assert (text is not None) == unclear
+    assert not unclear or (text or "").startswith("spec.userProfileName or spec.spaceName cannot be changed")
+
+
+@pytest.mark.parametrize("arn", [None, "arn:aws:sagemaker:us-west-2:123456789012:app/of/another/form"])
+def test_without_a_known_arn_the_spec_says_which(arn: str | None) -> None:
+    assert identifiers(derive("CreateApp"), AN_APP, arn)["DomainId"] == "d-1"
 
 
 def test_an_identifier_that_only_the_arn_knows() -> None:

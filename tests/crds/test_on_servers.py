@@ -90,6 +90,15 @@ async def test_what_an_update_can_change_is_accepted(api: Client, change: dict[s
     assert answer.status == 200, answer.body
 
 
+async def test_a_field_that_waits_for_sagemakers_default_may_be_filled(api: Client) -> None:
+    path = await accepted(api, "filled")
+    for told, answer in (("False", 200), ("True", 422)):
+        condition = {"type": "ACK.LateInitialized", "status": told}
+        assert (await api.merge(f"{path}/status", {"status": {"conditions": [condition]}})).status == 200
+        change = {"spec": {"outputDataConfig": {"compressionType": "GZIP" if told == "False" else "NONE"}}}
+        assert (await api.merge(path, change)).status == answer
+
+
 async def test_metadata_and_status_of_an_accepted_object_are_free(api: Client) -> None:
     path = await accepted(api, "written")
     finalizers = {"finalizers": [TRAINING.finalizer], "annotations": {"a": "b"}}

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from sagemaker_operator.conditions import LATE_INITIALIZED
 from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
 from sagemaker_operator.control.request import desired_input
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.late_init import LATE_INIT
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.kube.config import load_config
 from sagemaker_operator.kube.events import EVENTS
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.real_apiserver, pytest.mark.timeout(180)]
+
+FULL = {"App", "TransformJob"}
+"""Kinds whose samples have all that could be filled."""
 
 NAMESPACE = "ensemble"
 HOME = "sagemaker-operator"
@@ -93,7 +98,12 @@ async def stage(server: ApiServer, crds: list[dict[str, Any]]) -> AsyncIterator[
 
 @asynccontextmanager
 async def authorized(
-    server: ApiServer, simulated: SageMakerSimulator, authorizer: Authorizer | None = None, *, selectors: bool = False
+    server: ApiServer,
+    simulated: SageMakerSimulator,
+    authorizer: Authorizer | None = None,
+    *,
+    selectors: bool = False,
+    **changes: Any,
 ) -> AsyncIterator[Authorizer]:
     """The operator with all kinds and features, allowed what the manifests allow: roles by maps, or by `selectors`."""
     authorizer = authorizer or Authorizer(shipped())
@@ -107,6 +117,7 @@ async def authorized(
             feature_gates=SELECTORS if selectors else MAPS,
             aws_endpoint_url=aws.url,
             allow_unsafe_aws_endpoint_urls=True,
+            **changes,
         )
         async with operating(config, clock=simulated.now, through=authorizer.through):
             yield authorizer
@@ -140,6 +151,24 @@ async def test_every_kind_lives_its_life_within_the_shipped_roles(server: ApiSer
             await until(partial(_read, authorizer, "iamroleselectors"), "the selectors")
         assert authorizer.denied == []
         assert sorted(authorizer.unused) == [], "the manifests grant more than is used"
+
+
+async def test_defaults_are_written_into_specs_within_the_shipped_roles_and_rules(server: ApiServer) -> None:
+    """Most of the fields cannot change after creation, and the CRDs say so."""
+    async with stage(server, committed()) as (ensemble, simulated):
+        async with authorized(server, simulated, write_late_init=True) as authorizer:
+            await ensemble.perform(ensemble.create)
+            for kind in KINDS:
+                stored = await ensemble.get(kind.lower())
+                conditions = {condition["type"]: condition for condition in stored["status"]["conditions"]}
+                told = conditions.get(LATE_INITIALIZED, {}).get("status")
+                assert told == ("True" if kind in LATE_INIT else None), conditions.get(LATE_INITIALIZED)
+                written = stored["spec"] != ensemble.manifests[kind.lower()]["spec"]
+                assert written == (kind in LATE_INIT and kind not in FULL), kind
+                assert stored["metadata"]["generation"] == (2 if written else 1)
+        assert authorizer.denied == []
+        updates = [call.operation for call in simulated.calls.mutating() if call.operation.startswith("Update")]
+        assert updates == []
 
 
 async def _read(authorizer: Authorizer, plural: str) -> bool:

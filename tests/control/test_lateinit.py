@@ -1,0 +1,164 @@
+"""Late initialisation is a pure function: what is empty in spec, and what SageMaker made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sagemaker_operator.conditions import LATE_INITIALIZED
+from sagemaker_operator.control.lateinit import LateInit, late_init, told_of_late_init
+from sagemaker_operator.control.observation import Observation
+from sagemaker_operator.control.plan import next_step
+from sagemaker_operator.control.steps import Facts, Fill, Follow, Mutation, Settle, Update
+from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.descriptor import Verdict
+from sagemaker_operator.kinds.late_init import LATE_INIT
+from sagemaker_operator.kinds.model import input_members, members, output_members
+
+KINDS = catalog()
+
+CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], LateInit]] = {
+    "a default": ("Model", {}, {"EnableNetworkIsolation": False}, LateInit({"enableNetworkIsolation": False})),
+    "what the user set is the user's": (
+        "Model",
+        {"enableNetworkIsolation": True},
+        {"EnableNetworkIsolation": False},
+        LateInit(),
+    ),
+    "false is a value": ("Model", {"enableNetworkIsolation": False}, {"EnableNetworkIsolation": True}, LateInit()),
+    "null is none": (
+        "Model",
+        {"enableNetworkIsolation": None},
+        {"EnableNetworkIsolation": False},
+        LateInit({"enableNetworkIsolation": False}),
+    ),
+    "not told": ("Model", {}, {"ModelName": "m"}, LateInit({}, ("spec.enableNetworkIsolation",))),
+    "not looked at yet": ("Model", {}, {}, LateInit({}, ("spec.enableNetworkIsolation",))),
+    "nested, under the CRD's names": (
+        "LabelingJob",
+        {"outputConfig": {"s3OutputPath": "s3://b/o"}},
+        {"OutputConfig": {"S3OutputPath": "s3://b/o", "KmsKeyId": ""}},
+        LateInit({"outputConfig": {"kmsKeyID": ""}}),
+    ),
+    "a structure that the user left out stays out": (
+        "LabelingJob",
+        {},
+        {"OutputConfig": {"S3OutputPath": "s3://b/o", "KmsKeyId": "key"}},
+        LateInit(),
+    ),
+    "a whole structure": (
+        "UserProfile",
+        {"userSettings": {}},
+        {"UserSettings": {"SpaceStorageSettings": {"DefaultEbsStorageSettings": {"DefaultEbsVolumeSizeInGb": 5}}}},
+        LateInit(
+            {"userSettings": {"spaceStorageSettings": {"defaultEBSStorageSettings": {"defaultEBSVolumeSizeInGb": 5}}}}
+        ),
+    ),
+    "optional, not looked at yet": ("App", {}, {}, LateInit({}, ("spec.resourceSpec",))),
+    "optional, and SageMaker has none": ("App", {}, {"AppName": "a"}, LateInit()),
+    "empty is none": (
+        "HyperParameterTuningJob",
+        {"trainingJobDefinition": {"algorithmSpecification": {}}},
+        {
+            "TrainingJobDefinition": {
+                "AlgorithmSpecification": {"MetricDefinitions": []},
+                "EnableNetworkIsolation": True,
+            }
+        },
+        LateInit(
+            {"trainingJobDefinition": {"enableNetworkIsolation": True}},
+            (
+                "spec.trainingJobDefinition.enableInterContainerTrafficEncryption",
+                "spec.trainingJobDefinition.enableManagedSpotTraining",
+            ),
+        ),
+    ),
+    "a kind without": ("Endpoint", {}, {"EndpointName": "e"}, LateInit()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_filled(case: str) -> None:
+    kind, spec, observed, wanted = CASES[case]
+    assert late_init(KINDS[kind], spec, observed) == wanted
+
+
+@pytest.mark.parametrize(
+    ("late", "told"),
+    [
+        (None, None),
+        (LateInit(), ("True", "Late initialization successful", "Late initialization successful")),
+        (
+            LateInit({}, ("spec.a", "spec.b")),
+            (
+                "False",
+                "Delayed Late Initialization",
+                "Late initialization did not complete: SageMaker has not told spec.a, spec.b",
+            ),
+        ),
+        (
+            LateInit({"a": 1}, refused="spec is immutable"),
+            ("False", "Delayed Late Initialization", "Late initialization did not complete: spec is immutable"),
+        ),
+    ],
+)
+def test_what_is_told(late: LateInit | None, told: tuple[str, str, str] | None) -> None:
+    assert told_of_late_init(late) == ({} if told is None else {LATE_INITIALIZED: told})
+
+
+@pytest.mark.parametrize(("kind", "path"), [(kind, late.path) for kind, fields in LATE_INIT.items() for late in fields])
+def test_every_field_is_one_that_create_takes_and_describe_returns(kind: str, path: str) -> None:
+    top, *rest = path.split(".")
+    for found in (input_members(KINDS[kind].create), output_members(KINDS[kind].describe)):
+        shape = found[top]
+        for member in rest:
+            shape = members(shape)[member]
+
+
+MODEL = KINDS["Model"]
+ARN = "arn:aws:sagemaker:us-west-2:123456789012:model/m"
+SEEN = Observation({"ModelName": "m", "ModelArn": ARN, "EnableNetworkIsolation": False})
+WANTED = LateInit({"enableNetworkIsolation": False})
+looked = Facts(kind=MODEL, managed=True, arn=ARN, observed=SEEN, late=WANTED)
+
+
+def test_the_plan_fills_what_a_look_told() -> None:
+    assert next_step(looked) == Fill()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(looked, late=None),
+        replace(looked, late=LateInit()),
+        replace(looked, late=replace(WANTED, refused="no")),
+        replace(looked, deleting=True),
+        replace(looked, adoption=replace(looked.adoption, read_only=True)),
+        replace(looked, observed=replace(SEEN, complete=False)),
+        replace(looked, unresolved="spec.modelRef waits"),
+        replace(looked, verdict=Verdict(reject="no")),
+        replace(looked, verdict=Verdict(wait="later")),
+        replace(looked, mutation=Mutation.UPDATED),
+        replace(looked, error=AwsError("no", category=ErrorCategory.TRANSIENT, operation="DescribeModel", code="Code")),
+    ],
+)
+def test_the_plan_fills_nothing_else(facts: Facts) -> None:
+    assert next_step(facts) != Fill()
+
+
+def test_an_update_comes_before_the_defaults() -> None:
+    verdict = Verdict(request={"ModelName": "m"})
+    assert next_step(replace(looked, verdict=verdict)) == Update(verdict)
+
+
+def test_the_first_status_says_that_the_defaults_are_to_come() -> None:
+    """The CRD's rule of what cannot change lets them through while it does."""
+    created = Facts(kind=MODEL, managed=True, mutation=Mutation.CREATED, arn=ARN, late=late_init(MODEL, {}, {}))
+    step = next_step(created)
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert step.follow is Follow.POLL
+    assert step.findings.also[LATE_INITIALIZED][0] == "False"
