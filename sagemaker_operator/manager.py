@@ -170,7 +170,6 @@ class Manager:
             kube=self._kube,
             recorder=self.events,
             clock=self._clock,
-            rng=self._rng,
         )
         controller.attach(exporter)
         controller.informer.listen(exporter.export_changed, own_writes=True)
