@@ -117,7 +117,7 @@ def adoption_fields(kind: Kind, aws: Mapping[str, Any]) -> dict[str, str]:
 def _own_key(kind: Kind, required: tuple[str, ...]) -> str:
     """Which of the names is `nameOrID`: the resource's own, not that of what it belongs to. ACK's choice for all kinds."""
     own = kind.name[0].lower() + kind.name[1:]
-    return next((key for key in required if key.startswith(own)), required[-1])
+    return next((key for key in required if key in (f"{own}Name", f"{own}ID")), required[-1])
 
 
 def refusal(
