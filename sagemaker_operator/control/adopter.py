@@ -127,13 +127,14 @@ class Adopter:
         if not store.synced:
             return Result(after=_CACHE_SECONDS)
         findings, result = await self._advance(request, store.get(request.target), subject)
-        await subject.settle(findings)
+        if findings is not None:
+            await subject.settle(findings)
         return result
 
     async def _advance(
         self, request: ar.Request, target: KubeObject | None, subject: Subject
-    ) -> tuple[Findings, Result]:
-        """Makes the object, or sets it right, or reads what it says."""
+    ) -> tuple[Findings | None, Result]:
+        """Makes the object, or sets it right, or reads what it says. No findings: what was told holds until it says more."""
         kind = self.kinds[request.target.kind]
         if target is None:
             return await self._create(request, kind, subject)
@@ -143,7 +144,7 @@ class Adopter:
             patch = {"metadata": lock | {"annotations": annotations}}
             # Not told to the store as our own write: it is news to the object's reconciler.
             await self.kube.merge_patch(kind.resource, meta.namespace, meta.name, patch)
-            return ar.pending(request.target), Result()
+            return None, Result()
         findings = ar.verdict(request, kind, target)
         if findings.reason == "Adopted":
             subject.record("Normal", "Adopted", findings.message)

@@ -10,13 +10,15 @@ from sagemaker_operator.annotations import ADOPTED, ADOPTED_RESOURCE, ADOPTION_F
 from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
 from sagemaker_operator.control.adoption import adoption_keys
 from sagemaker_operator.errors import NotFound
-from sagemaker_operator.objects import Resource
+from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import killed, operator
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage
 from tests.e2e.wire import Mode, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from sagemaker_operator.objects import Resource
 
 pytestmark = VIRTUAL
 
@@ -148,7 +150,7 @@ async def test_every_kind_is_adopted_without_a_mutating_call(kind: str) -> None:
         assert "finalizers" not in (await request.get())["metadata"]
         await stage.idle(manager)
         cloud.forget()
-        await cloud.pass_time(3600)
+        await cloud.pass_time(600)
         assert request.writes() == [], "nothing changed"
         await cloud.user.delete(ADOPTED_RESOURCES, "default", NAME)
         await request.until_gone()
@@ -204,9 +206,9 @@ async def test_an_object_that_was_there_is_left_alone() -> None:
         await cloud.pass_time(600)
         assert await stage.get() == before
         # It makes room, and the request is carried out at once.
-        await cloud.annotate(stage.name, {"services.k8s.aws/deletion-policy": "retain"}, kind="Model")
-        await stage.delete()
         await request.edit({"nameOrID": stage.manifest["spec"]["modelName"]})
+        await cloud.annotate(stage.name, {"services.k8s.aws/deletion-policy": "retain"}, kind="Model")
+        await cloud.user.delete(stage.kind.resource, "default", stage.name)
         await request.until("True")
         assert stage.creates() == 1
 
@@ -282,8 +284,6 @@ async def test_without_its_crd_only_this_feature_is_missing() -> None:
 
 
 async def test_the_gate_of_adoption_closes_this_way_too() -> None:
-    from sagemaker_operator.settings import FeatureGates
-
     request = staged()
     async with operator(request.cloud, feature_gates=FeatureGates(resource_adoption=False)):
         arn = await request.made()
@@ -361,7 +361,8 @@ async def test_an_object_that_is_deleted_before_it_was_adopted_is_made_anew() ->
 
         async def anew() -> bool:
             return (
-                await request.exists(model, request.stage.name) and (await request.stage.get())["metadata"]["uid"] != old
+                await request.exists(model, request.stage.name)
+                and (await request.stage.get())["metadata"]["uid"] != old
             )
 
         await request.cloud.until(anew)
