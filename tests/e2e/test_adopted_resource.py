@@ -8,11 +8,10 @@ import pytest
 
 from sagemaker_operator.annotations import ADOPTED, ADOPTED_RESOURCE, ADOPTION_FIELDS
 from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
-from sagemaker_operator.control.adoption import adoption_keys
 from sagemaker_operator.errors import NotFound
 from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import killed, operator
-from tests.e2e.kinds import KINDS, VIRTUAL, Stage
+from tests.e2e.kinds import KINDS, VIRTUAL, Stage, adoptable
 from tests.e2e.wire import Mode, Wire
 
 if TYPE_CHECKING:
@@ -42,16 +41,7 @@ class Request:
         return str(answer[self.stage.kind.arn_member])
 
     def aws(self, arn: str) -> dict[str, Any]:
-        """What a user would write, from ACK's documentation."""
-        kind, spec = self.stage.kind, self.stage.manifest["spec"]
-        required, optional = adoption_keys(kind)
-        if required == ("arn",):
-            return {"arn": arn}
-        if kind.id_in_arn:
-            return {"nameOrID": arn.rpartition("/")[2]}
-        own = [key for key in required if key not in ("domainID", "appType")]
-        more = {key: spec[key] for key in (*required, *optional) if key not in own and key in spec}
-        return {"nameOrID": spec[own[0]]} | ({"additionalKeys": more} if more else {})
+        return adoptable(self.stage.kind, self.stage.manifest["spec"], arn)
 
     async def apply(self, aws: dict[str, Any], *, group: str = GROUP, kind: str = "", **metadata: Any) -> None:
         spec = {
