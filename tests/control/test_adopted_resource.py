@@ -91,7 +91,7 @@ def test_what_is_written_on_the_object_is_what_adoption_reads(kind: str) -> None
         ("ModelPackage", {"nameOrID": "churn"}, "spec.aws.nameOrID: must be the ARN of the ModelPackage"),
         ("ModelPackage", {"arn": "arn:aws:s3:::bucket"}, "spec.aws.arn: must be the ARN of the ModelPackage"),
         ("ModelPackage", {"arn": ARN.replace(":", "/")}, "spec.aws.arn: must be the ARN of the ModelPackage"),
-        ("Modle", {"nameOrID": "x"}, "spec.kubernetes.kind: sagemaker.services.k8s.aws has no kind 'Modle'; did you mean Model?"),
+        ("Models", {"nameOrID": "x"}, "spec.kubernetes.kind: sagemaker.services.k8s.aws has no kind 'Models'; did you mean Model?"),
     ],
 )  # fmt: skip
 def test_what_only_an_edit_can_mend(kind: str, aws: dict[str, Any], text: str) -> None:

@@ -206,7 +206,7 @@ async def test_an_object_that_was_there_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"kind": "Modle"}, "did you mean Model?"),
+        ({"kind": "Models"}, "did you mean Model?"),
         ({"aws": {}}, "spec.aws.nameOrID: required"),
         ({"aws": {"nameOrID": "arn:aws:sagemaker:us-west-2:1:model/x"}}, "not its ARN"),
         ({"namespace": "nowhere"}, "there is no namespace nowhere"),
