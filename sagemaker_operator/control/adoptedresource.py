@@ -37,6 +37,8 @@ ADOPTED_RESOURCES = Resource("services.k8s.aws", "v1alpha1", "adoptedresources",
 ACK_FINALIZER = "finalizers.services.k8s.aws/AdoptedResource"
 """ACK puts it on and does nothing before it takes it off; here it is only taken off."""
 
+ADOPTED_REASON = "Adopted"
+
 _ARN = re.compile(r"arn:[\w-]+:sagemaker:[\w-]*:\d*:\S+")
 _OURS = frozenset({ADOPTION_POLICY, ADOPTION_FIELDS, ADOPTED, ADOPTED_RESOURCE})
 
@@ -199,13 +201,17 @@ def verdict(request: Request, kind: Kind, target: KubeObject) -> Findings:
     if target.metadata.deletion_timestamp is not None:
         return _waiting("BeingDeleted", f"{target.key} is being deleted; it is made anew when it is gone.")
     if _stands_for_it(target):
-        told = ("True", "Adopted", f"{target.key} stands for the resource.")
-        return Findings(Progress.SETTLED, told[2], told[1], also={ADOPTED_CONDITION: told})
+        return _adopted(f"{target.key} stands for the resource.")
     for type_, tell in ((TERMINAL, _terminal), (RECOVERABLE, _waiting)):
         found = _condition(target, type_)
         if found.get("status") == "True":
             return tell(found.get("reason") or "NotAdopted", f"{target.key}: {found.get('message', '')}")
     return pending(request.target)
+
+
+def edited_too_late(target: ObjectKey) -> Findings:
+    """Who waits for the edit to be observed must not wait for ever."""
+    return _adopted(f"The resource was adopted before this edit, which changes nothing: create another for {target}.")
 
 
 def pending(target: ObjectKey, selectors: str = "") -> Findings:
@@ -260,6 +266,10 @@ def _stands_for_it(target: KubeObject) -> bool:
 def _condition(obj: KubeObject, type_: str) -> Mapping[str, Any]:
     conditions = obj.decode_status().get("conditions") or ()
     return next((found for found in conditions if found.get("type") == type_), {})
+
+
+def _adopted(text: str) -> Findings:
+    return Findings(Progress.SETTLED, text, ADOPTED_REASON, also={ADOPTED_CONDITION: ("True", ADOPTED_REASON, text)})
 
 
 def _terminal(reason: str, text: str) -> Findings:

@@ -109,6 +109,9 @@ class Adopter:
                 await subject.write_finalizers(tuple(name for name in meta.finalizers if name != ar.ACK_FINALIZER))
             return Result()
         if ar.is_adopted(obj):
+            # ACK writes no observedGeneration, and what it stored stays as it is.
+            if 0 < subject.status.get("observedGeneration", 0) < meta.generation:
+                await subject.settle(ar.edited_too_late(request.target))
             return Result()
         settings = self.settings
         findings = ar.refusal(
@@ -146,8 +149,8 @@ class Adopter:
             await self.kube.merge_patch(kind.resource, meta.namespace, meta.name, patch)
             return None, Result()
         findings = ar.verdict(request, kind, target)
-        if findings.reason == "Adopted":
-            subject.record("Normal", "Adopted", findings.message)
+        if findings.reason == ar.ADOPTED_REASON:
+            subject.record("Normal", ar.ADOPTED_REASON, findings.message)
         return findings, Result()
 
     async def _create(self, request: ar.Request, kind: Kind, subject: Subject) -> tuple[Findings, Result]:

@@ -400,6 +400,7 @@ FLAGS = (
         "on; without the CRD or the role only this is missing, and it says so",
         "e2e/test_adopted_resource.py::test_left_alone",
         "e2e/test_adopted_resource.py::test_without_its_crd_only_this_feature_is_missing",
+        "e2e/test_adopted_resource.py::test_without_the_right_to_create_it_says_which_file_is_missing",
     ),
     row(
         "`--metrics-addr`, `--healthz-addr`",

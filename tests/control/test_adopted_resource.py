@@ -8,7 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from sagemaker_operator.annotations import ADOPTED, ADOPTED_RESOURCE, ADOPTION_FIELDS, ADOPTION_POLICY, READ_ONLY
+from sagemaker_operator.annotations import (
+    ADOPTED,
+    ADOPTED_RESOURCE,
+    ADOPTION_FIELDS,
+    ADOPTION_POLICY,
+    READ_ONLY,
+    REGION,
+)
 from sagemaker_operator.control import adoptedresource as ar
 from sagemaker_operator.control.adoption import asked
 from sagemaker_operator.kinds.catalog import catalog
@@ -143,6 +150,18 @@ def test_the_objects_metadata() -> None:
     }
     named = ar.manifest(request(name="churn", namespace="other"), catalog()["Model"])["metadata"]
     assert (named["name"], named["namespace"]) == ("churn", "other")
+
+
+def test_the_region_of_the_adopted_resource_goes_to_the_object_unless_it_has_its_own() -> None:
+    body: dict[str, Any] = {
+        "kind": "AdoptedResource",
+        "metadata": {"name": "churn", "namespace": "team", "annotations": {REGION: "eu-west-1"}},
+        "spec": {"aws": {"nameOrID": "churn"}, "kubernetes": {"group": GROUP, "kind": "Model", "metadata": {}}},
+    }
+    for own, expected in (({}, "eu-west-1"), ({REGION: "us-east-1"}, "us-east-1")):
+        body["spec"]["kubernetes"]["metadata"] = {"annotations": own}
+        made = ar.manifest(ar.request_of(decode_object(msgspec.json.encode(body))), catalog()["Model"])
+        assert made["metadata"]["annotations"][REGION] == expected
 
 
 MADE = {

@@ -9,9 +9,12 @@ import pytest
 from sagemaker_operator.annotations import ADOPTED, ADOPTED_RESOURCE, ADOPTION_FIELDS
 from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
 from sagemaker_operator.errors import NotFound
+from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.settings import FeatureGates
+from tests.control.kstatus import contradictions
 from tests.e2e.harness import killed, operator
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage, adoptable
+from tests.e2e.rbac import Authorizer, shipped
 from tests.e2e.wire import Mode, Wire
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ class Request:
 
     async def told(self) -> dict[str, dict[str, Any]]:
         status = (await self.get()).get("status", {})
+        # Before our first word there is none, or ACK's.
+        assert "observedGeneration" not in status or contradictions(status["conditions"]) == []
         return {condition["type"]: condition for condition in status.get("conditions", ())}
 
     async def until(self, status: str, text: str = "") -> str:
@@ -271,6 +276,36 @@ async def test_without_its_crd_only_this_feature_is_missing() -> None:
         await request.stage.apply()
         await request.stage.settled()
         assert manager.features["AdoptedResource"].degraded
+
+
+async def test_without_the_right_to_create_it_says_which_file_is_missing() -> None:
+    request = staged()
+    cloud = request.cloud
+    grants = frozenset(grant for grant in shipped() if (grant.verb, grant.group) != ("create", GROUP))
+    transport = Authorizer(grants).through(InMemoryTransport(cloud.kubernetes))
+    async with operator(cloud, transport=transport, leader_election=False, enable_carm=False):
+        arn = await request.made()
+        await request.apply(request.aws(arn))
+        await request.until("False", "manifests/rbac-adopted-resource.yaml")
+        assert (await request.told())["ACK.Adopted"]["reason"] == "AccessDenied"
+    async with operator(cloud, identity="two"):
+        await request.until("True")
+
+
+async def test_an_edit_after_the_adoption_changes_nothing_and_is_observed() -> None:
+    request = staged()
+    async with operator(request.cloud):
+        arn = await request.made()
+        await request.apply(request.aws(arn))
+        await request.until("True")
+        await request.cloud.pass_time(60)
+        request.cloud.forget()
+        await request.edit({"nameOrID": "another"})
+        await request.until("True", "before this edit")
+        await request.cloud.pass_time(600)
+        assert request.writes() == ["patch adoptedresources/status"]
+    stored = await request.get()
+    assert stored["status"]["observedGeneration"] == stored["metadata"]["generation"]
 
 
 async def test_the_gate_of_adoption_closes_this_way_too() -> None:
