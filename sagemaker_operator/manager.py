@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from sagemaker_operator import __version__
 from sagemaker_operator.aws.calls import SERVICE
 from sagemaker_operator.aws.target import Target
+from sagemaker_operator.control.adoptedresource import ADOPTED_RESOURCES
+from sagemaker_operator.control.adopter import Adopter
 from sagemaker_operator.control.controller import Controller
 from sagemaker_operator.control.exporter import Exporter
 from sagemaker_operator.control.fieldexport import FIELD_EXPORTS
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.metrics import Metrics
-    from sagemaker_operator.objects import KubeObject, ObjectKey
+    from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
 
 COMPONENT = "sagemaker-operator"
 
@@ -54,7 +56,7 @@ _HEARTBEAT_SECONDS = 1.0
 _LOOP_STALL_SECONDS = 15.0
 _IDENTITY_RETRY_SECONDS = 5.0
 # A pass is one read and one write; four keep up with 100 sources a second.
-_EXPORT_WORKERS = 4
+_FEATURE_WORKERS = 4
 
 
 class Manager:
@@ -93,7 +95,7 @@ class Manager:
         self.controllers = {name: self._controller(kind) for name, kind in kinds.items()}
         self.poller = Poller(aws, enqueue=self._enqueue, cadence=settings.cadence, rng=rng)
         self.events = EventRecorder(kube, component=COMPONENT, instance=identity, clock=clock, rng=rng)
-        self.features = {"FieldExport": self._field_export()} if settings.enable_field_export else {}
+        self.features = self._features()
         """Controllers beside the kinds'. Where one is not allowed or not installed, only that feature is missing."""
         namespace = settings.leader_election_namespace or default_namespace
         self.elector = LeaderElector(
@@ -149,28 +151,57 @@ class Manager:
             owns=self._owns,
         )
 
-    def _field_export(self) -> Controller:
+    def _features(self) -> dict[str, Controller]:
         settings = self._settings
-        controller = Controller(
-            FIELD_EXPORTS,
-            Collection(self._kube, FIELD_EXPORTS),
+        features = {}
+        if settings.enable_field_export:
+            features["FieldExport"] = self._field_export()
+        if settings.enable_adopted_resource:
+            features["AdoptedResource"] = self._adopted_resource()
+        return features
+
+    def _feature(self, resource: Resource) -> Controller:
+        settings = self._settings
+        return Controller(
+            resource,
+            Collection(self._kube, resource),
             namespaces=settings.watch_namespaces,
-            workers=_EXPORT_WORKERS,
+            workers=_FEATURE_WORKERS,
             timeout=settings.reconcile_timeout,
             rng=self._rng,
             metrics=self.metrics,
             owns=self._owns,
         )
-        exporter = Exporter(
-            exports=controller,
+
+    def _adopted_resource(self) -> Controller:
+        controller = self._feature(ADOPTED_RESOURCES)
+        adopter = Adopter(
+            requests=controller,
             sources=self.controllers,
-            known=tuple(catalog()),
-            cross_namespace=settings.enable_cross_namespace,
+            kinds=catalog(),
+            settings=self._settings,
             enqueue=controller.queue.add,
             kube=self._kube,
             recorder=self.events,
             clock=self._clock,
-            rng=self._rng,
+        )
+        controller.attach(adopter)
+        controller.informer.listen(adopter.request_changed, own_writes=True)
+        for target in self.controllers.values():
+            target.informer.listen(adopter.target_changed, own_writes=True)
+        return controller
+
+    def _field_export(self) -> Controller:
+        controller = self._feature(FIELD_EXPORTS)
+        exporter = Exporter(
+            exports=controller,
+            sources=self.controllers,
+            known=tuple(catalog()),
+            cross_namespace=self._settings.enable_cross_namespace,
+            enqueue=controller.queue.add,
+            kube=self._kube,
+            recorder=self.events,
+            clock=self._clock,
         )
         controller.attach(exporter)
         controller.informer.listen(exporter.export_changed, own_writes=True)

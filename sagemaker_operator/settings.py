@@ -85,8 +85,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     enable_carm: bool = True
     """Namespaces may name an owner account, whose role the map gives (facts/ack.md D.1)."""
     enable_cross_namespace: bool = True
-    """References, field exports and secrets may name another namespace."""
+    """References, field exports, adopted resources and secrets may name another namespace."""
     enable_field_export: bool = True
+    enable_adopted_resource: bool = True
     write_late_init: bool = False
     """ACK writes SageMaker's defaults into spec; by default ours stays the user's."""
     system_namespace: str = ""

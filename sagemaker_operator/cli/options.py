@@ -169,7 +169,7 @@ OPTIONS: tuple[Option, ...] = (
         "--enable-cross-namespace",
         "enable_cross_namespace",
         bool,
-        "References, exports and secrets may name another namespace.",
+        "References, exports, adopted resources and secrets may name another namespace.",
     ),
     Option(
         _G.RECONCILING,
@@ -177,6 +177,13 @@ OPTIONS: tuple[Option, ...] = (
         "enable_field_export",
         bool,
         "Reconcile FieldExports.",
+    ),
+    Option(
+        _G.RECONCILING,
+        "--enable-adopted-resource-reconciler",
+        "enable_adopted_resource",
+        bool,
+        "Reconcile AdoptedResources.",
     ),
     Option(_G.RECONCILING, "--feature-gates", "feature_gates", Gates(), "ACK's feature gates.", "FEATURE_GATES"),
     Option(_G.ACCOUNTS, "--enable-carm", "enable_carm", bool, "Namespaces may name an owner account."),

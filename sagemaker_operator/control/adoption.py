@@ -154,10 +154,15 @@ def adopted_spec(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any
             wanted[name] = to_field(inputs[member], found[member])
         elif name not in kind.required:
             wanted.pop(name, None)
+    for member, there in kind.told_by_arn.items():
+        if reference_field(member) not in spec and observed.get(there):
+            wanted.setdefault(field_name(member), observed[there])
+    made = {member.field for member in kind.identifiers}
     for group in kind.either_or:
-        # SageMaker tells both names of a model package in a group, and takes only one: the one that the user gave.
+        # SageMaker tells both names of a model package in a group, and takes only one: the one that the user gave, or
+        # without one the group's, because a version's own name is AWS's.
         given = {name for name in group if name in wanted}
-        if len(given) > 1 and (kept := given & spec.keys()):
+        if len(given) > 1 and (kept := given & spec.keys() or given - made):
             for name in given - kept:
                 del wanted[name]
     return wanted

@@ -8,23 +8,24 @@ the hour, or when the source or the export changes.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from sagemaker_operator.clock import rfc3339
-from sagemaker_operator.conditions import Findings, compute
 from sagemaker_operator.control import fieldexport as fe
-from sagemaker_operator.control.ports import Cache, KubePort, Recorder, Result
+from sagemaker_operator.control.ports import Cache, KubePort, Result, Sources
+from sagemaker_operator.control.subject import Desk, Subject
 from sagemaker_operator.errors import Forbidden, Invalid, NotFound
 from sagemaker_operator.jqpath import PathError, first
 from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Collection, Mapping
 
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.conditions import Findings
+    from sagemaker_operator.control.ports import Recorder
     from sagemaker_operator.objects import KubeObject, ObjectKey
     from sagemaker_operator.runtime.store import Change
 
@@ -35,13 +36,6 @@ _CACHE_SECONDS = 5.0
 
 class Kubernetes(KubePort, Protocol):
     async def get_json(self, path: str) -> dict[str, Any]: ...
-
-
-class Sources(Cache, Protocol):
-    """The store of a kind that fields are exported from."""
-
-    @property
-    def synced(self) -> bool: ...
 
 
 class Exporter:
@@ -58,7 +52,6 @@ class Exporter:
         kube: Kubernetes,
         recorder: Recorder,
         clock: Clock,
-        rng: random.Random,
     ) -> None:
         """`sources` are the kinds that this operator runs, `known` all that there are."""
         self.exports = exports
@@ -66,10 +59,8 @@ class Exporter:
         self.known = known
         self.cross_namespace = cross_namespace
         self.kube = kube
-        self.recorder = recorder
-        self.clock = clock
-        self.rng = rng
         self.log = get_logger("fieldexport")
+        self.desk = Desk(fe.FIELD_EXPORTS, exports, kube, recorder, clock, self.log, "Export")
         self._enqueue = enqueue
         self._by_source: dict[ObjectKey, set[ObjectKey]] = {}
         self._by_target: dict[fe.Target, set[ObjectKey]] = {}
@@ -131,10 +122,13 @@ class Exporter:
 class _Pass:
     def __init__(self, exporter: Exporter, obj: KubeObject) -> None:
         self._at = exporter
-        self._obj = obj
+        self._subject = Subject(exporter.desk, obj)
         self._export = fe.export_of(obj)
-        self._stored = obj.decode_status()
-        self._written = fe.written_of(self._stored)
+        self._written = fe.written_of(self._subject.status)
+
+    @property
+    def _obj(self) -> KubeObject:
+        return self._subject.obj
 
     async def run(self) -> Result:
         export, meta = self._export, self._obj.metadata
@@ -175,7 +169,7 @@ class _Pass:
         if wanted == self._written and generation == meta.generation and rest > 0:
             return await self._settle(fe.exported(target), Result(after=rest))
         if fe.FINALIZER not in meta.finalizers:
-            await self._write_finalizers((*meta.finalizers, fe.FINALIZER))
+            await self._subject.write_finalizers((*meta.finalizers, fe.FINALIZER))
         await self._clean(going=False)
         try:
             stored = await self._at.kube.get_json(target.resource.path(target.namespace, target.name))
@@ -190,7 +184,7 @@ class _Pass:
             return await self._settle(fe.refused(target, error.message), Result(failed=True, slow=True))
         if changed:
             emit(self._at.log, Event.FIELD_EXPORTED, target=str(target))
-            self._record(
+            self._subject.record(
                 "Normal", "Exported", f"Wrote {self._export.path} of {self._export.source} to {target}", "Export"
             )
         self._at.verified[meta.uid] = (meta.generation, now)
@@ -209,7 +203,7 @@ class _Pass:
         meta = self._obj.metadata
         if fe.FINALIZER in meta.finalizers:
             await self._clean(going=True)
-            await self._write_finalizers(tuple(name for name in meta.finalizers if name != fe.FINALIZER))
+            await self._subject.write_finalizers(tuple(name for name in meta.finalizers if name != fe.FINALIZER))
         return Result()
 
     async def _clean(self, *, going: bool) -> None:
@@ -226,12 +220,12 @@ class _Pass:
                 if value is not None and await self._is_ours(target, value):
                     await self._patch(target, stored, None)
                     emit(self._at.log, Event.FIELD_WITHDRAWN, target=str(target))
-                    self._record("Normal", "Withdrawn", f"Removed {target}", "Withdraw")
+                    self._subject.record("Normal", "Withdrawn", f"Removed {target}", "Withdraw")
             except NotFound:
                 continue  # the whole target is gone
             except (Forbidden, Invalid) as error:
                 # A permission that was taken away must not keep the export from going.
-                self._record("Warning", "NotWithdrawn", f"{target} stays as it is: {error.message}", "Withdraw")
+                self._subject.record("Warning", "NotWithdrawn", f"{target} stays as it is: {error.message}", "Withdraw")
 
     async def _is_ours(self, target: fe.Target, value: str) -> bool:
         found = fe.Written(target, fe.digest(self._obj.metadata.uid, value))
@@ -251,49 +245,8 @@ class _Pass:
     # --- the end of a pass -------------------------------------------------------------------------------------------
 
     async def _settle(self, findings: Findings, result: Result = Result(), written: fe.Written | None = None) -> Result:  # noqa: B008  immutable
-        also = {} if findings.terminal else fe.advisory(self._export)
-        findings = Findings(
-            findings.progress, findings.message, findings.reason, findings.terminal, findings.recoverable, also=also
-        )
-        told = self._stored.get("conditions") or []
-        meta = self._obj.metadata
-        now = rfc3339(self._at.clock())
-        status: dict[str, Any] = {
-            "observedGeneration": meta.generation,
-            "conditions": compute(told, findings, generation=meta.generation, now=now),
-        }
-        if written is not None:
-            status["exported"] = written.as_status()
-        patch = {name: value for name, value in status.items() if self._stored.get(name) != value}
-        trouble = findings.terminal or findings.recoverable
-        if trouble and all(known.get("message") != trouble for known in told):
-            event = Event.RESOURCE_TERMINAL if findings.terminal else Event.RESOURCE_WAITING
-            emit(self._at.log, event, reason=findings.reason, err=trouble)
-            self._record("Warning", findings.reason, trouble, "Export")
-        if patch:
-            lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
-            await self._write_own({"metadata": lock, "status": patch}, subresource="status")
+        if not findings.terminal:
+            findings = replace(findings, also=fe.advisory(self._export))
+        more = {"exported": written.as_status()} if written is not None else {}
+        await self._subject.settle(findings, **more)
         return result
-
-    async def _write_finalizers(self, finalizers: tuple[str, ...]) -> None:
-        meta = self._obj.metadata
-        patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": list(finalizers)}}
-        await self._write_own(patch, subresource=None)
-
-    async def _write_own(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
-        obj = await self._at.kube.merge_patch(
-            fe.FIELD_EXPORTS, self._obj.metadata.namespace, self._obj.metadata.name, patch, subresource=subresource
-        )
-        self._obj = obj
-        self._at.exports.apply_own_write(obj)
-
-    def _record(self, type_: Any, reason: str, note: str, action: str) -> None:
-        meta = self._obj.metadata
-        about = {
-            "apiVersion": fe.FIELD_EXPORTS.api_version,
-            "kind": fe.FIELD_EXPORTS.kind,
-            "namespace": meta.namespace,
-            "name": meta.name,
-            "uid": meta.uid,
-        }
-        self._at.recorder.record(about, type=type_, reason=reason, note=note, action=action)

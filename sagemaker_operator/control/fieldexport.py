@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import msgspec
 
 from sagemaker_operator.annotations import DELETION_POLICY
 from sagemaker_operator.conditions import ADVISORY, Findings, Progress, Told
+from sagemaker_operator.control.findings import no_such_kind
 from sagemaker_operator.kinds.descriptor import GROUP as SAGEMAKER
 from sagemaker_operator.objects import ObjectKey, Resource
 from sagemaker_operator.settings import DeletionPolicy
@@ -91,9 +91,7 @@ def refusal(export: Export, known: Collection[str], *, cross_namespace: bool) ->
     """What only an edit (or another flag) can mend."""
     kind = export.source.kind
     if kind not in known:
-        near = difflib.get_close_matches(kind, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; the kinds are {', '.join(known)}"
-        return terminal("InvalidSpec", f"spec.from.resource.kind: {SAGEMAKER} has no kind {kind!r}{hint}")
+        return terminal("InvalidSpec", f"spec.from.resource.kind: {no_such_kind(kind, known)}")
     target = export.target
     if not _KEY.fullmatch(target.key):
         text = f"spec.to.key: {target.key!r} is no key: use at most 253 letters, digits, '-', '_' and '.'"

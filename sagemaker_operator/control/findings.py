@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.conditions import Findings, Progress
-from sagemaker_operator.kinds.descriptor import StatusClass
+from sagemaker_operator.kinds.descriptor import GROUP, StatusClass
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.control.steps import Facts
 
@@ -47,3 +50,9 @@ def amended(
 ) -> Findings:
     """The same progress, with a trouble."""
     return Findings(findings.progress, findings.message, reason, terminal, recoverable, findings.failure)
+
+
+def no_such_kind(kind: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(kind, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; the kinds are {', '.join(known)}"
+    return f"{GROUP} has no kind {kind!r}{hint}"

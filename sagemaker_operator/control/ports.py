@@ -45,6 +45,13 @@ class Cache(Protocol):
     def apply_own_write(self, obj: KubeObject) -> None: ...
 
 
+class Sources(Cache, Protocol):
+    """The store of a kind, as a feature beside the kinds needs it."""
+
+    @property
+    def synced(self) -> bool: ...
+
+
 class Neighbours(Protocol):
     """The objects of all kinds, for references."""
 

@@ -222,6 +222,8 @@ class Kind:
     """Members that name the resource in the update input, where they are not the Describe input's."""
     updates_while_moving: bool = False
     """An update is accepted while it is in transition (a running job's); otherwise an edit waits for it to settle."""
+    told_by_arn: Mapping[str, str] = field(default_factory=dict)
+    """Create members that take a name or an ARN, of which Describe tells the ARN under another name: that name."""
     read_from: Mapping[str, str] = field(default_factory=dict)
     """Path of a Create member -> path where Describe returns it, if that is elsewhere."""
     own_status: tuple[Member, ...] = ()

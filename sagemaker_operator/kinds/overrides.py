@@ -59,6 +59,7 @@ class Override(TypedDict, total=False):
     updates_while_moving: bool
     update_names: dict[str, str]
     update_identifiers: tuple[str, ...]
+    told_by_arn: dict[str, str]
     read_from: dict[str, str]
     tags_on_create: bool
     extra_spec: tuple[str, ...]
@@ -225,6 +226,7 @@ OVERRIDES: Mapping[str, Override] = {
         "short_names": ("smpe",),
         "job": True,
         "name_member": "PipelineExecutionArn",
+        "told_by_arn": {"PipelineName": "PipelineArn"},
         "updates_while_moving": True,
     },
     "ProcessingJob": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from sagemaker_operator.control.adoption import adoption_keys
 from sagemaker_operator.control.request import desired_input, identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from tests.e2e.harness import SAMPLES, Cloud
@@ -16,6 +17,7 @@ from tests.e2e.harness import SAMPLES, Cloud
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.manager import Manager
 
 KINDS = tuple(catalog())
@@ -366,6 +368,18 @@ class Stage:
             and r.verb in verbs
             and (r.plural, r.name) == (self.kind.plural, self.name)
         ]
+
+
+def adoptable(kind: Kind, spec: Mapping[str, Any], arn: str) -> dict[str, Any]:
+    """`spec.aws` of an AdoptedResource, as a user of ACK would write it."""
+    required, optional = adoption_keys(kind)
+    if required == ("arn",):
+        return {"arn": arn}
+    if kind.id_in_arn:
+        return {"nameOrID": arn.rpartition("/")[2]}
+    own = next(key for key in required if key not in ("domainID", "appType"))
+    more = {key: spec[key] for key in (*required, *optional) if key != own and key in spec}
+    return {"nameOrID": spec[own]} | ({"additionalKeys": more} if more else {})
 
 
 def at(data: Any, path: str) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import yaml
 
+from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
 from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
 from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.kinds.catalog import catalog
@@ -32,6 +33,7 @@ class Permission(NamedTuple):
 
 
 FIELD_EXPORT = "rbac-field-export"
+ADOPTED_RESOURCE = "rbac-adopted-resource"
 
 
 def documents(file: str) -> list[dict[str, Any]]:
@@ -124,8 +126,9 @@ async def test_every_grant_is_used_and_every_request_is_granted() -> None:
     assert {permission for permission in seen if permission.group == GROUP} <= others
     leases = {permission for permission in seen if permission.resource == "leases"}
     exports = {permission for permission in seen if permission.resource.startswith("fieldexports")}
+    requests = {permission for permission in seen if permission.resource.startswith("adoptedresources")}
     maps = {permission for permission in seen if permission.resource == "configmaps"} - exports
-    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases - exports - maps
+    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases - exports - requests - maps
     assert set(granted("Role", f"{OPERATOR}-role-maps")) == maps
     assert set(granted("Role", f"{OPERATOR}-leader")) == leases
 
@@ -151,8 +154,42 @@ async def test_every_grant_for_field_exports_is_used_and_every_request_is_grante
     mine = {FIELD_EXPORTS.plural, f"{FIELD_EXPORTS.plural}/status", CONFIG_MAPS.plural, SECRETS.plural}
     asked = {permission for permission in seen if permission.resource in mine and not permission.name}
     assert set(granted("ClusterRole", f"{OPERATOR}-field-export", file=FIELD_EXPORT)) == asked
-    others = {*granted("Role", f"{OPERATOR}-leader"), *granted("Role", f"{OPERATOR}-role-maps")}
-    assert seen - asked <= {*granted("ClusterRole", OPERATOR), *others}
+    assert seen - asked <= {*beside(), *granted("ClusterRole", f"{OPERATOR}-adopted-resource", file=ADOPTED_RESOURCE)}
+
+
+def beside() -> set[Permission]:
+    """What every operator is granted, whichever features it has."""
+    roles = {*granted("Role", f"{OPERATOR}-leader"), *granted("Role", f"{OPERATOR}-role-maps")}
+    return {*granted("ClusterRole", OPERATOR), *roles}
+
+
+@pytest.mark.asyncio
+@pytest.mark.looptime(end=100_000)
+async def test_every_grant_for_adopted_resources_is_used_and_every_request_is_granted() -> None:
+    """In a role of its own too: nothing else lets the operator create objects of our kinds."""
+    cloud = Cloud(kinds=["Model"])
+    body = {
+        "apiVersion": ADOPTED_RESOURCES.api_version,
+        "kind": "AdoptedResource",
+        "metadata": {"name": "churn", "finalizers": [ACK_FINALIZER]},
+        "spec": {"aws": {"nameOrID": "typo"}, "kubernetes": {"group": GROUP, "kind": "Model"}},
+    }
+    await cloud.user.create(ADOPTED_RESOURCES, "default", body)
+    async with operator(cloud):
+        await cloud.pass_time(60)
+        await cloud.user.merge_patch(ADOPTED_RESOURCES, "default", "churn", {"spec": {"aws": {"nameOrID": "churn"}}})
+        await cloud.pass_time(60)
+        await cloud.user.delete(ADOPTED_RESOURCES, "default", "churn")
+        await cloud.pass_time(60)
+    seen = used(cloud)
+    plurals = {kind.plural for kind in catalog().values()}
+    asked = {found for found in seen if found.resource.partition("/")[0] == ADOPTED_RESOURCES.plural}
+    creates = {found for found in seen if (found.verb, found.group) == ("create", GROUP)}
+    assert {found.resource for found in creates} == {"models"}
+    wanted = asked | {Permission("create", GROUP, plural) for plural in plurals}
+    assert set(granted("ClusterRole", f"{OPERATOR}-adopted-resource", file=ADOPTED_RESOURCE)) == wanted
+    exports = {*granted("ClusterRole", f"{OPERATOR}-field-export", file=FIELD_EXPORT)}
+    assert seen - asked - creates <= beside() | exports
 
 
 def test_people_may_edit_every_kind_but_not_its_status() -> None:
@@ -166,7 +203,7 @@ def test_people_may_edit_every_kind_but_not_its_status() -> None:
     assert set(view["verbs"]) == {"get", "list", "watch"}
 
 
-@pytest.mark.parametrize("file", ["rbac", FIELD_EXPORT])
+@pytest.mark.parametrize("file", ["rbac", FIELD_EXPORT, ADOPTED_RESOURCE])
 def test_the_roles_are_bound_to_the_deployments_account(file: str) -> None:
     pod = yaml.safe_load((ROOT / "manifests" / "deployment.yaml").read_text())
     account = pod["spec"]["template"]["spec"]["serviceAccountName"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from sagemaker_operator.annotations import DELETION_POLICY
 from sagemaker_operator.conditions import LATE_INITIALIZED
+from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
 from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
 from sagemaker_operator.control.request import desired_input
 from sagemaker_operator.crds.generate import crd_manifest
@@ -29,7 +32,7 @@ from sagemaker_operator.settings import FeatureGates
 from tests.crds.support import CRDS, Client, client_of
 from tests.e2e.ensemble import Ensemble, ask
 from tests.e2e.harness import SAMPLES
-from tests.e2e.kinds import KINDS, STORIES, at, document
+from tests.e2e.kinds import KINDS, STORIES, adoptable, at, document
 from tests.e2e.live import operating, settings, simulator
 from tests.e2e.processes import ROOT, environment, run, until
 from tests.e2e.rbac import Authorizer, shipped
@@ -143,6 +146,7 @@ async def test_every_kind_lives_its_life_within_the_shipped_roles(server: ApiSer
                 assert at(await ensemble.describe(reference), edit.at) == edit.value, reference
             await repeat_an_event(ensemble)
             await export_a_field(ensemble)
+            await adopt_everything(ensemble)
             await ensemble.perform(ensemble.delete, backwards=True)
         wanted = Counter(catalog()[manifest["kind"]].create for manifest in ensemble.manifests.values())
         made = Counter(call.operation for call in simulated.calls.mutating() if call.applied)
@@ -234,6 +238,46 @@ async def export_a_field(ensemble: Ensemble) -> None:
         await until(has_none, f"the key to leave the {kind}")
 
 
+async def adopt_everything(ensemble: Ensemble) -> None:
+    """A second object of each kind, in another namespace, which takes what the first one made and gives it back."""
+    client = ensemble.client
+    for kind in KINDS:
+        stored = await ensemble.get(kind.lower())
+        aws = adoptable(catalog()[kind], stored["spec"], stored["status"]["ackResourceMetadata"]["arn"])
+        retain = {DELETION_POLICY: "retain"}
+        target = {"name": f"second-{kind.lower()}", "namespace": HOME, "annotations": retain}
+        group = "sagemaker.services.k8s.aws"
+        body = {
+            "apiVersion": ADOPTED_RESOURCES.api_version,
+            "kind": "AdoptedResource",
+            "metadata": {"name": kind.lower(), "finalizers": [ACK_FINALIZER]},
+            "spec": {"aws": aws, "kubernetes": {"group": group, "kind": kind, "metadata": target}},
+        }
+        await client.create(ADOPTED_RESOURCES, NAMESPACE, body)
+    told: dict[str, Any] = {}
+
+    async def adopted() -> bool:
+        for item in (await client.get_json(ADOPTED_RESOURCES.path(NAMESPACE)))["items"]:
+            conditions = item.get("status", {}).get("conditions", ())
+            told[item["metadata"]["name"]] = {found["type"]: found for found in conditions}.get("ACK.Adopted", {})
+        return all(condition.get("status") == "True" for condition in told.values())
+
+    try:
+        await until(adopted, "everything to be adopted")
+    except AssertionError as error:
+        missing = {name: found for name, found in told.items() if found.get("status") != "True"}
+        raise AssertionError(f"{error}: {missing}") from None
+    for kind in KINDS:
+        await client.delete(ADOPTED_RESOURCES, NAMESPACE, kind.lower())
+        await client.delete(catalog()[kind].resource, HOME, f"second-{kind.lower()}")
+
+    async def gone() -> bool:
+        left = [*(catalog()[kind].resource.path(HOME) for kind in KINDS), ADOPTED_RESOURCES.path(NAMESPACE)]
+        return not any([(await client.get_json(path))["items"] for path in left])
+
+    await until(gone, "the second objects to go")
+
+
 @pytest.mark.kubectl
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on PATH")
 async def test_kubectl_explains_tries_and_waits(server: ApiServer, tmp_path: Path) -> None:
@@ -265,6 +309,19 @@ async def test_kubectl_explains_tries_and_waits(server: ApiServer, tmp_path: Pat
             applied = await kubectl("apply", "-n", NAMESPACE, "--server-side", "-f", path)
             assert "serverside-applied" in applied, "what the operator wrote conflicts with nobody's manifest"
             assert (await ensemble.get("trainingjob"))["status"]["trainingJobStatus"] == "Completed"
+            job = document("trainingjob")["spec"]["trainingJobName"]
+            spec = {
+                "aws": {"nameOrID": job},
+                "kubernetes": {"group": "sagemaker.services.k8s.aws", "kind": "TrainingJob"},
+            }
+            request = {"apiVersion": ADOPTED_RESOURCES.api_version, "kind": "AdoptedResource", "spec": spec}
+            (tmp_path / "request.json").write_text(json.dumps(request | {"metadata": {"name": "taken"}}))
+            await kubectl("apply", "-n", HOME, "-f", str(tmp_path / "request.json"))
+            await kubectl("wait", "-n", HOME, "--for=condition=ACK.Adopted", "--timeout=30s", "adoptedresource/taken")
+            shown = await kubectl("get", "-n", HOME, "adoptedresources")
+            assert "TrainingJob" in shown
+            assert "True" in shown
+            await kubectl("get", "-n", HOME, "trainingjob/taken")
             await kubectl("delete", "-n", NAMESPACE, "--wait", "--timeout=30s", "-f", path)
 
 

@@ -121,8 +121,21 @@ def test_secrets_are_for_field_exports_only_and_by_name() -> None:
     assert set(rule["verbs"]) == {"get", "patch"}, "nothing is listed, nothing created"
 
 
-def test_creating_field_exports_is_not_part_of_a_role_for_people() -> None:
+def test_creating_objects_is_for_adopted_resources_only() -> None:
+    makers = {
+        path.name
+        for path, found in documents()
+        for rule in found.get("rules", ())
+        if path.name.startswith("rbac")
+        and "sagemaker.services.k8s.aws" in rule["apiGroups"]
+        and "create" in rule["verbs"]
+    }
+    assert makers == {"rbac-adopted-resource.yaml"}
+
+
+def test_creating_field_exports_and_adopted_resources_is_not_part_of_a_role_for_people() -> None:
     assert "fieldexports" not in {name for rule in rules("user-roles") for name in rule["resources"]}
+    assert "adoptedresources" not in {name for rule in rules("user-roles") for name in rule["resources"]}
     assert "services.k8s.aws" not in {group for rule in rules("user-roles") for group in rule["apiGroups"]}
 
 

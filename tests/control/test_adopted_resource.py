@@ -1,0 +1,212 @@
+"""AdoptedResource, the pure part: which resource and which object are meant, and what is wrong with what was written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from sagemaker_operator.annotations import (
+    ADOPTED,
+    ADOPTED_RESOURCE,
+    ADOPTION_FIELDS,
+    ADOPTION_POLICY,
+    READ_ONLY,
+    REGION,
+)
+from sagemaker_operator.control import adoptedresource as ar
+from sagemaker_operator.control.adoption import asked
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.objects import KubeObject, decode_object
+from sagemaker_operator.settings import FeatureGates
+
+GROUP = "sagemaker.services.k8s.aws"
+ARN = "arn:aws:sagemaker:us-west-2:123456789012:model-package/churn/1"
+
+
+def request(kind: str = "Model", aws: Any = None, *, group: str = GROUP, **metadata: Any) -> ar.Request:
+    spec = {
+        "aws": {"nameOrID": "churn"} if aws is None else aws,
+        "kubernetes": {"group": group, "kind": kind, "metadata": metadata},
+    }
+    body = {"kind": "AdoptedResource", "metadata": {"name": "take-churn", "namespace": "team"}, "spec": spec}
+    return ar.request_of(decode_object(msgspec.json.encode(body)))
+
+
+def target(conditions: dict[str, tuple[str, str]] | None = None, **metadata: Any) -> KubeObject:
+    told = [{"type": type_, "status": status, "message": text} for type_, (status, text) in (conditions or {}).items()]
+    meta = {"name": "churn", "namespace": "team", "annotations": {}} | metadata
+    return decode_object(msgspec.json.encode({"kind": "Model", "metadata": meta, "status": {"conditions": told}}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "aws", "fields"),
+    [
+        ("Model", {"nameOrID": "churn"}, {"modelName": "churn"}),
+        ("Endpoint", {"nameOrID": "churn", "arn": "ignored, as in ACK"}, {"endpointName": "churn"}),
+        ("DataQualityJobDefinition", {"nameOrID": "drift"}, {"jobDefinitionName": "drift"}),
+        ("Domain", {"nameOrID": "d-abc"}, {"domainID": "d-abc"}),
+        ("ModelPackage", {"arn": ARN}, {"arn": ARN}),
+        ("ModelPackage", {"nameOrID": ARN}, {"arn": ARN}),
+        (
+            "UserProfile",
+            {"nameOrID": "ada", "additionalKeys": {"domainID": "d-abc"}},
+            {"domainID": "d-abc", "userProfileName": "ada"},
+        ),
+        (
+            "Space",
+            {"nameOrID": "lab", "additionalKeys": {"domainID": "d-abc"}},
+            {"domainID": "d-abc", "spaceName": "lab"},
+        ),
+        (
+            "App",
+            {"nameOrID": "default", "additionalKeys": {"domainID": "d", "appType": "JupyterLab", "spaceName": "lab"}},
+            {"domainID": "d", "appType": "JupyterLab", "spaceName": "lab", "appName": "default"},
+        ),
+        ("Model", {"additionalKeys": {"modelName": "churn"}}, {"modelName": "churn"}),
+    ],
+)
+def test_the_names_of_the_resource(kind: str, aws: dict[str, Any], fields: dict[str, str]) -> None:
+    assert ar.adoption_fields(catalog()[kind], aws) == fields
+
+
+@pytest.mark.parametrize("kind", catalog())
+def test_what_is_written_on_the_object_is_what_adoption_reads(kind: str) -> None:
+    keys = {"domainID": "d-abc", "appType": "JupyterLab"} if kind in ("App", "Space", "UserProfile") else {}
+    keys = keys if kind == "App" else {name: value for name, value in keys.items() if name != "appType"}
+    aws = {"nameOrID": ARN if kind in ("ModelPackage", "PipelineExecution") else "x", "additionalKeys": keys}
+    made = ar.manifest(request(kind, aws), catalog()[kind])
+    understood = asked(catalog()[kind], made["metadata"]["annotations"], {}, FeatureGates())
+    assert understood.problem is None
+    assert understood.policy == "adopt"
+    assert understood.named
+    assert "spec" not in made
+
+
+@pytest.mark.parametrize(
+    ("kind", "aws", "text"),
+    [
+        ("Model", {}, "spec.aws.nameOrID: required: the modelName of the Model"),
+        ("Model", {"nameOrID": ""}, "spec.aws.nameOrID: required"),
+        ("Model", {"arn": ARN}, "spec.aws.nameOrID: required"),
+        ("Model", {"nameOrID": ARN}, "spec.aws.nameOrID: must be the modelName of the Model, not its ARN"),
+        ("Model", {"nameOrID": "x", "additionalKeys": {"domainID": "d"}}, "a Model has no domainID; it is known by"),
+        ("UserProfile", {"nameOrID": "ada"}, "spec.aws.additionalKeys.domainID: required"),
+        ("ModelPackage", {}, "spec.aws.arn: required: a ModelPackage is known by its ARN"),
+        ("ModelPackage", {"nameOrID": "churn"}, "spec.aws.nameOrID: must be the ARN of the ModelPackage"),
+        ("ModelPackage", {"arn": "arn:aws:s3:::bucket"}, "spec.aws.arn: must be the ARN of the ModelPackage"),
+        ("ModelPackage", {"arn": ARN.replace(":", "/")}, "spec.aws.arn: must be the ARN of the ModelPackage"),
+        ("Models", {"nameOrID": "x"}, "spec.kubernetes.kind: sagemaker.services.k8s.aws has no kind 'Models'; did you mean Model?"),
+    ],
+)  # fmt: skip
+def test_what_only_an_edit_can_mend(kind: str, aws: dict[str, Any], text: str) -> None:
+    findings = ar.refusal(request(kind, aws), catalog(), cross_namespace=True)
+    assert findings is not None
+    assert text in (findings.terminal or "")
+    assert findings.also["ACK.Adopted"] == ("False", "InvalidSpec", findings.terminal)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"cross_namespace": False}, "CrossNamespace"),
+        ({"cross_namespace": True, "watched": ("team",)}, "NotWatched"),
+        ({"cross_namespace": True, "adoption": False}, "AdoptionDisabled"),
+        ({"cross_namespace": True, "watched": ("team", "other")}, None),
+    ],
+)
+def test_what_a_flag_forbids(options: dict[str, Any], reason: str | None) -> None:
+    findings = ar.refusal(request(namespace="other"), catalog(), **options)
+    assert (findings and findings.reason) == reason
+
+
+def test_a_spec_that_acks_crd_lets_be_absent_and_another_controllers_are_not_ours() -> None:
+    assert not request(group="s3.services.k8s.aws", kind="Bucket").ours
+    body = {"kind": "AdoptedResource", "metadata": {"name": "x", "namespace": "team"}}
+    assert not ar.request_of(decode_object(msgspec.json.encode(body))).ours
+
+
+def test_the_objects_metadata() -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "1"}
+    forged = {ADOPTION_POLICY: "adopt-or-create", ADOPTED: "true", ADOPTED_RESOURCE: "x/y", "note": "kept"}
+    asked_for = request(labels={"a": "b"}, annotations=forged, ownerReferences=[owner], generateName="unused-")
+    assert ar.manifest(asked_for, catalog()["Model"]) == {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "Model",
+        "metadata": {
+            "name": "take-churn",
+            "namespace": "team",
+            "labels": {"a": "b"},
+            "ownerReferences": [owner],
+            "annotations": {
+                "note": "kept",
+                ADOPTION_POLICY: "adopt",
+                ADOPTION_FIELDS: '{"modelName":"churn"}',
+                ADOPTED_RESOURCE: "team/take-churn",
+            },
+        },
+    }
+    named = ar.manifest(request(name="churn", namespace="other"), catalog()["Model"])["metadata"]
+    assert (named["name"], named["namespace"]) == ("churn", "other")
+
+
+def test_the_region_of_the_adopted_resource_goes_to_the_object_unless_it_has_its_own() -> None:
+    body: dict[str, Any] = {
+        "kind": "AdoptedResource",
+        "metadata": {"name": "churn", "namespace": "team", "annotations": {REGION: "eu-west-1"}},
+        "spec": {"aws": {"nameOrID": "churn"}, "kubernetes": {"group": GROUP, "kind": "Model", "metadata": {}}},
+    }
+    for own, expected in (({}, "eu-west-1"), ({REGION: "us-east-1"}, "us-east-1")):
+        body["spec"]["kubernetes"]["metadata"] = {"annotations": own}
+        made = ar.manifest(ar.request_of(decode_object(msgspec.json.encode(body))), catalog()["Model"])
+        assert made["metadata"]["annotations"][REGION] == expected
+
+
+MADE = {
+    ADOPTION_POLICY: "adopt",
+    ADOPTION_FIELDS: json.dumps({"modelName": "churn"}),
+    ADOPTED_RESOURCE: "team/take-churn",
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "reason", "text"),
+    [
+        (target(annotations=MADE), "Unknown", "Pending", "has not been adopted yet"),
+        (target({"ACK.Adopted": ("True", "")}, annotations=MADE), "True", "Adopted", "Model team/churn stands for"),
+        (target({"ACK.Recoverable": ("True", "no such")}, annotations=MADE), "False", "NotAdopted", "churn: no such"),
+        (target({"ACK.Terminal": ("True", "bad")}, annotations=MADE), "False", "NotAdopted", "churn: bad"),
+        (target(annotations=MADE, deletionTimestamp="2026-01-01T00:00:00Z"), "False", "BeingDeleted", "made anew"),
+        (target(), "False", "AlreadyExists", "Choose another name"),
+        (target({"ACK.Adopted": ("True", "")}), "False", "AlreadyExists", "Choose another name"),
+        (target(annotations=MADE | {READ_ONLY: "true"}), "Unknown", "Pending", "not been adopted"),
+        (
+            target({"ACK.ResourceSynced": ("True", "")}, annotations=MADE | {READ_ONLY: "true"}),
+            "True",
+            "Adopted",
+            "stands for",
+        ),
+    ],
+)
+def test_what_the_object_says(found: KubeObject, status: str, reason: str, text: str) -> None:
+    findings = ar.verdict(request(), catalog()["Model"], found)
+    told = findings.also["ACK.Adopted"]
+    assert told[:2] == (status, reason)
+    assert text in told[2]
+
+
+def test_an_edit_mends_only_an_object_that_was_made_for_this_and_stands_for_nothing_yet() -> None:
+    kind, edited = catalog()["Model"], request(aws={"nameOrID": "other"})
+    assert ar.mends(request(), kind, target(annotations=MADE)) is None
+    mended = ar.mends(edited, kind, target(annotations=MADE))
+    assert mended is not None
+    assert json.loads(mended[ADOPTION_FIELDS]) == {"modelName": "other"}
+    for other in (
+        target(annotations=MADE | {ADOPTED_RESOURCE: "team/another"}),
+        target({"ACK.Adopted": ("True", "")}, annotations=MADE),
+        target(annotations=MADE, deletionTimestamp="2026-01-01T00:00:00Z"),
+        target(),
+    ):
+        assert ar.mends(edited, kind, other) is None
