@@ -64,7 +64,7 @@ def failed(facts: Facts, error: AwsError) -> Step:
         findings = amended(base, reason=reason, terminal=f"{text.rstrip('.')}. {_PARKED_HINT}")
         return Settle(findings, Follow.PARK, release=creating)
     follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
-    if error.operation == "AssumeRole" and follow is Follow.SLOW:
+    if error.operation == "AssumeRole" and error.category is ErrorCategory.ACCESS_DENIED:
         hint = _ASSUME_ROLE_HINT
     findings = amended(base, reason=reason, recoverable=f"{text.rstrip('.')}. {hint}")
     # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps

@@ -1,4 +1,4 @@
-"""A Terminal that SageMaker's word is behind is not for ever: it is looked at again within the hour, at one try each, in silence."""
+"""A Terminal that SageMaker's word is behind is looked at again within the hour, at one try each, in silence."""
 
 from __future__ import annotations
 
@@ -79,16 +79,17 @@ async def test_an_update_that_sagemaker_refused_heals_within_the_hour_without_an
 
 
 async def test_what_may_only_be_observed_is_looked_at_again_too() -> None:
-    stage = Stage("Model", relaxed=True)
+    stage = Stage("Endpoint", relaxed=True)
     cloud = stage.cloud
     async with operator(cloud) as manager:
-        await cloud.ask("CreateModel", **stage.create_input())
+        await stage.prepare()
+        await cloud.ask("CreateEndpoint", **stage.create_input())
         stage.manifest["metadata"]["annotations"] = {READ_ONLY: "true"}
         await stage.apply()
         await stage.settled()
         await stage.idle(manager)
-        cloud.sagemaker.faults.add(refusing("DescribeModel"))
-        await stage.edit({"enableNetworkIsolation": True})
+        cloud.sagemaker.faults.add(refusing("DescribeEndpoint"))
+        await stage.edit({"endpointConfigName": "another"})
         assert (await stage.condition("ACK.Terminal"))["reason"] == "ValidationFailed"
         cloud.sagemaker.faults.clear()
         await stage.settled(seconds=_WITHIN_THE_HOUR)
