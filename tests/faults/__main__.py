@@ -5,22 +5,31 @@ python -m tests.faults --kind TrainingJob --mode kill-after --at 9          one 
 python -m tests.faults --kind TrainingJob --seed 7                          mixed faults, drawn from the seed
 python -m tests.faults --matrix [--kind Model] [--jobs 2] [--share 500]     every call, every mode; one table
 python -m tests.faults --seeds 1000                                         mixed faults, seeds 1 to 1000
+python -m tests.faults --soak 3                                             days of coming and going; what is still held
+
+With `--report docs/faults.md` the last three write what they found into that page.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
+from sagemaker_operator.clock import rfc3339, wall_clock
 from tests.e2e.kinds import KINDS
-from tests.faults.matrix import Table, Verdict, families, mixed, share, verdict
+from tests.faults.matrix import Verdict, families, mixed, share, verdict
 from tests.faults.oracle import problems
 from tests.faults.regressions import keep
 from tests.faults.runner import Case, run, undisturbed
 from tests.faults.scenarios import SCENARIOS
+from tests.faults.table import Table, inserted
 from tests.faults.troubles import MIXED, MODES, NONE
 
 _SHOWN = 400
@@ -39,6 +48,7 @@ def main() -> int:
     parser.add_argument("--share", type=int, default=0, help="only so many cases of the matrix, always the same ones")
     parser.add_argument("--seeds", type=int, default=0, help="mixed faults, with the seeds from 1 to this")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--report", type=Path, help="a page to write the table into, between its <!-- matrix --> marks")
     options = parser.parse_args()
     if options.matrix or options.seeds:
         return _many(options)
@@ -83,7 +93,18 @@ def _many(options: argparse.Namespace) -> int:
                     if options.seeds:
                         keep(case)
     _say(str(table))
+    if options.report:
+        _report(options.report, "seeds" if options.seeds else "matrix", table.markdown())
     return bool(table.failures)
+
+
+def _report(page: Path, block: str, text: str) -> None:
+    """Writes what was found, and of what, into the page."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    command = " ".join(word for word in sys.argv[1:] if not word.startswith("--report") and word != str(page))
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    told = f"`python -m tests.faults {command}`, {rfc3339(wall_clock())}, commit {commit.strip()}, {machine}:"
+    page.write_text(inserted(page.read_text(encoding="utf-8"), block, f"{told}\n\n{text}"), encoding="utf-8")
 
 
 def _cases(kind: str, share_of: int) -> list[Case]:
