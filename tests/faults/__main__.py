@@ -27,12 +27,16 @@ from tests.e2e.kinds import KINDS
 from tests.faults.matrix import Verdict, families, mixed, share, verdict
 from tests.faults.oracle import problems
 from tests.faults.regressions import keep
-from tests.faults.runner import Case, run, undisturbed
+from tests.faults.runner import Case, in_virtual_time, run, undisturbed
 from tests.faults.scenarios import SCENARIOS
+from tests.faults.soak import DAY_SECONDS, OBJECTS, Held, faults, slope, soak
 from tests.faults.table import Table, inserted
 from tests.faults.troubles import MIXED, MODES, NONE
 
 _SHOWN = 400
+_FEWEST_DAYS = 3
+# A job, what has no life cycle, what is updated, and what needs others.
+_SOAKED = ("TrainingJob", "Model", "Pipeline", "Endpoint")
 
 
 def main() -> int:
@@ -49,11 +53,16 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=0, help="mixed faults, with the seeds from 1 to this")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--report", type=Path, help="a page to write the table into, between its <!-- matrix --> marks")
+    parser.add_argument("--soak", type=int, default=0, help="simulated days of objects that come and go")
     options = parser.parse_args()
+    if 0 < options.soak < _FEWEST_DAYS:
+        parser.error(f"--soak: at least {_FEWEST_DAYS} days, or there is no slope")
+    if options.soak:
+        return _soaked(options)
     if options.matrix or options.seeds:
         return _many(options)
     if options.kind is None:
-        parser.error("--kind, --matrix or --seeds is needed")
+        parser.error("--kind, --matrix, --seeds or --soak is needed")
     mode = options.mode or (NONE if options.seed is None else MIXED)
     return _one(
         Case(kind=options.kind, scenario=options.scenario, mode=mode, at=options.at, seed=options.seed or 1),
@@ -98,9 +107,32 @@ def _many(options: argparse.Namespace) -> int:
     return bool(table.failures)
 
 
+def _soaked(options: argparse.Namespace) -> int:
+    kinds = [options.kind] if options.kind else list(_SOAKED)
+    lines = ["| kind | days | objects | bytes on day 2 | bytes at the end | bytes a day | kept |", "|---" * 7 + "|"]
+    failed = False
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for kind, history in zip(kinds, pool.map(partial(_days, days=options.soak), kinds), strict=True):
+            found, weights = faults(history), [held.bytes for held in history]
+            failed |= bool(found)
+            lines.append(
+                f"| {kind} | {options.soak} | {options.soak * OBJECTS} | {weights[1]:,} | {weights[-1]:,} "
+                f"| {slope(weights):+.0f} | {'; '.join(found) or 'nothing'} |"
+            )
+            _say(lines[-1])
+    if options.report:
+        _report(options.report, "soak", "\n".join(lines))
+    return failed
+
+
+def _days(kind: str, days: int) -> list[Held]:
+    history: list[Held] = in_virtual_time(soak(days, kind=kind, pause=DAY_SECONDS / OBJECTS))
+    return history
+
+
 def _report(page: Path, block: str, text: str) -> None:
     """Writes what was found, and of what, into the page."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
     command = " ".join(word for word in sys.argv[1:] if not word.startswith("--report") and word != str(page))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     told = f"`python -m tests.faults {command}`, {rfc3339(wall_clock())}, commit {commit.strip()}, {machine}:"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
-import tracemalloc
+import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
-import sagemaker_operator
 from sagemaker_operator.logs import configure
 from tests.e2e.harness import operator
 from tests.e2e.kinds import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from sagemaker_operator.manager import Manager
 
 OBJECTS = 24
 """Per round. An idle hour of virtual time costs 0.2 s of heartbeats, so a round is a day only where it is to be one."""
@@ -26,17 +31,16 @@ DAY_SECONDS = 86_400.0
 
 # Half of a round's 24 objects: what is kept for a while (a delayed key, an event being aggregated) comes and goes.
 _FLUCTUATION = 12
+# The same in bytes, over a whole soak.
+_FLUCTUATION_BYTES = 32_768
 # The first rounds fill what is filled once.
 _WARM = 1
 
 # The event recorder remembers its latest series up to a number; the sandbox is the world outside.
 _BOUNDED = ("sagemaker_operator.kube.events", "sagemaker_operator.sandbox")
-_HOME = sagemaker_operator.__path__[0]
-_OURS = (
-    tracemalloc.Filter(True, f"{_HOME}/*"),
-    tracemalloc.Filter(False, f"{_HOME}/sandbox/*"),
-    tracemalloc.Filter(False, f"{_HOME}/kube/events.py"),
-)
+_NOT_WEIGHED = (*_BOUNDED, "tests.")
+_SHARED = (type, ModuleType, asyncio.AbstractEventLoop, type(cache(len)))
+"""What everybody refers to; and caches of functions, which have a bound or are keyed by names of the service model."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Held:
     live: Counter[str]
     """The operator's own objects by type, and the entries of all their containers."""
     bytes: int
-    """What the operator's own code allocated and still holds; 0 unless tracemalloc runs."""
+    """All that can be reached from the operator, without the world outside."""
 
 
 async def soak(
@@ -57,7 +61,7 @@ async def soak(
     configure(level="error", format_="json", clock=stage.cloud.clock, stream=io.StringIO())
     history: list[Held] = []
     try:
-        async with operator(stage.cloud, leader_election=False):
+        async with operator(stage.cloud, leader_election=False) as manager:
             await stage.prepare()
             for number in range(rounds):
                 for other in range(OBJECTS):
@@ -67,9 +71,7 @@ async def soak(
                     await stage.settled()
                     await stage.delete()
                     await stage.cloud.pass_time(pause)
-                # What the world outside remembers of our requests was allocated by us.
-                stage.cloud.forget()
-                history.append(_held())
+                history.append(_held(manager))
                 each(history[-1])
     finally:
         structlog.reset_defaults()
@@ -91,13 +93,22 @@ def slope(values: Sequence[float]) -> float:
     return sum((x - middle) * (y - mean) for x, y in points) / spread if spread else 0.0
 
 
+def faults(history: Sequence[Held]) -> list[str]:
+    """What says that something is kept of objects that have been; empty: nothing."""
+    found = [f"{count} more {name}" for name, count in grown(history).items()]
+    steady = slope([held.bytes for held in history]) * len(history)
+    if steady > _FLUCTUATION_BYTES:
+        found.append(f"{steady:.0f} bytes more, steadily")
+    return found
+
+
 def _rename(stage: Stage, name: str) -> None:
     """The name of a job is spent when it has run."""
     field = next(member.field for member in stage.kind.identifiers if member.api == stage.kind.name_member)
     stage.name = stage.manifest["metadata"]["name"] = stage.manifest["spec"][field] = name
 
 
-def _held() -> Held:
+def _held(manager: Manager) -> Held:
     gc.collect()
     found: Counter[str] = Counter()
     for one in gc.get_objects():
@@ -114,11 +125,19 @@ def _held() -> Held:
                 )
             elif isinstance(kept, list | set):
                 found[f"{name} []"] += len(kept)
-    return Held(found, _allocated())
+    return Held(found, _weight(manager))
 
 
-def _allocated() -> int:
-    if not tracemalloc.is_tracing():
-        return 0
-    ours = tracemalloc.take_snapshot().filter_traces(_OURS)
-    return sum(trace.size for trace in ours.traces)
+def _weight(root: object) -> int:
+    """Bytes of everything that hangs on it, the service models included."""
+    seen: set[int] = set()
+    rest, total = [root], 0
+    while rest:
+        one = rest.pop()
+        if id(one) in seen or isinstance(one, _SHARED) or str(type(one).__module__).startswith(_NOT_WEIGHED):
+            continue
+        seen.add(id(one))
+        # msgspec's answer to getsizeof is an address.
+        total += memoryview(one).nbytes if isinstance(one, msgspec.Raw) else sys.getsizeof(one)
+        rest.extend(gc.get_referents(one))
+    return total
