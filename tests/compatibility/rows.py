@@ -73,7 +73,7 @@ REQUEUE = (
         "Terminal",
         "never, until an edit or a restart",
         IMPROVED,
-        "an edit, an annotation, a referenced object; within the hour where SageMaker refused; a running job is followed all the same",
+        "an edit, an annotation, a referenced object; within the hour if SageMaker refused; a running job is followed all the same",
         "e2e/test_parked.py::test_an_update_that_sagemaker_refused_heals_within_the_hour_without_an_edit",
         _PLAN + "test_a_rejected_edit_never_stops_the_polling",
         _JOB + "test_an_edit_that_cannot_be_made_names_the_field_and_stops_nothing",

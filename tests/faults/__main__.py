@@ -126,7 +126,9 @@ def _soaked(options: argparse.Namespace) -> int:
 
 
 def _days(kind: str, days: int) -> list[Held]:
-    history: list[Held] = in_virtual_time(soak(days, kind=kind, pause=DAY_SECONDS / OBJECTS))
+    # The lives of the objects come on top of the pauses between them.
+    living = soak(days, kind=kind, pause=DAY_SECONDS / OBJECTS)
+    history: list[Held] = in_virtual_time(living, end=3 * days * DAY_SECONDS)
     return history
 
 
