@@ -76,7 +76,7 @@ MESSAGES: dict[Event, tuple[str, int]] = {
     Event.AWS_ERROR: ("AWS call failed", logging.WARNING),
     Event.OPERATOR_STARTED: ("Operator started", logging.INFO),
     Event.OPERATOR_READY: ("Operator is ready", logging.INFO),
-    Event.OPERATOR_DEGRADED: ("A kind is degraded", logging.WARNING),
+    Event.OPERATOR_DEGRADED: ("The operator is degraded", logging.WARNING),
     Event.LEADER_ACQUIRED: ("Leadership acquired", logging.INFO),
     Event.LEADER_LOST: ("Leadership lost", logging.ERROR),
     Event.OPERATOR_STOPPING: ("Operator is stopping", logging.INFO),

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from sagemaker_operator import __version__
 from sagemaker_operator.aws.calls import SERVICE
 from sagemaker_operator.aws.target import Target
+from sagemaker_operator.awsidentity import AwsIdentity
 from sagemaker_operator.control.adoptedresource import ADOPTED_RESOURCES
 from sagemaker_operator.control.adopter import Adopter
 from sagemaker_operator.control.controller import Controller
 from sagemaker_operator.control.exporter import Exporter
 from sagemaker_operator.control.fieldexport import FIELD_EXPORTS
 from sagemaker_operator.control.poller import Poller
-from sagemaker_operator.control.ports import Identity, World
+from sagemaker_operator.control.ports import World
 from sagemaker_operator.control.reconciler import Reconciler
 from sagemaker_operator.control.references import Dependants
 from sagemaker_operator.control.surroundings import Surroundings
-from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.collection import Collection
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.calls import Aws, Outcome
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.control.ports import Identity
     from sagemaker_operator.control.surroundings import Concerned
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
@@ -54,7 +55,6 @@ COMPONENT = "sagemaker-operator"
 # The loop's heartbeat: a probe that hangs longer than this finds a loop that does not turn.
 _HEARTBEAT_SECONDS = 1.0
 _LOOP_STALL_SECONDS = 15.0
-_IDENTITY_RETRY_SECONDS = 5.0
 # A pass is one read and one write; four keep up with 100 sources a second.
 _FEATURE_WORKERS = 4
 
@@ -89,7 +89,9 @@ class Manager:
         self._rng = rng
         self._log = get_logger("operator")
         self._stopping = asyncio.Event()
-        self._identity: Identity | None = None
+        self._aws_identity = AwsIdentity(
+            sessions, aws.expiry, settings, renewed=partial(self._wake, lambda resource, meta: True)
+        )
         self._beat = 0.0
         self._owns = Shard(settings.shard, settings.total_shards).owns
         self.controllers = {name: self._controller(kind) for name, kind in kinds.items()}
@@ -231,8 +233,8 @@ class Manager:
         """A standby is ready: its caches are. Never asks AWS or the API server."""
         if self._stopping.is_set():
             return "stopping"
-        if self._identity is None:
-            return "waiting for AWS to say who we are (STS GetCallerIdentity)"
+        if trouble := self._aws_identity.trouble:
+            return trouble
         if waiting := self.surroundings.waiting:
             return waiting
         for name, controller in self.controllers.items():
@@ -292,8 +294,8 @@ class Manager:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._heartbeat(), name="heartbeat")
             settings = self._settings
-            identity = await self._who_am_i()
-            self._identity = identity
+            identity = await self._aws_identity.establish()
+            group.create_task(self._aws_identity.watch(), name="credentials")
             # Parsing the service model takes 0.15 s: better now than in the first create.
             async with self._sessions.client(
                 SERVICE, Target(identity.account, settings.aws_region, None, settings.aws_endpoint_url)
@@ -336,23 +338,6 @@ class Manager:
             ),
         )
 
-    async def _who_am_i(self) -> Identity:
-        """Account and partition, from STS. Wrong credentials are hopeless; an STS that is down is waited for."""
-        settings = self._settings
-        endpoint = settings.aws_identity_endpoint_url or settings.aws_endpoint_url
-        while True:
-            try:
-                found = await self._sessions.identity(settings.aws_region, endpoint_url=endpoint)
-            except AwsError as error:
-                if error.category in (ErrorCategory.CREDENTIALS, ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION):
-                    raise ConfigurationError(
-                        f"AWS does not accept the operator's credentials: {error.message}"
-                    ) from error
-                emit(self._log, Event.AWS_ERROR, operation=error.operation, errorCode=error.code, err=error.message)
-                await asyncio.sleep(_IDENTITY_RETRY_SECONDS)
-            else:
-                return Identity(found.account, found.partition)
-
     async def _synced(self) -> None:
         await asyncio.gather(*(controller.informer.synced.wait() for controller in self.controllers.values()))
         self._on_synced()
@@ -371,7 +356,9 @@ class Manager:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     def _is_degraded(self) -> bool:
-        return bool(self.surroundings.degraded) or any(c.degraded for c in self.controllers.values())
+        return bool(self._aws_identity.expired or self.surroundings.degraded) or any(
+            c.degraded for c in self.controllers.values()
+        )
 
     async def _heartbeat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -39,6 +39,10 @@ class NoServer(Exception):
     """There is none; the text says what to set."""
 
 
+class Uncompactable(NoServer):
+    """There is one, and nothing makes it forget its history within seconds."""
+
+
 class BrokenServer(Exception):
     """A variable names one that cannot be used; the text says why."""
 
@@ -102,18 +106,24 @@ def program() -> Path | None:
 
 
 @contextmanager
-def real_apiserver(directory: Path) -> Iterator[ApiServer]:
-    """A ready server, stopped afterwards if we started it; its files are in `directory`. Raises NoServer, BrokenServer."""
+def real_apiserver(directory: Path, *, compaction: str = "") -> Iterator[ApiServer]:
+    """A ready server, stopped afterwards if we started it; its files are in `directory`. Raises NoServer, BrokenServer.
+
+    `compaction` ("1s") is how often its history is compacted, five minutes as a rule; it has no watch cache then, which would
+    remember pages for 15 s more. Raises Uncompactable if it cannot be told.
+    """
     with ExitStack() as stack:
         if assets := os.environ.get("KUBEBUILDER_ASSETS"):
-            server = stack.enter_context(_envtest(Path(assets), directory))
+            server = stack.enter_context(_envtest(Path(assets), directory, compaction))
         elif given := os.environ.get("TEST_KUBECONFIG"):
             if not Path(given).exists():
                 raise BrokenServer(f"TEST_KUBECONFIG: there is no {given}")
+            if compaction:
+                raise Uncompactable("TEST_KUBECONFIG names a server that runs already")
             server = ApiServer.from_kubeconfig(Path(given))
             _wait_ready(server, [])
         elif found := program():
-            server = stack.enter_context(_scripted(found, directory))
+            server = stack.enter_context(_scripted(found, directory, compaction))
         else:
             raise NoServer(
                 "no real API server: set KUBEBUILDER_ASSETS, TEST_KUBECONFIG or SAGEMAKER_OPERATOR_APISERVER, or build one"
@@ -123,8 +133,17 @@ def real_apiserver(directory: Path) -> Iterator[ApiServer]:
 
 
 @contextmanager
-def _scripted(script: Path, directory: Path) -> Iterator[ApiServer]:
-    with _process([script, directory / "server"], directory / "server.log") as process:
+def _scripted(script: Path, directory: Path, compaction: str) -> Iterator[ApiServer]:
+    where, flags = directory / "server", ["-compaction", compaction, "-watch-cache=false"]
+    if not compaction:
+        command = [script, where]
+    elif script == _SCRIPT:
+        command = [script, where, "0", *flags]
+    elif script == build.program():
+        command = [script, *flags, where]
+    else:
+        raise Uncompactable("SAGEMAKER_OPERATOR_APISERVER names a program whose flags are not known")
+    with _process(command, directory / "server.log") as process:
         kubeconfig = directory / "server" / "kubeconfig"
         deadline = time.monotonic() + _READY_SECONDS
         while not kubeconfig.exists():
@@ -136,7 +155,7 @@ def _scripted(script: Path, directory: Path) -> Iterator[ApiServer]:
 
 
 @contextmanager
-def _envtest(assets: Path, directory: Path) -> Iterator[ApiServer]:
+def _envtest(assets: Path, directory: Path, compaction: str) -> Iterator[ApiServer]:
     for needed in ("etcd", "kube-apiserver"):
         if not (assets / needed).exists():
             raise BrokenServer(f"KUBEBUILDER_ASSETS has no {needed}: {assets}")
@@ -168,6 +187,7 @@ def _envtest(assets: Path, directory: Path) -> Iterator[ApiServer]:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
+            *([f"--etcd-compaction-interval={compaction}", "--watch-cache=false"] if compaction else []),
         ],
     ]
     kubeconfig = directory / "kubeconfig"
@@ -249,11 +269,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def server_or_skip(directory: Path) -> Iterator[ApiServer]:
+def server_or_skip(directory: Path, *, compaction: str = "") -> Iterator[ApiServer]:
     """The body of a fixture. Each room has a server of its own: two of them install different CRDs of one name."""
     try:
-        with real_apiserver(directory) as server:
+        with real_apiserver(directory, compaction=compaction) as server:
             yield server
+    except Uncompactable as error:
+        pytest.skip(str(error))
     except NoServer as error:
         if must_not_be_missing():
             raise

@@ -15,6 +15,7 @@ import tenacity
 from botocore import xform_name
 
 from sagemaker_operator.aws.classify import is_read
+from sagemaker_operator.aws.expiry import Expiry
 from sagemaker_operator.aws.failures import translate_error
 from sagemaker_operator.backoff import Backoff
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
@@ -96,6 +97,7 @@ class Aws:
         self._observe = observe
         self._fence = fence
         self._sleep = sleep
+        self.expiry = Expiry()
 
     def rates(self) -> list[BucketState]:
         """The state of the rate limit of every operation that was ever called, by account and region."""
@@ -122,6 +124,7 @@ class Aws:
             answer = await attempt(target, operation, params, kind, tally, caller)
         except AwsError as exc:
             self._report(operation, target, exc.category, tally)
+            self.expiry.learn(exc, target)
             raise
         self._report(operation, target, None, tally)
         return answer

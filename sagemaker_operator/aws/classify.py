@@ -39,6 +39,12 @@ def _creates(operation: str, kind: Kind | None) -> bool:
     return operation.startswith(_CREATE_VERBS) or operation == "StartPipelineExecution"
 
 
+EXPIRED_CODES = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "ExpiredIdentityToken", "RequestExpired", "TokenRefreshRequired"}
+)
+"""Credentials that were good until now: new ones may be in their place in a minute."""
+
+
 class _Code(NamedTuple):
     category: ErrorCategory
     codes: frozenset[str]
@@ -57,11 +63,11 @@ _CODES: tuple[_Code, ...] = (
     ),
     _codes(
         ErrorCategory.CREDENTIALS,
-        "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired UnrecognizedClientException"
+        " ".join(EXPIRED_CODES) + " UnrecognizedClientException"
         " InvalidClientTokenId InvalidAccessKeyId InvalidSignatureException SignatureDoesNotMatch AuthFailure"
         " IncompleteSignature IncompleteSignatureException MissingAuthenticationToken"
         " MissingAuthenticationTokenException InvalidIdentityToken InvalidIdentityTokenException"
-        " ExpiredIdentityToken IDPRejectedClaim",
+        " IDPRejectedClaim",
     ),
     _codes(
         ErrorCategory.ACCESS_DENIED,

@@ -146,7 +146,8 @@ def _not_signed(exc: Exception) -> AwsError:
     if error.category in (ErrorCategory.TRANSIENT, ErrorCategory.THROTTLED):
         # An overloaded or unreachable STS says nothing about the rate of the operation that waits.
         return _unsent(error, ErrorCategory.TRANSIENT)
-    message = error.message if CREDENTIALS_HINT in error.message else f"{error.message}; {CREDENTIALS_HINT}"
+    told = error.category is ErrorCategory.CREDENTIALS
+    message = error.message if told else f"{error.message}; {CREDENTIALS_HINT}"
     return _unsent(error, ErrorCategory.CREDENTIALS, message=message)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import botocore.exceptions as boto
 
-from sagemaker_operator.aws.classify import classify
+from sagemaker_operator.aws.classify import EXPIRED_CODES, classify
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ MAX_MESSAGE = 1024
 CREDENTIALS_HINT = (
     "give the operator AWS credentials: an IAM role for its service account (IRSA or EKS Pod Identity), "
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+)
+
+_EXPIRED_HINT = (
+    "renew what the operator was given, or give it credentials that renew themselves: an IAM role for its service account "
+    "(IRSA or EKS Pod Identity); a clock that is minutes off does the same"
 )
 
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
@@ -125,7 +130,7 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None) -> AwsEr
         code, text = "", f"HTTP {status} without an AWS error code"
     message = clean_message(text)
     if category is ErrorCategory.CREDENTIALS:
-        message = f"{message or code}; {CREDENTIALS_HINT}"
+        message = f"{message.rstrip('.') or code}; {_EXPIRED_HINT if code in EXPIRED_CODES else CREDENTIALS_HINT}"
     return AwsError(
         message,
         category=category,

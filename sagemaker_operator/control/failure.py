@@ -37,6 +37,7 @@ _NEXT = {
     ErrorCategory.EXISTS: (Follow.RETRY, "It is tried again."),
 }
 
+_PARKED_HINT = "Edit the object; as it stands it is tried again within the hour, in case the cause is elsewhere."
 _ASSUME_ROLE_HINT = (
     "Check that the role exists, that its trust policy allows the operator's identity (sts:AssumeRole; sts:TagSession too "
     "with session tags) and that the external id is the one it asks for; it is tried again every 1 to 15 minutes."
@@ -60,9 +61,10 @@ def failed(facts: Facts, error: AwsError) -> Step:
     text = f"{error.operation}: {error.code}: {error.message}" if error.code else f"{error.operation}: {error.message}"
     reason = error.category.value
     if error.category is ErrorCategory.VALIDATION and not facts.deleting:
-        return Settle(amended(base, reason=reason, terminal=text), Follow.PARK, release=creating)
+        findings = amended(base, reason=reason, terminal=f"{text.rstrip('.')}. {_PARKED_HINT}")
+        return Settle(findings, Follow.PARK, release=creating)
     follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
-    if error.operation == "AssumeRole" and follow is Follow.SLOW:
+    if error.operation == "AssumeRole" and error.category is ErrorCategory.ACCESS_DENIED:
         hint = _ASSUME_ROLE_HINT
     findings = amended(base, reason=reason, recoverable=f"{text.rstrip('.')}. {hint}")
     # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps

@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.errors import ErrorCategory
 from sagemaker_operator.kinds.descriptor import GROUP, StatusClass
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 UNOBSERVED = "Unable to determine if desired resource state matches latest observed state"
 NOT_SYNCED = "Resource not synced"
+
+NOT_CONVERGING = "NotConverging"
+PARKED = (ErrorCategory.VALIDATION.value, NOT_CONVERGING)
+"""Reasons of a Terminal that SageMaker's word is behind, so that its next word may be another: what a request names was made
+meanwhile, a role may do more. The others follow from the object alone, and only an edit of it mends them."""
 
 _PROGRESS = {
     StatusClass.IN_PROGRESS: Progress.MOVING,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
 _YOUNG_SECONDS = 300.0
 _WAITS = (RECOVERABLE, "True")
+_STANDS = (TERMINAL, "True")
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ def gather(
         or resolution.used
         or adoption.adopted
         or adoption.read_only,
-        stalled=any(c.get("type") == TERMINAL and c.get("status") == "True" for c in conditions),
+        terminal=next((c.get("reason", "") for c in conditions if (c.get("type"), c.get("status")) == _STANDS), None),
         waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,

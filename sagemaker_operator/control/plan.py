@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.deletion import deletion, looked_for
 from sagemaker_operator.control.failure import failed
-from sagemaker_operator.control.findings import NOT_SYNCED, UNOBSERVED, amended, progress_of
+from sagemaker_operator.control.findings import NOT_CONVERGING, NOT_SYNCED, PARKED, UNOBSERVED, amended, progress_of
 from sagemaker_operator.control.lateinit import told_of_late_init
 from sagemaker_operator.control.placement import REFUSALS
 from sagemaker_operator.control.steps import (
@@ -140,13 +140,16 @@ def _convergence(facts: Facts) -> Step:
         healed = facts.waiting in REFUSALS or (facts.untold and not finished)
         # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
         waits = facts.waiting not in (None, UPDATING) and not moving
-        if facts.edited or facts.unseen or facts.due or facts.requested or healed or waits:
+        parked = facts.terminal in PARKED
+        if facts.edited or facts.unseen or facts.due or facts.requested or healed or waits or parked:
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)
-    if not observed.complete and (facts.edited or facts.stalled or facts.requested or not observed.moving(kind)):
+    if not observed.complete and (
+        facts.edited or facts.terminal is not None or facts.requested or not observed.moving(kind)
+    ):
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
@@ -172,7 +175,8 @@ def _judged(facts: Facts, observed: Observation) -> Step:
             return Update(verdict)
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
-        return Settle(amended(findings, terminal=text, reason="NotConverging"), follow)
+        parked = follow if follow is Follow.POLL else Follow.PARK
+        return Settle(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
     if verdict.reject is not None:
         return Settle(amended(findings, terminal=verdict.reject, reason="ImmutableField"), follow)
     if verdict.wait is not None:

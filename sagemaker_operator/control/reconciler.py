@@ -295,7 +295,7 @@ class _Pass:
     async def _update(self, verdict: Verdict) -> None:
         uid = self._obj.metadata.uid
         request = verdict.request or {}
-        memory = {name: value for name, value in verdict.status.items() if value is not None}
+        memory = {name: value for name, value in verdict.status.items() if value not in (None, self._stored.get(name))}
         if verdict.operation is not None and memory:
             # Written first: a crash after the call must not leave a notebook stopped that nobody knows to start again.
             lock = {"uid": self._obj.metadata.uid, "resourceVersion": self._obj.metadata.resource_version}

@@ -155,7 +155,7 @@ class _Walk:
             if other is None:
                 wait = f"{about}, which does not exist yet."
             else:
-                value, wait = _offered(other, reference)
+                value, wait = _offered(other, reference, near=key.namespace == self._namespace)
                 if value is not None:
                     return value
                 wait = f"{about}{wait}"
@@ -165,13 +165,13 @@ class _Walk:
         return remembered
 
 
-def _offered(other: KubeObject, reference: Reference) -> tuple[str | None, str]:
-    """(the value, why there is none yet)."""
+def _offered(other: KubeObject, reference: Reference, *, near: bool) -> tuple[str | None, str]:
+    """(the value, why there is none yet). What is wrong with an object of another namespace is told to its readers only."""
     status = other.decode_status()
     conditions = {c.get("type"): c for c in status.get("conditions") or ()}
     terminal = conditions.get(TERMINAL, {})
     if terminal.get("status") == "True":
-        return None, f", which needs an edit: {terminal.get('message', '')}"
+        return None, ", which needs an edit" + (f": {terminal.get('message', '')}" if near else ".")
     arn = (status.get("ackResourceMetadata") or {}).get("arn")
     if other.metadata.deletion_timestamp is not None:
         return None, ", which is being deleted."

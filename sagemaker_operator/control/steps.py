@@ -48,7 +48,7 @@ class Follow(StrEnum):
     SLOW = "Slow"
     """Every 1 to 15 minutes: a person or a quota must change something outside the spec."""
     PARK = "Park"
-    """An edit mends it; looked at again within the hour, because Terminal is not for ever."""
+    """An edit mends it, and now and then something outside: looked at again within the hour, since Terminal is not for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,8 @@ class Facts:
     """The spec can differ from the resource: it was edited once, or something else than us may change the resource."""
     waiting: str | None = None
     """The reason of the stored Recoverable condition."""
-    stalled: bool = False
-    """The stored conditions say Terminal."""
+    terminal: str | None = None
+    """The reason of the stored Terminal condition; empty if ACK wrote it, None if there is none."""
     young: bool = False
     """Created minutes ago: SageMaker's reads may not show it yet."""
     failures: int = 0

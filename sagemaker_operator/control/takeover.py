@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sagemaker_operator.annotations import ADOPTION_FIELDS, READ_ONLY
 from sagemaker_operator.conditions import ADVISORY, Findings, Progress
 from sagemaker_operator.control.adoption import Policy, adoption_keys
-from sagemaker_operator.control.findings import NOT_SYNCED, UNOBSERVED, progress_of
+from sagemaker_operator.control.findings import NOT_SYNCED, PARKED, UNOBSERVED, progress_of
 from sagemaker_operator.control.steps import Adopt, Facts, Follow, Identify, Observe, Owner, Settle
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def observation_only(facts: Facts) -> Step:
             return _refused(facts, _which(facts))
         recalled = facts.recalled
         if recalled is None or facts.edited or facts.unseen or facts.due or facts.requested or facts.failures:
+            return Observe()
+        if facts.terminal in PARKED:
             return Observe()
         return Settle(None, Follow.POLL if recalled.moving(kind) or recalled.lingers(kind) else Follow.REST)
     if not observed.found:

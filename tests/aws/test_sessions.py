@@ -12,7 +12,7 @@ from sagemaker_operator.aws import sessions as sessions_module
 from sagemaker_operator.aws.sessions import Identity, Sessions
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
-from tests.aws.fake_aws import FakeAws, sts_error
+from tests.aws.fake_aws import FakeAws, serve, sts_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -193,6 +193,16 @@ async def assuming(fake: FakeAws) -> AsyncIterator[Sessions]:
         sts_endpoint_url=fake.url,
     ) as sessions:
         yield sessions
+
+
+async def test_credentials_never_come_from_the_endpoint_of_a_namespace(assuming: Sessions, fake: FakeAws) -> None:
+    async with (
+        serve() as theirs,
+        assuming.client("sagemaker", Target("111122223333", "us-east-1", ROLE, theirs.url)) as sagemaker,
+    ):
+        await sagemaker.list_models()
+        assert [request.operation for request in theirs.requests] == ["ListModels"]
+    assert [request.operation for request in fake.requests] == ["AssumeRole"]
 
 
 async def test_a_role_is_assumed_once_for_all_its_clients(assuming: Sessions, fake: FakeAws) -> None:

@@ -257,6 +257,15 @@ def test_a_team_that_moved_does_not_leave_its_resources_to_the_operator() -> Non
     assert f"names account {TWO}" in cause(found)
 
 
+def test_an_object_names_no_endpoint_account_or_team_itself() -> None:
+    own = {ENDPOINT_URL: "https://evil.example", OWNER_ACCOUNT_ID: ONE, TEAM_ID: "blue"}
+    maps = {"accounts": {ONE: role(ONE)}, "teams": {"blue": role(TWO)}}
+    found = placed(own, **maps, feature_gates=FeatureGates(team_level_carm=True))
+    assert who(found) == (OWN, None)
+    assert found.target is not None
+    assert found.target.endpoint_url is None
+
+
 SELECTS = {"enable_carm": False, "feature_gates": FeatureGates(iam_role_selector=True)}
 
 

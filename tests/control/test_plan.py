@@ -349,6 +349,20 @@ def test_what_waits_at_rest_is_looked_at_whenever_its_turn_comes(reason: str) ->
     assert next_step(replace(running, waiting=reason)) == Settle(None, Follow.POLL)
 
 
+@pytest.mark.parametrize("reason", ["ValidationFailed", "NotConverging"])
+def test_a_terminal_that_sagemakers_word_is_behind_is_looked_at_again(reason: str) -> None:
+    facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
+    assert next_step(replace(facts, terminal=reason)) == Observe()
+    assert next_step(replace(facts, terminal="ImmutableField")) == Settle(None, Follow.REST)
+
+
+def test_an_update_without_effect_is_parked_and_not_at_rest() -> None:
+    facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=UPDATE, repeated=2)
+    step = next_step(facts)
+    assert isinstance(step, Settle)
+    assert step.follow is Follow.PARK
+
+
 def test_what_was_never_seen_is_not_believed_to_be_gone_at_the_first_look() -> None:
     created = replace(running, recalled=None, deleting=True, observed=ABSENT, young=True)
     assert next_step(created) == Settle(None, Follow.RETRY)

@@ -183,6 +183,27 @@ async def test_another_namespace_by_flag(allowed: bool) -> None:
         assert not cloud.sagemaker.calls.of("CreateEndpointConfig")
 
 
+async def test_what_is_wrong_in_another_namespace_is_not_told_in_this_one() -> None:
+    cloud = Cloud(kinds=HOSTING, relaxed=True)
+    async with operator(cloud):
+        await cloud.user.create(
+            _namespaces(), None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "far"}}
+        )
+        broken = document("chain-endpoint-refs#0")
+        broken["metadata"]["namespace"] = "far"
+        broken["spec"]["executionRoleARN"] = "arn-of-a-project-that-nobody-may-know"
+        await cloud.apply(broken)
+        config = document("chain-endpoint-refs#1")
+        config["spec"]["productionVariants"][0]["modelRef"]["from"]["namespace"] = "far"
+        await cloud.apply(config)
+
+        async def told() -> str | None:
+            text = await recoverable(cloud, "EndpointConfig", "churn-by-ref")
+            return text if "needs an edit" in text else None
+
+        assert (await cloud.until(told)).endswith("in namespace far, which needs an edit.")
+
+
 def _namespaces() -> Any:
     from sagemaker_operator.objects import Resource
 

@@ -256,7 +256,10 @@ async def test_a_region_that_does_not_exist_is_put_right(start: Start) -> None:
 
 async def test_credentials_that_aws_refuses_are_refused_with_its_words(start: Start) -> None:
     simulator = SageMakerSimulator(clock=wall_clock, rng=random.Random(0))
-    simulator.faults.add(Fault(operation="GetCallerIdentity", kind=FaultKind.EXPIRED_TOKEN))
+    text = "The security token included in the request is invalid."
+    simulator.faults.add(
+        Fault(operation="GetCallerIdentity", kind=FaultKind.REJECT, code="InvalidClientTokenId", message=text)
+    )
     async with cluster() as (_, url), serve_sagemaker(simulator) as aws:
         start.cluster(url)
         line = await start.complaint(
@@ -264,7 +267,7 @@ async def test_credentials_that_aws_refuses_are_refused_with_its_words(start: St
             env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
         )
     assert line.startswith(
-        "AWS does not accept the operator's credentials: The security token included in the request is expired; give the"
+        "AWS does not accept the operator's credentials: The security token included in the request is invalid; give the"
     )
 
 

@@ -5,25 +5,40 @@ python -m tests.faults --kind TrainingJob --mode kill-after --at 9          one 
 python -m tests.faults --kind TrainingJob --seed 7                          mixed faults, drawn from the seed
 python -m tests.faults --matrix [--kind Model] [--jobs 2] [--share 500]     every call, every mode; one table
 python -m tests.faults --seeds 1000                                         mixed faults, seeds 1 to 1000
+python -m tests.faults --soak 3                                             days of coming and going; what is still held
+
+With `--report docs/faults.md` the last three write what they found into that page.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
+from sagemaker_operator.clock import rfc3339, wall_clock
 from tests.e2e.kinds import KINDS
-from tests.faults.matrix import Table, Verdict, families, mixed, share, verdict
+from tests.faults.matrix import Verdict, families, mixed, share, verdict
 from tests.faults.oracle import problems
 from tests.faults.regressions import keep
-from tests.faults.runner import Case, run, undisturbed
+from tests.faults.runner import Case, in_virtual_time, run, undisturbed
 from tests.faults.scenarios import SCENARIOS
+from tests.faults.soak import DAY_SECONDS, OBJECTS, Held, faults, slope, soak
+from tests.faults.table import Table, inserted
 from tests.faults.troubles import MIXED, MODES, NONE
 
 _SHOWN = 400
+# Parts of 50 runs, of 0.15 s each on an idle core, between two words about how far it is.
+_TELL = 10
+_FEWEST_DAYS = 3
+# A job, what has no life cycle, what is updated, and what needs others.
+_SOAKED = ("TrainingJob", "Model", "Pipeline", "Endpoint")
 
 
 def main() -> int:
@@ -39,11 +54,17 @@ def main() -> int:
     parser.add_argument("--share", type=int, default=0, help="only so many cases of the matrix, always the same ones")
     parser.add_argument("--seeds", type=int, default=0, help="mixed faults, with the seeds from 1 to this")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--report", type=Path, help="a page to write the table into, between its <!-- matrix --> marks")
+    parser.add_argument("--soak", type=int, default=0, help="simulated days of objects that come and go")
     options = parser.parse_args()
+    if 0 < options.soak < _FEWEST_DAYS:
+        parser.error(f"--soak: at least {_FEWEST_DAYS} days, or there is no slope")
+    if options.soak:
+        return _soaked(options)
     if options.matrix or options.seeds:
         return _many(options)
     if options.kind is None:
-        parser.error("--kind, --matrix or --seeds is needed")
+        parser.error("--kind, --matrix, --seeds or --soak is needed")
     mode = options.mode or (NONE if options.seed is None else MIXED)
     return _one(
         Case(kind=options.kind, scenario=options.scenario, mode=mode, at=options.at, seed=options.seed or 1),
@@ -75,15 +96,55 @@ def _many(options: argparse.Namespace) -> int:
             kinds = [options.kind] if options.kind else list(KINDS)
             per_kind = -(-options.share // len(kinds)) if options.share else 0
             groups = list(pool.map(partial(_cases, share_of=per_kind), kinds))
-        for verdicts in pool.map(_judged, [part for group in groups for part in _parts(group)]):
+        parts = [part for group in groups for part in _parts(group)]
+        whole = sum(map(len, parts))
+        for number, verdicts in enumerate(pool.map(_judged, parts), start=1):
             for case, found in verdicts:
                 table.add(case, bool(found))
                 if found:
                     _say(f"FAILED {case}\n    " + "\n    ".join(problem[:_SHOWN] for problem in found))
                     if options.seeds:
                         keep(case)
+            if number % _TELL == 0:
+                _say(f"{table.runs} of {whole} runs, {table.failures} failures")
     _say(str(table))
+    if options.report:
+        _report(options.report, "seeds" if options.seeds else "matrix", table.markdown())
     return bool(table.failures)
+
+
+def _soaked(options: argparse.Namespace) -> int:
+    kinds = [options.kind] if options.kind else list(_SOAKED)
+    lines = ["| kind | days | objects | bytes on day 2 | bytes at the end | bytes a day | kept |", "|---" * 7 + "|"]
+    failed = False
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for kind, history in zip(kinds, pool.map(partial(_days, days=options.soak), kinds), strict=True):
+            found, weights = faults(history), [held.bytes for held in history]
+            failed |= bool(found)
+            lines.append(
+                f"| {kind} | {options.soak} | {options.soak * OBJECTS} | {weights[1]:,} | {weights[-1]:,} "
+                f"| {slope(weights):+.0f} | {'; '.join(found) or 'nothing'} |"
+            )
+            _say(lines[-1])
+    if options.report:
+        _report(options.report, "soak", "\n".join(lines))
+    return failed
+
+
+def _days(kind: str, days: int) -> list[Held]:
+    # The lives of the objects come on top of the pauses between them.
+    living = soak(days, kind=kind, pause=DAY_SECONDS / OBJECTS)
+    history: list[Held] = in_virtual_time(living, end=3 * days * DAY_SECONDS)
+    return history
+
+
+def _report(page: Path, block: str, text: str) -> None:
+    """Writes what was found, and of what, into the page."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    command = " ".join(word for word in sys.argv[1:] if not word.startswith("--report") and word != str(page))
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    told = f"`python -m tests.faults {command}`, {rfc3339(wall_clock())}, commit {commit.strip()}, {machine}:"
+    page.write_text(inserted(page.read_text(encoding="utf-8"), block, f"{told}\n\n{text}"), encoding="utf-8")
 
 
 def _cases(kind: str, share_of: int) -> list[Case]:

@@ -1,9 +1,8 @@
-"""All cases, a fixed share of them, and the table of how they went."""
+"""All cases, and a fixed share of them."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.e2e.kinds import KINDS
@@ -65,38 +64,3 @@ def families(kind: str) -> dict[str, Callable[[], Iterator[Case]]]:
         "stale": lambda: stale(kind),
         "storms": lambda: storms(kind),
     }
-
-
-class Table:
-    """Scenarios x modes: runs and failures of each kind."""
-
-    def __init__(self) -> None:
-        self._runs: Counter[tuple[str, str, str]] = Counter()
-        self._failures: Counter[tuple[str, str, str]] = Counter()
-
-    def add(self, case: Case, failed: bool) -> None:
-        cell = (case.kind, case.scenario, case.mode)
-        self._runs[cell] += 1
-        self._failures[cell] += failed
-
-    @property
-    def failures(self) -> int:
-        return self._failures.total()
-
-    def __str__(self) -> str:
-        modes = list(dict.fromkeys(mode for _, _, mode in self._runs))
-        head = f"{'kind':33}{'scenario':10}" + "".join(f"{mode:>14}" for mode in modes) + f"{'all':>12}"
-        lines = [head]
-        for kind, scenario in dict.fromkeys((kind, scenario) for kind, scenario, _ in self._runs):
-            cells = [(kind, scenario, mode) for mode in modes]
-            lines.append(f"{kind:33}{scenario:10}" + "".join(f"{self._cell([cell]):>14}" for cell in cells))
-            lines[-1] += f"{self._cell(cells):>12}"
-        totals = [[cell for cell in self._runs if cell[2] == mode] for mode in modes]
-        lines.append(f"{'all':43}" + "".join(f"{self._cell(cells):>14}" for cells in totals))
-        lines[-1] += f"{self._cell(list(self._runs)):>12}"
-        return "\n".join(lines)
-
-    def _cell(self, cells: list[tuple[str, str, str]]) -> str:
-        runs = sum(self._runs[cell] for cell in cells)
-        failures = sum(self._failures[cell] for cell in cells)
-        return f"{runs}/{failures}" if runs else "-"

@@ -77,11 +77,11 @@ class Run:
     """Everything that people can read of it in Kubernetes: statuses and events."""
 
 
-def in_virtual_time(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Runs it on a loop of its own, where waiting takes no time."""
+def in_virtual_time(coroutine: Coroutine[Any, Any, Any], *, end: float = _END) -> Any:
+    """Runs it on a loop of its own, where waiting takes no time. What lasts beyond `end`, in seconds, waits in vain."""
     loop = looptime.make_event_loop_class(asyncio.SelectorEventLoop)()
     # Nothing comes from outside, so two idle turns of the loop say as much as looptime's 42.
-    loop.setup_looptime(end=_END, noop_cycles=2, _enabled=True)
+    loop.setup_looptime(end=end, noop_cycles=2, _enabled=True)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(coroutine)
 

@@ -1,17 +1,30 @@
+"""A short soak; `python -m tests.faults --soak DAYS` is the long one."""
+
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
 from tests.faults.runner import in_virtual_time
-from tests.faults.soak import soak
-
-# Half of a round's 24 objects: what is kept for a while (a delayed key, an event being aggregated) comes and goes.
-_FLUCTUATION = 12
+from tests.faults.soak import Held, faults, grown, slope, soak
 
 
-@pytest.mark.parametrize("kind", ["Model", "Pipeline"])
+@pytest.mark.parametrize("kind", ["Model", "Pipeline", "TrainingJob"])
 def test_nothing_is_kept_of_objects_that_have_been(kind: str) -> None:
-    held = in_virtual_time(soak(4, kind=kind))
-    # The first rounds fill what is filled once.
-    grown = {name: count - held[1][name] for name, count in held[-1].items() if count - held[1][name] > _FLUCTUATION}
-    assert not grown
+    assert grown(in_virtual_time(soak(3, kind=kind))) == {}
+
+
+def test_an_entry_per_object_that_ever_was_is_noticed() -> None:
+    history = [Held(Counter({"Memory {}": 24 * number}), 0) for number in range(4)]
+    assert grown(history) == {"Memory {}": 48}
+
+
+def test_a_slope_is_what_grows_after_the_first_round() -> None:
+    assert slope([0.0, 1000.0, 1010.0, 1020.0, 1030.0]) == pytest.approx(10.0)
+    assert slope([0.0, 5.0, 5.0]) == 0.0
+
+
+def test_bytes_that_only_grow_are_noticed_and_a_fluctuation_is_not() -> None:
+    assert faults([Held(Counter(), 20_000_000 + 2400 * day) for day in range(20)]) == ["48000 bytes more, steadily"]
+    assert faults([Held(Counter(), 20_000_000 + 12_000 * (day % 2)) for day in range(20)]) == []

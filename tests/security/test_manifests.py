@@ -139,6 +139,17 @@ def test_creating_field_exports_and_adopted_resources_is_not_part_of_a_role_for_
     assert "services.k8s.aws" not in {group for rule in rules("user-roles") for group in rule["apiGroups"]}
 
 
+def test_no_role_for_people_decides_where_and_as_whom_the_operator_calls() -> None:
+    granted = rules("user-roles")
+    assert {group for rule in granted for group in rule["apiGroups"]} == {"sagemaker.services.k8s.aws"}, (
+        "no selector, no map"
+    )
+    written = [rule for rule in granted if not {"get", "list", "watch"}.issuperset(rule["verbs"])]
+    resources = [name for rule in written for name in rule["resources"]]
+    assert resources
+    assert [name for name in resources if "/" in name or "*" in name] == [], "a status proves whose a resource is"
+
+
 def test_manifests_hold_no_credentials() -> None:
     for path in sorted(MANIFESTS.rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")

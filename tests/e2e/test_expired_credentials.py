@@ -1,0 +1,109 @@
+"""Credentials that AWS calls expired: unready and patient, at the start and later; never an exit, never Terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from sagemaker_operator.logs import configure
+from sagemaker_operator.sandbox.sagemaker.faults import ANY, Fault, FaultKind
+from tests.e2e.harness import USER_KEY, Cloud, operator, sample
+from tests.e2e.kinds import VIRTUAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = VIRTUAL
+
+_CODES = pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException", "RequestExpired"])
+_NAME = sample()["metadata"]["name"]
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    out = io.StringIO()
+    configure(level="info", format_="json", clock=lambda: 0.0, stream=out)
+    yield out
+    structlog.reset_defaults()
+
+
+def expired(code: str, operation: str = ANY) -> Fault:
+    """All that the operator asks is answered so."""
+    return Fault(
+        operation=operation,
+        kind=FaultKind.REJECT,
+        times=None,
+        code=code,
+        message="The security token included in the request is expired",
+        when=lambda request: request.access_key != USER_KEY,
+    )
+
+
+def events(log: io.StringIO, *names: str) -> list[str]:
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line for line in lines if "exception" in line] == []
+    return [line["event"] for line in lines if line.get("event") in names]
+
+
+@_CODES
+async def test_at_the_start_they_are_waited_for(code: str, log: io.StringIO) -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    cloud.sagemaker.faults.add(expired(code))
+    await cloud.apply(sample())
+    async with operator(cloud) as manager:
+        await cloud.pass_time(600)
+        said = str(manager.ready())
+        assert "credentials have expired" in said
+        assert "renew what the operator was given" in said
+        assert manager.live() is None, "a restart would mend nothing"
+        assert cloud.sagemaker.calls.total <= 600 / 15 + 1
+        assert events(log, "aws.error") == ["aws.error"], "said once, and not every 15 s"
+        assert "renew what the operator was given" in log.getvalue()
+        cloud.sagemaker.faults.clear()
+        await cloud.until(lambda: manager.ready() is None, seconds=60)
+        await cloud.until_status(_NAME, "Completed")
+    assert cloud.creates() == 1
+
+
+async def test_in_the_middle_of_a_job_they_are_waited_for_and_nothing_is_terminal(log: io.StringIO) -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    async with operator(cloud) as manager, cloud.watching() as seen:
+        await cloud.apply(sample())
+        await cloud.until_status(_NAME, "InProgress")
+        await cloud.until(lambda: manager.ready() is None)
+        cloud.sagemaker.faults.add(expired("ExpiredTokenException"))
+        second = sample(trainingJobName="second") | {"metadata": {"name": "second", "namespace": "default"}}
+        await cloud.apply(second)
+        await cloud.until(lambda: manager.ready() is not None, seconds=60)
+        await cloud.pass_time(1200)
+        assert "renew what the operator was given" in str(manager.ready())
+        assert manager.live() is None
+        waiting = (await cloud.conditions("second"))["ACK.Recoverable"]
+        assert waiting["reason"] == "Credentials"
+        assert "renew what the operator was given" in waiting["message"]
+        assert events(log, "operator.degraded", "operator.ready")[-1] == "operator.degraded"
+        cloud.sagemaker.faults.clear()
+        await cloud.until(lambda: manager.ready() is None, seconds=30)
+        await cloud.until(lambda: cloud.creates() == 2, seconds=10)
+        await cloud.until_status(_NAME, "Completed")
+    conditions = [found for state in seen for found in state["status"].get("conditions", ())]
+    assert [found for found in conditions if found["type"] == "ACK.Terminal"] == []
+
+
+async def test_who_is_refused_by_sagemaker_alone_is_not_hurried_for_ever(log: io.StringIO) -> None:
+    """A clock that is off, or a broken region: STS answers, and everybody's next try fails all the same."""
+    cloud = Cloud(kinds=["TrainingJob"])
+    async with operator(cloud) as manager:
+        await cloud.until(lambda: manager.ready() is None)
+        cloud.sagemaker.faults.add(expired("RequestExpired", "CreateTrainingJob"))
+        await cloud.apply(sample())
+        await cloud.pass_time(3600)
+        cloud.forget()
+        await cloud.pass_time(3600)
+        # Every 15 minutes at the latest, twice each (the credentials are loaded anew in between), and hurried 4 times.
+        assert cloud.sagemaker.calls.operations["CreateTrainingJob"] <= 2 * (8 + 4 * 4)
+        assert manager.live() is None
