@@ -14,6 +14,7 @@ from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.placement import Placement, is_untold
 from sagemaker_operator.control.request import identifiers, spec_problems
 from sagemaker_operator.control.steps import Facts
+from sagemaker_operator.control.tags import UNTAGGED, tagging
 from sagemaker_operator.settings import DeletionPolicy
 
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ class Memory:
     requests: dict[str, str] = field(default_factory=dict)
     """The last reconcile request that was carried out."""
 
+    retag: set[str] = field(default_factory=set)
+    """UIDs of objects whose tags are to be compared in the next pass: the last one could not, or has changed some."""
+
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)
         self.requests.pop(uid, None)
+        self.retag.discard(uid)
 
 
 def gather(
@@ -68,6 +73,10 @@ def gather(
     adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     conditions = stored.get("conditions") or ()
+    edited = seen is not None and seen != meta.generation
+    due = _is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored))
+    requested = _is_requested(memory, meta, stored)
+    retag = edited or due or requested or meta.uid in memory.retag
     return Facts(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
@@ -78,8 +87,8 @@ def gather(
         unresolved=resolution.waiting,
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
         erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
-        due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
-        edited=seen is not None and seen != meta.generation,
+        due=due,
+        edited=edited,
         unseen=seen is None,
         drifts=meta.generation > 1
         or not kind.stop_on_delete
@@ -99,7 +108,10 @@ def gather(
         refusal=placement.refusal,
         untold=is_untold(placement, stored),
         adoption=adoption,
-        requested=_is_requested(memory, meta, stored),
+        requested=requested,
+        tagging=tagging(kind, spec, stored.get("managedTagKeys"), due=retag)
+        if arn is not None and managed and not adoption.read_only
+        else UNTAGGED,
     )
 
 

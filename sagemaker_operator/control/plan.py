@@ -23,6 +23,8 @@ from sagemaker_operator.control.steps import (
     Mutation,
     Observe,
     Owner,
+    ReadTags,
+    Retag,
     Settle,
     Step,
     Update,
@@ -40,6 +42,8 @@ _FLEETING_FAILURES = 3
 UPDATING = "Updating"
 """An update was accepted and has not shown yet."""
 _BUSY = "Busy"
+# The next call on the tags, or the look that finds nothing more to do.
+_TAGS_SECONDS = 1.0
 # As often as ACK looks.
 _WAIT_SECONDS = 30.0
 
@@ -135,19 +139,24 @@ def _convergence(facts: Facts) -> Step:
         healed = facts.waiting in REFUSALS or (facts.untold and not finished)
         # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
         waits = facts.waiting not in (None, UPDATING) and not moving
-        if facts.edited or facts.unseen or facts.due or facts.requested or healed or waits:
+        if facts.edited or facts.unseen or facts.due or facts.requested or facts.tagging.due or healed or waits:
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)
-    if not observed.complete and (facts.edited or facts.stalled or facts.requested or not observed.moving(kind)):
+    looks = facts.edited or facts.stalled or facts.requested or facts.tagging.due
+    if not observed.complete and (looks or not observed.moving(kind)):
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
         findings = progress_of(facts, observed)
         waiting = f"{kind.name} is updating."
         return Settle(Findings(Progress.MOVING, findings.message, UPDATING, recoverable=waiting), Follow.POLL)
+    if facts.mutation is Mutation.RETAGGED:
+        return Settle(
+            progress_of(facts, observed), Follow.POLL if observed.moving(kind) else Follow.REST, after=_TAGS_SECONDS
+        )
     return _judged(facts, observed)
 
 
@@ -168,6 +177,15 @@ def _judged(facts: Facts, observed: Observation) -> Step:
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
         return Settle(amended(findings, terminal=text, reason="NotConverging"), follow)
+    tagging = facts.tagging
+    if tagging.problem is not None:
+        return Settle(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
+    if tagging.due and not tagging.compared and tagging.trouble is None:
+        return ReadTags()
+    if tagging.differs and tagging.trouble is None:
+        return Retag()
+    if tagging.trouble is not None and follow is Follow.REST:
+        follow = Follow.SLOW
     if verdict.reject is not None:
         return Settle(amended(findings, terminal=verdict.reject, reason="ImmutableField"), follow)
     if verdict.wait is not None:

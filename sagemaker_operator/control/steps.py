@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.control.adoption import NO_ADOPTION, Adoption
+from sagemaker_operator.control.tags import UNTAGGED, Tagging
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, Verdict
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Mutation(StrEnum):
     UPDATED = "Updated"
     STOPPED = "Stopped"
     DELETED = "Deleted"
+    RETAGGED = "Retagged"
 
 
 class Follow(StrEnum):
@@ -108,6 +110,7 @@ class Facts:
     untold: bool = False
     """The stored conditions tell of another decision about place and role."""
     adoption: Adoption = NO_ADOPTION
+    tagging: Tagging = UNTAGGED
     requested: bool = False
     """The user asks for a look at SageMaker now."""
 
@@ -148,6 +151,16 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadTags:
+    """Compare the tags that it has with those of the spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retag:
+    """Remove those of ours that are not wanted any more, or else set those that are missing: one call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     pass
 
@@ -169,4 +182,4 @@ class Settle:
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Stop | Delete | Settle
+Step = Claim | Adopt | Create | Observe | Find | Identify | Update | ReadTags | Retag | Stop | Delete | Settle
