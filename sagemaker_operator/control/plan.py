@@ -165,6 +165,17 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
     follow = Follow.POLL if observed.moving(kind) or observed.lingers(kind) else Follow.REST
+    tagging = facts.tagging
+    if tagging.problem is not None:
+        return Settle(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
+    if tagging.trouble is None:
+        # Before an update, after which nothing would tell that the tags were edited too.
+        if tagging.due and not tagging.compared:
+            return ReadTags()
+        if tagging.differs:
+            return Retag()
+    elif follow is Follow.REST:
+        follow = Follow.SLOW
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
         if facts.repeated:
             # It moves because of this very update.
@@ -177,15 +188,6 @@ def _judged(facts: Facts, observed: Observation) -> Step:
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
         return Settle(amended(findings, terminal=text, reason="NotConverging"), follow)
-    tagging = facts.tagging
-    if tagging.problem is not None:
-        return Settle(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
-    if tagging.due and not tagging.compared and tagging.trouble is None:
-        return ReadTags()
-    if tagging.differs and tagging.trouble is None:
-        return Retag()
-    if tagging.trouble is not None and follow is Follow.REST:
-        follow = Follow.SLOW
     if verdict.reject is not None:
         return Settle(amended(findings, terminal=verdict.reject, reason="ImmutableField"), follow)
     if verdict.wait is not None:

@@ -496,8 +496,8 @@ class _Pass:
             patch = {**(patch or {}), **own} or None
         if facts.arn and rereferenced(self._resolution, self._stored):
             patch = {**(patch or {}), "resolvedReferences": dict(self._resolution.values)}
-        if (managed := self._managed_tags(recorded)) is not None:
-            patch = {**(patch or {}), "managedTagKeys": managed}
+        if managed := self._managed_tags(recorded):
+            patch = {**(patch or {}), **managed}
         if facts.requested and facts.error is None:
             patch = {**(patch or {}), **self._handled_request()}
         if patch is None:
@@ -509,16 +509,16 @@ class _Pass:
         )
         await self._write({"metadata": lock, "status": patch}, subresource="status")
 
-    def _managed_tags(self, recorded: str | None) -> list[str] | None:
-        """The keys that are ours from now on; None: as before."""
+    def _managed_tags(self, recorded: str | None) -> dict[str, Any]:
+        """The keys that are ours from now on, if they are others than before."""
         facts = self._facts
         known = facts.tagging
         if facts.arn is not None and facts.arn != recorded and facts.managed and not facts.adoption.read_only:
             known = tags.tagging(self._kind, self._spec, None, due=True)
         elif not known.compared:
-            return None
-        keys = known.managed_keys
-        return keys if keys != (self._stored.get("managedTagKeys") or []) else None
+            return {}
+        keys = known.managed_keys or None
+        return {"managedTagKeys": keys} if keys != self._stored.get("managedTagKeys") else {}
 
     def _handled_request(self) -> dict[str, Any]:
         meta = self._obj.metadata

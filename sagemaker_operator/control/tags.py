@@ -80,7 +80,7 @@ def compared(
 ) -> Tagging:
     """`actual` is what SageMaker has. `templates`: those of --resource-tags, whose keys are never removed.
 
-    `managed` None: the object is older than that field, and so nothing is known to be ours but what spec has now.
+    `managed` None: no tag is known to be ours but those that spec has now (the object may be older than that field).
     """
     kept = {UID_TAG, *(template.partition("=")[0] for template in templates)}
     add = {key: value for key, value in asked.wanted.items() if actual.get(key) != value}
