@@ -15,6 +15,7 @@ from sagemaker_operator.control.observation import recall
 from sagemaker_operator.control.placement import Placement, is_untold
 from sagemaker_operator.control.request import identifiers, spec_problems, unclear_identity
 from sagemaker_operator.control.steps import Facts
+from sagemaker_operator.control.tags import UNTAGGED, tagging
 from sagemaker_operator.settings import DeletionPolicy
 
 if TYPE_CHECKING:
@@ -41,17 +42,19 @@ class Memory:
     """The last update of each operation and how often it was accepted: one that never takes effect must not loop."""
     looked: dict[str, float] = field(default_factory=dict)
     """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
-
     requests: dict[str, str] = field(default_factory=dict)
     """The last reconcile request that was carried out."""
     refused_fills: dict[str, LateInit] = field(default_factory=dict)
     """What Kubernetes did not take into spec: it is not offered again at every look."""
+    retag: set[str] = field(default_factory=set)
+    """UIDs of objects whose tags are to be compared in the next pass: the last one could not, or has changed some."""
 
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)
         self.requests.pop(uid, None)
         self.refused_fills.pop(uid, None)
+        self.retag.discard(uid)
 
 
 def gather(
@@ -74,6 +77,10 @@ def gather(
     adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     conditions = stored.get("conditions") or ()
+    edited = seen is not None and seen != meta.generation
+    due = _is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored))
+    requested = _is_requested(memory, meta, stored)
+    retag = edited or due or requested or meta.uid in memory.retag
     return Facts(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
@@ -85,8 +92,8 @@ def gather(
         nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
         unclear=unclear_identity(kind, spec, arn) if managed else None,
         erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
-        due=_is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored)),
-        edited=seen is not None and seen != meta.generation,
+        due=due,
+        edited=edited,
         unseen=seen is None,
         drifts=meta.generation > 1
         or not kind.stop_on_delete
@@ -107,7 +114,10 @@ def gather(
         untold=is_untold(placement, stored),
         adoption=adoption,
         late=late_init(kind, spec, {}) if world.settings.write_late_init and kind.late_init else None,
-        requested=_is_requested(memory, meta, stored),
+        requested=requested,
+        tagging=tagging(kind, spec, stored.get("managedTagKeys"), due=retag)
+        if arn is not None and managed and not adoption.read_only
+        else UNTAGGED,
     )
 
 

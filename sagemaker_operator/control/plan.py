@@ -25,6 +25,8 @@ from sagemaker_operator.control.steps import (
     Mutation,
     Observe,
     Owner,
+    ReadTags,
+    Retag,
     Settle,
     Step,
     Update,
@@ -42,6 +44,8 @@ _FLEETING_FAILURES = 3
 UPDATING = "Updating"
 """An update was accepted and has not shown yet."""
 _BUSY = "Busy"
+# The next call on the tags, or the look that finds nothing more to do.
+_TAGS_SECONDS = 1.0
 # As often as ACK looks.
 _WAIT_SECONDS = 30.0
 
@@ -141,21 +145,25 @@ def _convergence(facts: Facts) -> Step:
         # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
         waits = facts.waiting not in (None, UPDATING) and not moving
         parked = facts.terminal in PARKED
-        if facts.edited or facts.unseen or facts.due or facts.requested or healed or waits or parked:
+        asked = facts.edited or facts.due or facts.requested or facts.tagging.due
+        if asked or facts.unseen or healed or waits or parked:
             return Observe()
         moving = moving or facts.waiting == UPDATING
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)
-    if not observed.complete and (
-        facts.edited or facts.terminal is not None or facts.requested or not observed.moving(kind)
-    ):
+    looks = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
+    if not observed.complete and (looks or not observed.moving(kind)):
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
         findings = progress_of(facts, observed)
         waiting = f"{kind.name} is updating."
         return Settle(Findings(Progress.MOVING, findings.message, UPDATING, recoverable=waiting), Follow.POLL)
+    if facts.mutation is Mutation.RETAGGED:
+        return Settle(
+            progress_of(facts, observed), Follow.POLL if observed.moving(kind) else Follow.REST, after=_TAGS_SECONDS
+        )
     return _judged(facts, observed)
 
 
@@ -164,6 +172,17 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
     follow = Follow.POLL if observed.moving(kind) or observed.lingers(kind) else Follow.REST
+    tagging = facts.tagging
+    if tagging.problem is not None:
+        return Settle(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
+    if tagging.trouble is None:
+        # Before an update, after which nothing would tell that the tags were edited too.
+        if tagging.due and not tagging.compared:
+            return ReadTags()
+        if tagging.differs:
+            return Retag()
+    elif follow is Follow.REST:
+        follow = Follow.SLOW
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
         if facts.repeated:
             # It moves because of this very update.

@@ -16,7 +16,8 @@ import structlog
 from sagemaker_operator.annotations import RECONCILE_REQUESTED, UID_TAG
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.clock import rfc3339
-from sagemaker_operator.conditions import LATE_INITIALIZED, with_conditions
+from sagemaker_operator.conditions import ADVISORY, LATE_INITIALIZED, with_conditions
+from sagemaker_operator.control import tags
 from sagemaker_operator.control.adoption import adoption_patch, told_of_adoption
 from sagemaker_operator.control.edit import judge
 from sagemaker_operator.control.gather import Memory, created_at, gather, rereferenced
@@ -45,6 +46,8 @@ from sagemaker_operator.control.steps import (
     Mutation,
     Observe,
     Owner,
+    ReadTags,
+    Retag,
     Settle,
     Stop,
     Update,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
+_TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
 _PARK_SECONDS = (1800.0, 3600.0)
 
 
@@ -157,6 +161,10 @@ class _Pass:
                     await self._update(verdict)
                 case Fill():
                     await self._fill()
+                case ReadTags():
+                    await self._read_tags()
+                case Retag():
+                    await self._retag()
                 case Stop():
                     await self._mutate(self._kind.stop, Mutation.STOPPED)
                 case Delete():
@@ -271,8 +279,18 @@ class _Pass:
 
     async def _owner(self, arn: str) -> str | None:
         """The UID of the object that it was created for, by its tags."""
-        answer = await self._call("ListTags", {"ResourceArn": arn, "MaxResults": 100}) or {}
-        return next((tag["Value"] for tag in answer.get("Tags", ()) if tag["Key"] == UID_TAG), None)
+        return (await self._tags(arn) or {}).get(UID_TAG)
+
+    async def _tags(self, arn: str) -> dict[str, str] | None:
+        """All of a resource's tags, or None if they could not be had."""
+        found: dict[str, str] = {}
+        params = {"ResourceArn": arn, "MaxResults": 100}
+        while (answer := await self._call("ListTags", params)) is not None:
+            found |= {tag["Key"]: tag["Value"] for tag in answer.get("Tags", ())}
+            if "NextToken" not in answer:
+                return found
+            params["NextToken"] = answer["NextToken"]
+        return None
 
     async def _find(self) -> None:
         """Whose name AWS makes can only be found among all: by the name that people call it, and our tag."""
@@ -331,6 +349,41 @@ class _Pass:
         self._resolution = self._resolve()
         self._spec = self._resolution.spec
         self._learn(late=late_init(self._kind, self._spec, facts.observed.data))
+
+    async def _read_tags(self) -> None:
+        facts = self._facts
+        assert facts.arn is not None  # noqa: S101  the plan reads only what exists
+        self._memory.retag.add(self._obj.metadata.uid)
+        actual = await self._tags(facts.arn)
+        if actual is None:
+            self._forgive_tags()
+            return
+        managed, templates = self._stored.get("managedTagKeys"), self._world.settings.resource_tags
+        found = tags.compared(facts.tagging, actual, managed, templates)
+        self._learn(tagging=found)
+        if not found.differs:
+            self._memory.retag.discard(self._obj.metadata.uid)
+
+    async def _retag(self) -> None:
+        wanted = self._facts.tagging
+        request: dict[str, Any] = {"ResourceArn": self._facts.arn}
+        if wanted.remove:
+            operation, request["TagKeys"], left = "DeleteTags", list(wanted.remove), replace(wanted, remove=())
+        else:
+            added = [{"Key": key, "Value": value} for key, value in wanted.add.items()]
+            operation, request["Tags"], left = "AddTags", added, replace(wanted, add={})
+        if await self._call(operation, request) is None:
+            self._forgive_tags()
+            return
+        self._learn(tagging=left, mutation=Mutation.RETAGGED)
+
+    def _forgive_tags(self) -> None:
+        """What is said of the tags alone keeps nothing else from being done."""
+        error = self._facts.error
+        if error is not None and error.category in _TAGS_ONLY:
+            text = tags.refused(error)
+            told = {**self._facts.also, ADVISORY: ("True", "TagsNotManaged", text)}
+            self._learn(error=None, tagging=replace(self._facts.tagging, trouble=text), also=told)
 
     async def _mutate(self, operation: str | None, mutation: Mutation) -> None:
         answer = await self._call(operation, self._identifiers())
@@ -458,6 +511,8 @@ class _Pass:
         recorded = (self._stored.get("ackResourceMetadata") or {}).get("arn")
         # An edit that could not be compared with the resource is still to be made when AWS answers again.
         unread = facts.edited and facts.arn is not None and facts.error is not None and step.findings.terminal is None
+        # A kill between two calls on the tags must not end the edit.
+        unread = unread or (facts.edited and facts.mutation is Mutation.RETAGGED)
         patch = status_patch(
             self._kind,
             self._stored,
@@ -474,6 +529,8 @@ class _Pass:
             patch = {**(patch or {}), **own} or None
         if facts.arn and rereferenced(self._resolution, self._stored):
             patch = {**(patch or {}), "resolvedReferences": dict(self._resolution.values)}
+        if managed := self._managed_tags(recorded):
+            patch = {**(patch or {}), **managed}
         if facts.requested and facts.error is None:
             patch = {**(patch or {}), **self._handled_request()}
         if patch is None:
@@ -484,6 +541,17 @@ class _Pass:
             {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
         )
         await self._write({"metadata": lock, "status": patch}, subresource="status")
+
+    def _managed_tags(self, recorded: str | None) -> dict[str, Any]:
+        """The keys that are ours from now on, if they are others than before."""
+        facts = self._facts
+        known = facts.tagging
+        if facts.arn is not None and facts.arn != recorded and facts.managed and not facts.adoption.read_only:
+            known = tags.tagging(self._kind, self._spec, None, due=True)
+        elif not known.compared:
+            return {}
+        keys = known.managed_keys or None
+        return {"managedTagKeys": keys} if keys != self._stored.get("managedTagKeys") else {}
 
     def _handled_request(self) -> dict[str, Any]:
         meta = self._obj.metadata

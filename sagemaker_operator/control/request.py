@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from sagemaker_operator import __version__
 from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import to_api
+from sagemaker_operator.control.tags import tag_problems
 from sagemaker_operator.crds.schema import spec_schema
 from sagemaker_operator.kinds.model import members, operation
 from sagemaker_operator.kinds.naming import field_name, field_path
@@ -43,6 +44,7 @@ def spec_problems(kind: Kind, spec: Mapping[str, Any]) -> tuple[str, ...]:
         for group in kind.either_or
         if sum(_at(spec, path) is not None for path in group) != 1 and _parent_present(spec, group)
     ]
+    found += tag_problems(spec) if kind.tags_on_create else []
     if len(found) > _SHOWN:
         found = [*found[:_SHOWN], f"and {len(found) - _SHOWN} more"]
     return tuple(found)

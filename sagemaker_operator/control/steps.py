@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.control.adoption import NO_ADOPTION, Adoption
+from sagemaker_operator.control.tags import UNTAGGED, Tagging
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, Verdict
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Mutation(StrEnum):
     UPDATED = "Updated"
     STOPPED = "Stopped"
     DELETED = "Deleted"
+    RETAGGED = "Retagged"
 
 
 class Follow(StrEnum):
@@ -113,6 +115,7 @@ class Facts:
     adoption: Adoption = NO_ADOPTION
     late: LateInit | None = None
     """What late initialisation has to do; None: it is off, or the kind has none."""
+    tagging: Tagging = UNTAGGED
     requested: bool = False
     """The user asks for a look at SageMaker now."""
 
@@ -158,6 +161,16 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadTags:
+    """Compare the tags that it has with those of the spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retag:
+    """Remove those of ours that are not wanted any more, or else set those that are missing: one call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     pass
 
@@ -179,4 +192,4 @@ class Settle:
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Fill | Stop | Delete | Settle
+Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Fill | ReadTags | Retag | Stop | Delete | Settle

@@ -98,6 +98,9 @@ def transitions(
         yield Transition(
             Event.RESOURCE_UPDATED, common, Note("Updated", f"Updated {kind.resource_type} {name}", "Update")
         )
+    if mutation is Mutation.RETAGGED:
+        note = Note("Tagged", f"Changed the tags of {kind.resource_type} {name}", "Tag")
+        yield Transition(Event.RESOURCE_UPDATED, common, note)
     if after is not None and after.found:
         yield from _moved(kind, name, common, before, after, now)
     if findings is not None:

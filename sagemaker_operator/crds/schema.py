@@ -94,6 +94,11 @@ _COMMON_STATUS: Schema = {
         "format": "date-time",
         "description": "When SageMaker was asked for the last such request.",
     },
+    "managedTagKeys": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Keys of the tags that spec has put on the resource: one that leaves spec is removed there too.",
+    },
     "observedGeneration": {
         "type": "integer",
         "format": "int64",

@@ -285,6 +285,14 @@ ANNOTATIONS = (
         "e2e/test_references.py::test_a_reference_gives_what_the_name_gave",
     ),
     row(
+        "tags",
+        "sent at create only, in random order",
+        IMPROVED,
+        "sent at create, and kept as spec has them; those of AWS, of services and of other people stay",
+        "e2e/test_tags.py::test_an_edit_of_tags_adds_changes_and_removes_and_touches_no_other",
+        "control/test_tags.py::test_only_what_spec_has_or_had_is_touched",
+    ),
+    row(
         "sagemaker.services.k8s.aws/last-endpoint-config-for-update, last-spec-for-update",
         "what a failed update tried",
         KEPT,

@@ -1,0 +1,102 @@
+"""The user's tags, kept in SageMaker as spec has them. Pure functions.
+
+What we set we may remove: the keys that spec has, or had when it was last compared (`status.managedTagKeys`). Every other tag
+stays: AWS's own (`aws:...`), the operator's, and those of other people and services.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.annotations import UID_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sagemaker_operator.errors import AwsError
+    from sagemaker_operator.kinds.descriptor import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """What a pass knows of the tags of a resource."""
+
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+    """What is wrong with the tags in spec."""
+    due: bool = False
+    """They are to be compared with SageMaker's."""
+    compared: bool = False
+    add: Mapping[str, str] = field(default_factory=dict)
+    """Tags that SageMaker does not have, or has with another value."""
+    remove: tuple[str, ...] = ()
+    """Keys of ours that spec no longer has."""
+    trouble: str | None = None
+    """Why they stay as they are."""
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.add or self.remove)
+
+    @property
+    def managed_keys(self) -> list[str]:
+        """For status: what spec has, and what is still to be removed."""
+        return sorted({*self.wanted, *self.remove})
+
+
+UNTAGGED = Tagging()
+
+
+def tagging(kind: Kind, spec: Mapping[str, Any], managed: Sequence[str] | None, *, due: bool) -> Tagging:
+    """Before SageMaker is asked. `managed`: the status field; `due`: everything else is compared in this pass too."""
+    if not kind.tags_on_create:
+        return UNTAGGED
+    problems = tag_problems(spec)
+    wanted = {} if problems else {tag["key"]: tag.get("value", "") for tag in spec.get("tags") or ()}
+    # The operator's own is not the user's to set: it says whose the resource is.
+    wanted.pop(UID_TAG, None)
+    return Tagging(wanted, "; ".join(problems) or None, due=due and not problems and bool(wanted or managed))
+
+
+def tag_problems(spec: Mapping[str, Any]) -> list[str]:
+    """What SageMaker would refuse and a CRD cannot say. A spec that is no list of tags is the schema's to refuse."""
+    tags = spec.get("tags")
+    if not isinstance(tags, list) or not all(isinstance(tag, dict) and isinstance(tag.get("key"), str) for tag in tags):
+        return []
+    keys = [tag["key"] for tag in tags]
+    problems = [f"spec.tags: {key!r} is there twice" for key, times in Counter(keys).items() if times > 1]
+    problems += [
+        f"spec.tags: {key!r} cannot be set: keys that begin with aws: are AWS's own"
+        for key in keys
+        if key.lower().startswith("aws:")
+    ]
+    return problems
+
+
+def compared(
+    asked: Tagging, actual: Mapping[str, str], managed: Sequence[str] | None, templates: Iterable[str]
+) -> Tagging:
+    """`actual` is what SageMaker has. `templates`: those of --resource-tags, whose keys are never removed.
+
+    `managed` None: no tag is known to be ours but those that spec has now (the object may be older than that field).
+    """
+    kept = {UID_TAG, *(template.partition("=")[0] for template in templates)}
+    add = {key: value for key, value in asked.wanted.items() if actual.get(key) != value}
+    remove = tuple(
+        key
+        for key in managed or ()
+        if key in actual and key not in asked.wanted and key not in kept and not key.lower().startswith("aws:")
+    )
+    return Tagging(asked.wanted, due=True, compared=True, add=add, remove=remove)
+
+
+def refused(error: AwsError) -> str:
+    """For the user: the rest of the object is reconciled all the same."""
+    code = f"{error.code}: " if error.code else ""
+    return (
+        f"The tags stay as they are in SageMaker: {error.operation}: {code}{error.message.rstrip('.')}. "
+        f"The operator's role needs sagemaker:ListTags, sagemaker:AddTags and sagemaker:DeleteTags; it is tried again "
+        "every 1 to 15 minutes."
+    )
