@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
-from sagemaker_operator import __version__
-from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import to_api
-from sagemaker_operator.control.tags import tag_problems
+from sagemaker_operator.control.tags import tag_problems, tags_on_create
 from sagemaker_operator.crds.schema import spec_schema
 from sagemaker_operator.kinds.model import members, operation
 from sagemaker_operator.kinds.naming import field_name, field_path
@@ -125,33 +123,10 @@ def create_request(
     for member in kind.extra_spec:
         request.pop(member.api, None)
     if kind.tags_on_create:
-        request["Tags"] = _tags(obj, request.get("Tags", []), tag_templates)
+        request["Tags"] = tags_on_create(obj, request.get("Tags", []), tag_templates)
     if kind.token_member is not None:
         request[kind.token_member] = obj.metadata.uid
     return request
-
-
-def _tags(obj: KubeObject, own: Sequence[Mapping[str, str]], templates: Sequence[str]) -> list[dict[str, str]]:
-    """The user's tags first and unchanged; a template never overrides one, and one that expands to nothing is left out."""
-    values = {
-        "%CONTROLLER_SERVICE%": "sagemaker",
-        "%CONTROLLER_VERSION%": __version__,
-        "%K8S_NAMESPACE%": obj.metadata.namespace,
-        "%K8S_RESOURCE_NAME%": obj.metadata.name,
-        "%K8S_RESOURCE_KIND%": obj.kind,
-        "%MANAGED_BY%": obj.metadata.labels.get("app.kubernetes.io/managed-by", ""),
-        "%KRO_VERSION%": obj.metadata.labels.get("kro.run/kro-version", ""),
-    }
-    tags = {tag["Key"]: tag["Value"] for tag in own}
-    for template in templates:
-        name, _, value = template.partition("=")
-        for token, text in values.items():
-            value = value.replace(token, text)
-        if value:
-            tags.setdefault(name, value)
-    # Last, and not to be overridden: it decides whose resource this is after a lost reply.
-    tags[UID_TAG] = obj.metadata.uid
-    return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
 def identifiers(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[str, Any]:

@@ -10,13 +10,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_operator import __version__
 from sagemaker_operator.annotations import UID_TAG
+from sagemaker_operator.aws.translate import SpecError
+from sagemaker_operator.errors import ErrorCategory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sagemaker_operator.errors import AwsError
     from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.objects import KubeObject
+
+MOST = 50
+"""Tags of one resource, AWS's own aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,37 @@ def tag_problems(spec: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def tags_on_create(obj: KubeObject, own: Sequence[Mapping[str, str]], templates: Sequence[str]) -> list[dict[str, str]]:
+    """The user's tags first and unchanged; a template never overrides one, and one that expands to nothing is left out.
+
+    Raises SpecError for more tags than a resource can have.
+    """
+    values = {
+        "%CONTROLLER_SERVICE%": "sagemaker",
+        "%CONTROLLER_VERSION%": __version__,
+        "%K8S_NAMESPACE%": obj.metadata.namespace,
+        "%K8S_RESOURCE_NAME%": obj.metadata.name,
+        "%K8S_RESOURCE_KIND%": obj.kind,
+        "%MANAGED_BY%": obj.metadata.labels.get("app.kubernetes.io/managed-by", ""),
+        "%KRO_VERSION%": obj.metadata.labels.get("kro.run/kro-version", ""),
+    }
+    tags = {tag["Key"]: tag["Value"] for tag in own}
+    for template in templates:
+        name, _, value = template.partition("=")
+        for token, text in values.items():
+            value = value.replace(token, text)
+        if value:
+            tags.setdefault(name, value)
+    # Last, and not to be overridden: it decides whose resource this is after a lost reply.
+    tags[UID_TAG] = obj.metadata.uid
+    if len(tags) > MOST:
+        raise SpecError(
+            "spec.tags",
+            f"can have {MOST - len(tags) + len(own)} tags here: SageMaker takes {MOST}, the operator's included",
+        )
+    return [{"Key": name, "Value": value} for name, value in tags.items()]
+
+
 def compared(
     asked: Tagging, actual: Mapping[str, str], managed: Sequence[str] | None, templates: Iterable[str]
 ) -> Tagging:
@@ -95,8 +133,7 @@ def compared(
 def refused(error: AwsError) -> str:
     """For the user: the rest of the object is reconciled all the same."""
     code = f"{error.code}: " if error.code else ""
-    return (
-        f"The tags stay as they are in SageMaker: {error.operation}: {code}{error.message.rstrip('.')}. "
-        f"The operator's role needs sagemaker:ListTags, sagemaker:AddTags and sagemaker:DeleteTags; it is tried again "
-        "every 1 to 15 minutes."
-    )
+    text = f"The tags stay as they are in SageMaker: {error.operation}: {code}{error.message.rstrip('.')}. "
+    if error.category is ErrorCategory.ACCESS_DENIED:
+        text += "The operator's role needs sagemaker:ListTags, sagemaker:AddTags and sagemaker:DeleteTags. "
+    return text + "It is tried again every 1 to 15 minutes."

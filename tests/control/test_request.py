@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.request import (
     create_request,
     identifiers,
@@ -49,6 +50,13 @@ def test_a_tag_that_expands_to_nothing_is_left_out() -> None:
     label = {"app.kubernetes.io/managed-by": "helm"}
     assert tags(("by=%MANAGED_BY%",), own=[], **label)["by"] == "helm"
     assert "by" not in tags(("by=%MANAGED_BY%",), own=[])
+
+
+def test_too_many_tags_are_told_before_sagemaker_is_asked() -> None:
+    own = [{"key": f"k{number}", "value": "v"} for number in range(49)]
+    assert len(tags((), own=own)) == 50
+    with pytest.raises(SpecError, match=r"spec.tags can have 48 tags here: SageMaker takes 50"):
+        tags(("services.k8s.aws/namespace=%K8S_NAMESPACE%",), own=own)
 
 
 def test_nobody_overrides_the_uid_tag() -> None:

@@ -1,0 +1,261 @@
+"""How each step of the plan is carried out: a call or a write, and what was learned from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.annotations import UID_TAG
+from sagemaker_operator.aws.translate import SpecError
+from sagemaker_operator.clock import rfc3339
+from sagemaker_operator.conditions import ADVISORY, LATE_INITIALIZED, with_conditions
+from sagemaker_operator.control import tags
+from sagemaker_operator.control.adoption import adoption_patch, told_of_adoption
+from sagemaker_operator.control.lateinit import late_init, told_of_late_init
+from sagemaker_operator.control.observation import ABSENT, Observation
+from sagemaker_operator.control.request import create_request, desired_input
+from sagemaker_operator.control.steps import (
+    Adopt,
+    Claim,
+    Create,
+    Delete,
+    Fill,
+    Find,
+    Identify,
+    Mutation,
+    Observe,
+    Owner,
+    ReadTags,
+    Retag,
+    Settle,
+    Step,
+    Stop,
+    Update,
+)
+from sagemaker_operator.errors import ErrorCategory, Invalid
+
+if TYPE_CHECKING:
+    from sagemaker_operator.control.passing import Pass
+    from sagemaker_operator.kinds.descriptor import Verdict
+
+_TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
+
+
+async def carry_out(p: Pass, step: Step) -> None:
+    """One step that is not the last. Raises KubeError if Kubernetes refused a write; an AWS error is a fact."""
+    match step:
+        case Claim():
+            await p.write_finalizers((*p.obj.metadata.finalizers, p.kind.finalizer))
+            p.learn(managed=True, claimed=True)
+        case Adopt():
+            await _adopt(p)
+        case Create():
+            await _create(p)
+        case Observe():
+            await _observe(p)
+        case Find():
+            await _find(p)
+        case Identify():
+            await _identify(p)
+        case Update(verdict):
+            await _update(p, verdict)
+        case Fill():
+            await _fill(p)
+        case ReadTags():
+            await _read_tags(p)
+        case Retag():
+            await _retag(p)
+        case Stop():
+            await _mutate(p, p.kind.stop, Mutation.STOPPED)
+        case Delete():
+            await _mutate(p, p.kind.delete, Mutation.DELETED)
+        case Settle():
+            raise AssertionError("a pass ends with it")
+
+
+async def _adopt(p: Pass) -> None:
+    """One write: a crash leaves the object either as it was, or with all that the adoption writes into it."""
+    observed, meta, asked = p.facts.observed, p.obj.metadata, p.facts.adoption
+    assert observed is not None  # noqa: S101  the plan adopts only what it has seen
+    arn = observed.data[p.kind.arn_member]
+    owner = None if p.facts.deleting else await _owner(p, arn)
+    if p.facts.error is not None:
+        return
+    patch = {} if p.facts.deleting else adoption_patch(p.kind, p.obj, asked, observed.data)
+    if patch:
+        patch["metadata"] = {"resourceVersion": meta.resource_version, **patch.get("metadata", {})}
+        try:
+            await p.write(patch, subresource=None)
+        except Invalid as error:
+            text = f"The object cannot take the spec of the resource: {error.message}"
+            p.learn(adoption=replace(asked, problem=text))
+            return
+        p.reread()
+    adopted = replace(asked, adopted=True)
+    also = told_of_adoption(adopted, (), another=owner not in (None, meta.uid))
+    p.learn(managed=True, arn=arn, adoption=adopted, drifts=True, also={**p.facts.also, **also})
+    p.see(observed)
+
+
+async def _create(p: Pass) -> None:
+    try:
+        request = create_request(p.kind, p.obj, p.spec, tag_templates=p.world.settings.resource_tags)
+    except SpecError as error:
+        p.learn(problems=(str(error),), observed=p.facts.observed or ABSENT)
+        return
+    answer = await p.call(p.kind.create, request)
+    if answer is not None:
+        p.learn(mutation=Mutation.CREATED, arn=answer[p.kind.arn_member], observed=None)
+    elif p.facts.error is not None and p.facts.error.category is ErrorCategory.EXISTS:
+        p.learn(error=None, taken=True, observed=None)
+
+
+async def _observe(p: Pass) -> None:
+    answer = await p.call(p.kind.describe, p.identifiers())
+    if answer is not None:
+        p.see(Observation(answer))
+    elif p.facts.error is not None and p.facts.error.category is ErrorCategory.NOT_FOUND:
+        p.learn(error=None)
+        p.see(ABSENT)
+
+
+async def _identify(p: Pass) -> None:
+    observed = p.facts.observed
+    assert observed is not None  # noqa: S101  the plan identifies only what it has seen
+    arn = observed.data[p.kind.arn_member]
+    ours = await _is_ours(p, arn)
+    if ours is not None:
+        p.learn(owner=Owner.OURS if ours else Owner.FOREIGN, arn=arn if ours else None)
+
+
+async def _is_ours(p: Pass, arn: str) -> bool | None:
+    """Whether its tags bear our UID. None: they could not be had."""
+    owner = await _owner(p, arn)
+    return None if p.facts.error is not None else owner == p.obj.metadata.uid
+
+
+async def _owner(p: Pass, arn: str) -> str | None:
+    """The UID of the object that it was created for, by its tags."""
+    return (await _tags(p, arn) or {}).get(UID_TAG)
+
+
+async def _tags(p: Pass, arn: str) -> dict[str, str] | None:
+    """All of a resource's tags, or None if they could not be had."""
+    found: dict[str, str] = {}
+    params = {"ResourceArn": arn, "MaxResults": 100}
+    while (answer := await p.call("ListTags", params)) is not None:
+        found |= {tag["Key"]: tag["Value"] for tag in answer.get("Tags", ())}
+        if "NextToken" not in answer:
+            return found
+        params["NextToken"] = answer["NextToken"]
+    return None
+
+
+async def _find(p: Pass) -> None:
+    """Whose name AWS makes can only be found among all: by the name that people call it, and our tag."""
+    listing = p.kind.listing
+    assert listing is not None  # noqa: S101  a descriptor's promise for such kinds
+    wanted = desired_input(p.kind, p.spec).get(p.kind.name_member)
+    params: dict[str, Any] = {"MaxResults": 100}
+    while (answer := await p.call(listing.operation, params)) is not None:
+        for summary in answer.get(listing.result, ()):
+            if summary.get(p.kind.name_member) == wanted and await _is_ours(p, summary[p.kind.arn_member]):
+                p.learn(owner=Owner.OURS, arn=summary[p.kind.arn_member])
+                return
+        if "NextToken" not in answer:
+            p.learn(observed=ABSENT)
+            return
+        params["NextToken"] = answer["NextToken"]
+
+
+async def _update(p: Pass, verdict: Verdict) -> None:
+    uid = p.obj.metadata.uid
+    request = verdict.request or {}
+    memory = {name: value for name, value in verdict.status.items() if value not in (None, p.stored.get(name))}
+    if verdict.operation is not None and memory:
+        # Written first: a crash after the call must not leave a notebook stopped that nobody knows to start again.
+        lock = {"uid": p.obj.metadata.uid, "resourceVersion": p.obj.metadata.resource_version}
+        await p.write({"metadata": lock, "status": memory}, subresource="status")
+    if await p.call(verdict.operation or p.kind.update, request) is None:
+        return
+    p.memory.accepted_updates.setdefault(uid, {})[verdict.operation] = (request, p.facts.repeated + 1)
+    p.learn(mutation=Mutation.UPDATED)
+    if verdict.annotations:
+        await p.write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
+
+
+async def _fill(p: Pass) -> None:
+    """Locked on the resource version: a field that the user set meanwhile is the user's."""
+    facts, meta = p.facts, p.obj.metadata
+    assert facts.late is not None  # noqa: S101  the plan fills only what is known
+    assert facts.observed is not None  # noqa: S101
+    told = told_of_late_init(facts.late)
+    conditions = p.stored.get("conditions") or ()
+    if not any((c.get("type"), c.get("status")) == (LATE_INITIALIZED, "False") for c in conditions):
+        # The CRD lets a field that no update can change be filled only while the status says that some are not.
+        wanted = with_conditions(conditions, told, generation=meta.generation, now=rfc3339(p.world.clock()))
+        lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+        await p.write({"metadata": lock, "status": {"conditions": wanted}}, subresource="status")
+        p.stored = p.obj.decode_status()
+    lock = {"resourceVersion": p.obj.metadata.resource_version}
+    try:
+        await p.write({"metadata": lock, "spec": facts.late.patch}, subresource=None)
+    except Invalid as error:
+        refused = replace(facts.late, refused=error.message)
+        p.memory.refused_fills[meta.uid] = refused
+        p.learn(late=refused)
+        return
+    p.reread()
+    p.learn(late=late_init(p.kind, p.spec, facts.observed.data))
+
+
+async def _read_tags(p: Pass) -> None:
+    facts = p.facts
+    assert facts.arn is not None  # noqa: S101  the plan reads only what exists
+    p.memory.retag.add(p.obj.metadata.uid)
+    actual = await _tags(p, facts.arn)
+    if actual is None:
+        _forgive_tags(p)
+        return
+    managed, templates = p.stored.get("managedTagKeys"), p.world.settings.resource_tags
+    found = tags.compared(facts.tagging, actual, managed, templates)
+    p.learn(tagging=found)
+    if not found.differs:
+        p.memory.retag.discard(p.obj.metadata.uid)
+
+
+async def _retag(p: Pass) -> None:
+    wanted = p.facts.tagging
+    request: dict[str, Any] = {"ResourceArn": p.facts.arn}
+    if wanted.remove:
+        operation, request["TagKeys"], left = "DeleteTags", list(wanted.remove), replace(wanted, remove=())
+    else:
+        added = [{"Key": key, "Value": value} for key, value in wanted.add.items()]
+        operation, request["Tags"], left = "AddTags", added, replace(wanted, add={})
+    if await p.call(operation, request) is None:
+        _forgive_tags(p)
+        return
+    p.learn(tagging=left, mutation=Mutation.RETAGGED)
+
+
+def _forgive_tags(p: Pass) -> None:
+    """What is said of the tags alone keeps nothing else from being done."""
+    error = p.facts.error
+    if error is not None and error.category in _TAGS_ONLY:
+        text = tags.refused(error)
+        told = {**p.facts.also, ADVISORY: ("True", "TagsNotManaged", text)}
+        p.learn(error=None, tagging=replace(p.facts.tagging, trouble=text), also=told)
+
+
+async def _mutate(p: Pass, operation: str | None, mutation: Mutation) -> None:
+    answer = await p.call(operation, p.identifiers())
+    if answer is not None:
+        p.learn(mutation=mutation)
+        return
+    error = p.facts.error
+    if error is not None and error.category is ErrorCategory.NOT_FOUND:
+        p.learn(error=None, observed=ABSENT)
+    elif error is not None and error.category is ErrorCategory.VALIDATION and p.facts.observed is None:
+        # It ended since we last looked: a finished job refuses to be stopped.
+        p.learn(error=None)
+        await _observe(p)

@@ -1,0 +1,144 @@
+"""The state of one pass over an object, and its two ports: what it knows, what it asks AWS, what it writes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.aws.translate import SpecError
+from sagemaker_operator.control.edit import judge
+from sagemaker_operator.control.gather import gather
+from sagemaker_operator.control.lateinit import late_init
+from sagemaker_operator.control.placement import place
+from sagemaker_operator.control.references import resolve
+from sagemaker_operator.control.request import desired_input, identifiers, in_the_users_words
+from sagemaker_operator.errors import AwsError
+from sagemaker_operator.kinds.descriptor import Edit, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.control.gather import Memory
+    from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.control.ports import World
+    from sagemaker_operator.control.references import Resolution
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.logs import Logger
+    from sagemaker_operator.objects import KubeObject, ObjectKey
+
+
+class Pass:
+    """The object as last written, and the facts: what a step needs, and where it leaves what it learned."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        world: World,
+        memory: Memory,
+        log: Logger,
+        key: ObjectKey,
+        obj: KubeObject,
+        failures: int,
+    ) -> None:
+        """`failures` counts the passes that failed in a row before this one."""
+        self.kind = kind
+        self.world = world
+        self.memory = memory
+        self.log = log
+        self.key = key
+        self.obj = obj
+        self.stored = obj.decode_status()
+        self.resolution = self._resolve()
+        around = world.surroundings.of(key.namespace)
+        self.placement = place(kind, obj, self.stored, around, world.settings, world.identity)
+        self.facts = gather(kind, world, memory, obj, self.resolution, self.stored, self.placement, failures=failures)
+        polled = world.tracker.take(key)
+        if polled is not None:
+            self.see(polled)
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What the user wrote, with the values of its references."""
+        return self.resolution.spec
+
+    def _resolve(self) -> Resolution:
+        return resolve(
+            self.kind,
+            self.obj,
+            self.obj.decode_spec(),
+            find=self.world.neighbours,
+            recorded=self.stored.get("resolvedReferences") or {},
+            cross_namespace=self.world.settings.enable_cross_namespace,
+        )
+
+    def reread(self) -> None:
+        """After a write that changed spec."""
+        self.resolution = self._resolve()
+
+    def learn(self, **facts: Any) -> None:
+        """Replaces these fields of the facts."""
+        self.facts = replace(self.facts, **facts)
+
+    def see(self, observation: Observation) -> None:
+        """What SageMaker says of it now, and how that differs from spec."""
+        self.learn(observed=observation)
+        if self.facts.adoption.read_only and observation.found:
+            self.learn(arn=observation.data.get(self.kind.arn_member, self.facts.arn))
+        self.memory.looked[self.obj.metadata.uid] = asyncio.get_running_loop().time()
+        if self.facts.late is not None and observation.complete:
+            late = late_init(self.kind, self.spec, observation.data)
+            refused = self.memory.refused_fills.get(self.obj.metadata.uid)
+            self.learn(late=refused if refused is not None and refused.patch == late.patch else late)
+        comparable = observation.found and observation.complete and self.facts.arn and self.facts.drifts
+        if not comparable or self.facts.deleting:
+            return
+        meta = self.obj.metadata
+        try:
+            desired = desired_input(self.kind, self.spec)
+        except SpecError as error:
+            self.learn(differing=(error.path,), verdict=Verdict(reject=str(error)))
+            return
+        edit = Edit(desired, observation.data, (), self.facts.edited, meta.annotations, self.stored)
+        identity = self.identifiers() | {self.kind.arn_member: self.facts.arn}
+        fields, verdict = judge(self.kind, edit, identity=identity)
+        if self.facts.adoption.read_only:
+            self.learn(differing=fields)
+            return
+        last, times = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, ({}, 0))
+        self.learn(differing=fields, verdict=verdict, repeated=times if verdict.request == last else 0)
+        if verdict.request is None and verdict.wait is None:
+            self.memory.accepted_updates.pop(meta.uid, None)
+
+    def identifiers(self) -> dict[str, Any]:
+        """The Describe input."""
+        if self.facts.managed and self.facts.arn is not None:
+            return identifiers(self.kind, self.spec, self.facts.arn)
+        asked = self.facts.adoption
+        return identifiers(self.kind, {**self.spec, **asked.fields}, asked.arn)
+
+    async def call(self, operation: str | None, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer, or None if it failed: then the error is among the facts."""
+        assert operation is not None, f"{self.kind.name} has no such operation"  # noqa: S101  a descriptor's promise
+        target = self.placement.target
+        assert target is not None, "the plan calls nobody without a place"  # noqa: S101
+        try:
+            return await self.world.aws.call(target, operation, params, kind=self.kind, caller=self.key.namespace)
+        except AwsError as error:
+            error.message = in_the_users_words(self.kind, error.message)
+            self.learn(error=error)
+            return None
+
+    async def write_finalizers(self, finalizers: tuple[str, ...]) -> None:
+        """Locked on the resource version: a list that somebody else changed in between must not be overwritten."""
+        meta = self.obj.metadata
+        patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": list(finalizers)}}
+        await self.write(patch, subresource=None)
+
+    async def write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
+        """A merge patch; the cache has it before the watch tells. Raises KubeError."""
+        obj = await self.world.kube.merge_patch(
+            self.kind.resource, self.key.namespace, self.key.name, patch, subresource=subresource
+        )
+        self.obj = obj
+        self.world.cache.apply_own_write(obj)

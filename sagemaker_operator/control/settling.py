@@ -1,0 +1,177 @@
+"""The end of a pass: the status is written if it changed, transitions are told, and the next look is arranged."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_operator.annotations import RECONCILE_REQUESTED
+from sagemaker_operator.clock import rfc3339
+from sagemaker_operator.control import tags
+from sagemaker_operator.control.gather import created_at, rereferenced
+from sagemaker_operator.control.plan import UPDATING
+from sagemaker_operator.control.ports import Handle, Result
+from sagemaker_operator.control.status import status_patch
+from sagemaker_operator.control.steps import Follow, Mutation, Owner
+from sagemaker_operator.control.transition import Transition, released, transitions
+from sagemaker_operator.logs import Event, emit
+
+if TYPE_CHECKING:
+    from sagemaker_operator.control.passing import Pass
+    from sagemaker_operator.control.steps import Settle
+
+_PARK_SECONDS = (1800.0, 3600.0)
+
+
+async def settle(p: Pass, step: Settle) -> Result:
+    """Raises KubeError if Kubernetes refused a write: then nothing was told, and the pass runs again."""
+    meta, facts = p.obj.metadata, p.facts
+    if step.findings is not None:
+        await _write_status(p, step)
+    for transition in _transitions(p, step):
+        _tell(p, transition)
+    if step.release and facts.managed:
+        kept = tuple(name for name in meta.finalizers if name != p.kind.finalizer)
+        await p.write_finalizers(kept)
+        if facts.deleting:
+            _tell(p, released(facts))
+    return _follow(p, step)
+
+
+def _transitions(p: Pass, step: Settle) -> list[Transition]:
+    facts = p.facts
+    return list(
+        transitions(
+            p.kind,
+            name=str(p.identifiers().get(p.kind.name_member, p.key.name)),
+            arn=facts.arn,
+            target=p.placement.target,
+            before=facts.recalled,
+            after=facts.observed,
+            mutation=facts.mutation,
+            recovered=facts.owner is Owner.OURS and not facts.deleting,
+            findings=step.findings,
+            told=p.stored.get("conditions") or (),
+            now=p.world.clock(),
+        )
+    )
+
+
+def _tell(p: Pass, transition: Transition) -> None:
+    emit(p.log, transition.event, **transition.fields)
+    p.world.told(transition.event, terminal=transition.event is Event.RESOURCE_TERMINAL)
+    if transition.note is not None:
+        note = transition.note
+        p.world.recorder.record(
+            {
+                "apiVersion": p.kind.resource.api_version,
+                "kind": p.kind.name,
+                "namespace": p.key.namespace,
+                "name": p.key.name,
+                "uid": p.obj.metadata.uid,
+            },
+            type="Warning" if note.warning else "Normal",
+            reason=note.reason,
+            note=note.text,
+            action=note.action,
+        )
+
+
+def _follow(p: Pass, step: Settle) -> Result:
+    _watch(p, step)
+    if step.after is not None:
+        return Result(after=step.after * p.world.rng.uniform(1.0, 1.25))
+    match step.follow:
+        case Follow.POLL:
+            return Result()
+        case Follow.RETRY:
+            return Result(failed=True)
+        case Follow.SLOW:
+            return Result(failed=True, slow=True)
+        case Follow.PARK:
+            return Result(after=p.world.rng.uniform(*_PARK_SECONDS))
+    if p.kind.stop_on_delete or not (p.facts.managed or p.facts.adoption.read_only):
+        return Result()
+    interval = p.world.settings.resync(p.kind.name)
+    looked = p.memory.looked.get(p.obj.metadata.uid, 0.0)
+    rest = looked + interval * p.world.rng.uniform(0.9, 1.1) - asyncio.get_running_loop().time()
+    return Result(after=max(1.0, rest))
+
+
+def _watch(p: Pass, step: Settle) -> None:
+    """Whatever the state of its spec, what moves in SageMaker is followed."""
+    facts = p.facts
+    last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
+    moves = last is not None and (last.moving(p.kind) or last.lingers(p.kind))
+    target = p.placement.target
+    if facts.arn is None or step.release or target is None or not (moves or step.follow is Follow.POLL):
+        p.world.tracker.untrack(p.key)
+        return
+    if facts.mutation is not None or (facts.observed is None and facts.waiting == UPDATING):
+        # Whatever comes next is news, even if it looks as before: it is what says that the change has settled.
+        last = None
+    handle = Handle(
+        p.kind,
+        target,
+        p.identifiers(),
+        created_at(p.kind, p.obj, p.stored, p.world.clock),
+        last,
+    )
+    p.world.tracker.track(p.key, handle)
+
+
+async def _write_status(p: Pass, step: Settle) -> None:
+    meta, facts = p.obj.metadata, p.facts
+    assert step.findings is not None  # noqa: S101
+    recorded = (p.stored.get("ackResourceMetadata") or {}).get("arn")
+    # An edit that could not be compared with the resource is still to be made when AWS answers again.
+    unread = facts.edited and facts.arn is not None and facts.error is not None and step.findings.terminal is None
+    # A kill between two calls on the tags must not end the edit.
+    unread = unread or (facts.edited and facts.mutation is Mutation.RETAGGED)
+    patch = status_patch(
+        p.kind,
+        p.stored,
+        findings=replace(step.findings, also={**facts.also, **step.findings.also}),
+        observed=facts.observed if facts.arn else None,
+        arn=facts.arn if facts.managed or facts.adoption.read_only else None,
+        target=p.placement.target,
+        partition=p.placement.partition,
+        generation=p.stored["observedGeneration"] if unread else meta.generation,
+        now=rfc3339(p.world.clock()),
+    )
+    if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:
+        own = {name: value for name, value in facts.verdict.status.items() if p.stored.get(name) != value}
+        patch = {**(patch or {}), **own} or None
+    if facts.arn and rereferenced(p.resolution, p.stored):
+        patch = {**(patch or {}), "resolvedReferences": dict(p.resolution.values)}
+    if managed := _managed_tags(p, recorded):
+        patch = {**(patch or {}), **managed}
+    if facts.requested and facts.error is None:
+        patch = {**(patch or {}), **_handled_request(p)}
+    if patch is None:
+        return
+    # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from
+    # reaching a namesake. All others give way to a newer version and run again.
+    lock = {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
+    await p.write({"metadata": lock, "status": patch}, subresource="status")
+
+
+def _managed_tags(p: Pass, recorded: str | None) -> dict[str, Any]:
+    """The keys that are ours from now on, if they are others than before."""
+    facts = p.facts
+    known = facts.tagging
+    if facts.arn is not None and facts.arn != recorded and facts.managed and not facts.adoption.read_only:
+        known = tags.tagging(p.kind, p.spec, None, due=True)
+    elif not known.compared:
+        return {}
+    keys = known.managed_keys or None
+    return {"managedTagKeys": keys} if keys != p.stored.get("managedTagKeys") else {}
+
+
+def _handled_request(p: Pass) -> dict[str, Any]:
+    meta = p.obj.metadata
+    handled = meta.annotations[RECONCILE_REQUESTED]
+    p.memory.requests[meta.uid] = handled
+    now = {"observedAt": rfc3339(p.world.clock())} if p.facts.observed is not None else {}
+    return {"lastHandledReconcileAt": handled, **now}
