@@ -12,6 +12,7 @@ from sagemaker_operator.backoff import RECONCILE, SLOW
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.logs import get_logger
 from sagemaker_operator.runtime.informer import Informer
+from sagemaker_operator.runtime.store import Change
 from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQueue
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from sagemaker_operator.metrics import Metrics
     from sagemaker_operator.objects import KubeObject, Meta, ObjectKey, Resource
     from sagemaker_operator.runtime.informer import Source
-    from sagemaker_operator.runtime.store import Change
 
 # After a write conflict the watch brings the newer version within milliseconds.
 _CONFLICT_SECONDS = 0.5
@@ -88,7 +88,11 @@ class Controller:
         return self.informer.store.get(key.namespace, key.name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
+        """What answers our write also has what somebody else wrote just before it, and then the watch brings nothing new."""
+        cached = self.get(obj.key)
         self.informer.apply_own_write(obj)
+        if cached is not None and cached.version < obj.version and _matters(cached.metadata, obj.metadata):
+            self._changed(Change(cached, obj), False)
 
     @property
     def synced(self) -> bool:

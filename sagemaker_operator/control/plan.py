@@ -32,6 +32,7 @@ from sagemaker_operator.control.steps import (
     Update,
 )
 from sagemaker_operator.control.takeover import absent, observation_only, takeover
+from sagemaker_operator.kinds.descriptor import StatusClass
 
 if TYPE_CHECKING:
     from sagemaker_operator.control.observation import Observation
@@ -101,7 +102,7 @@ def _acceptance(facts: Facts) -> Step:
             return Observe()
         if facts.managed and not facts.claimed and not facts.taken and not (facts.nameless and facts.problems):
             return looked_for(facts)
-    elif facts.observed.found:
+    elif facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE:
         if facts.owner is Owner.UNKNOWN:
             return Identify()
         if facts.owner is Owner.FOREIGN:

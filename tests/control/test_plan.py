@@ -363,6 +363,12 @@ def test_an_update_without_effect_is_parked_and_not_at_rest() -> None:
     assert step.follow is Follow.PARK
 
 
+def test_what_is_gone_and_still_described_does_not_stand_in_the_way() -> None:
+    gone = Observation({"ProjectStatus": "DeleteCompleted", "ProjectArn": "arn:aws:sagemaker:us-west-2:1:project/p"})
+    facts = Facts(kind=catalog()["Project"], managed=True, observed=gone, owner=Owner.FOREIGN)
+    assert next_step(facts) == Create()
+
+
 def test_what_was_never_seen_is_not_believed_to_be_gone_at_the_first_look() -> None:
     created = replace(running, recalled=None, deleting=True, observed=ABSENT, young=True)
     assert next_step(created) == Settle(None, Follow.RETRY)
