@@ -106,10 +106,8 @@ def tags_on_create(obj: KubeObject, own: Sequence[Mapping[str, str]], templates:
     # Last, and not to be overridden: it decides whose resource this is after a lost reply.
     tags[UID_TAG] = obj.metadata.uid
     if len(tags) > MOST:
-        raise SpecError(
-            "spec.tags",
-            f"can have {MOST - len(tags) + len(own)} tags here: SageMaker takes {MOST}, the operator's included",
-        )
+        left = MOST - len(tags) + len(own)
+        raise SpecError("spec.tags", f"can have {left} tags here: SageMaker takes {MOST}, the operator's included")
     return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 

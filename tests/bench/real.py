@@ -209,7 +209,10 @@ def throughput(
 
     `warmup`: the limiter doubles its rate every second, 20 to 2,560 in seven.
     """
-    given = {**settled("Endpoint", "InService"), "count": objects}
+    made = settled("Endpoint", "InService")
+    # Tags would be a second read of each.
+    del made["template"]["spec"]["tags"], made["template"]["status"]["managedTagKeys"]
+    given = {**made, "count": objects}
     return run_real(_throughput(given, seconds=seconds, workers=workers, warmup=warmup))
 
 
