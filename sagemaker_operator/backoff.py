@@ -35,5 +35,8 @@ WATCH = Backoff(base=0.8, cap=30.0, floor=0.2)
 RECONCILE = Backoff(base=1.0, cap=300.0, floor=0.5)
 """client-go's 5 ms base suits writes to etcd: it would fire 8 AWS calls in the first 1.3 s of a failing object."""
 
+CONFLICT = Backoff(base=0.5, cap=30.0, floor=0.5)
+"""After a write conflict the watch brings the newer version within milliseconds, unless it is minutes late itself."""
+
 SLOW = Backoff(base=60.0, cap=900.0, floor=30.0)
 """For what a person or a quota must mend: exhausted quotas, denied access, missing roles."""

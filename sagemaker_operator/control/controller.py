@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from sagemaker_operator.annotations import PREFIX, RECONCILE_REQUESTED
-from sagemaker_operator.backoff import RECONCILE, SLOW
+from sagemaker_operator.backoff import CONFLICT, RECONCILE, SLOW
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.logs import get_logger
 from sagemaker_operator.runtime.informer import Informer
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import KubeObject, Meta, ObjectKey, Resource
     from sagemaker_operator.runtime.informer import Source
 
-# After a write conflict the watch brings the newer version within milliseconds.
-_CONFLICT_SECONDS = 0.5
 # Passes of one worker between two turns of the loop: one over an object at rest waits for nothing, and 10,000 of them
 # after a start would hold the loop for 0.7 s.
 _BREATH = 8
@@ -174,7 +172,7 @@ class Controller:
             # The object went away during the pass; the watch tells when it is really gone.
             self.queue.forget(key)
         except Conflict:
-            self.queue.add_after(key, _CONFLICT_SECONDS)
+            self.queue.add_rate_limited(key, CONFLICT)
             outcome = "requeue"
         except (OperatorError, TimeoutError) as error:
             late = isinstance(error, TimeoutError)
