@@ -118,7 +118,7 @@ class _Pass:
         (Result(after=5000.0), "requeue_after", ()),
         (Result(failed=True, slow=True), "requeue", ("workqueue_retries_total",)),
         (NotFound("gone"), "success", ()),
-        (Conflict("somebody wrote"), "requeue", ()),
+        (Conflict("somebody wrote"), "requeue", ("workqueue_retries_total",)),
         (OperatorError("no"), "error", ("workqueue_retries_total", "controller_runtime_reconcile_errors_total")),
         (ValueError("a bug"), "error", ("workqueue_retries_total", "controller_runtime_reconcile_errors_total",
                                         "controller_runtime_reconcile_panics_total")),
