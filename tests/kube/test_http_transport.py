@@ -2,20 +2,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
+import ssl
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
+import uvloop
 from aiohttp import web
 
 from sagemaker_operator.errors import ConfigurationError, Unavailable
-from sagemaker_operator.kube.config import ClusterAccess
+from sagemaker_operator.kube.config import ClusterAccess, TlsContext
 from sagemaker_operator.kube.http import HttpTransport
 
 from .scripted import Handler, ScriptedServer, answer, drop, hang, serve, status_body, streaming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from pathlib import Path
 
 
 @contextlib.asynccontextmanager
@@ -218,3 +224,45 @@ async def test_a_cancelled_request_frees_its_turn() -> None:
         first.cancel()
         await asyncio.wait([first])
         assert (await transport.request("GET", "/x", timeout=5)).status == 200
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+async def test_closing_leaves_no_connection_however_its_request_ended(
+    run: Callable[[Coroutine[Any, Any, None]], None], tmp_path: Path
+) -> None:
+    """A watch that was left says farewell in TLS, and whoever answers late keeps it open; so does a cancelled request."""
+    ca = trustme.CA()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    trusting = TlsContext(ca_file=str(tmp_path / "ca.pem"))
+
+    async def leave(url: str, turns: int) -> None:
+        async with HttpTransport(ClusterAccess(server=url, tls=trusting)) as transport:
+
+            async def watch() -> None:
+                async with transport.stream("/x", timeout=5) as stream:
+                    async for _ in stream.chunks():
+                        return
+
+            async def left_early() -> None:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watch()
+
+            early = [asyncio.create_task(left_early()) for _ in range(5)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in early:
+                task.cancel()
+            async with asyncio.TaskGroup() as group:
+                for _ in range(5):
+                    group.create_task(watch())
+
+    gc.collect()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        async with serve(streaming(b"{}\n", then="stall"), ssl_context=tls) as server:
+            for turns in range(0, 60, 6):
+                await asyncio.to_thread(run, leave(server.url, turns))
+            gc.collect()
+    assert [str(warning.message) for warning in seen if warning.category is ResourceWarning] == []
