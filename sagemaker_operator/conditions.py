@@ -6,9 +6,10 @@ Complete and Failed so that `kubectl wait --for=condition=Complete` works. An ab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,8 +70,7 @@ class ObjectState(StrEnum):
     """No condition yet: nobody has looked at it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True):
     """What one pass found out. At most one of `terminal` and `recoverable` is set."""
 
     progress: Progress
@@ -84,7 +84,7 @@ class Findings:
     """What keeps us waiting although nobody has to edit the spec."""
     failure: str | None = None
     """SageMaker's own words for a failure: shown wherever the resource is not ready because of it."""
-    also: Mapping[str, Told] = field(default_factory=dict)
+    also: Mapping[str, Told] = msgspec.field(default_factory=dict)
     """Conditions beside these, by type: what a feature has to tell (a role that was selected, references resolved)."""
 
 

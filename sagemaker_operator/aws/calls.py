@@ -8,9 +8,9 @@ next pass of the reconciler describes first.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import tenacity
 from botocore import xform_name
 
@@ -46,8 +46,7 @@ class NotLeader(OperatorError):
     """A mutating call was refused by the lease fence: this process may no longer, or not for long enough, lead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """One finished call, for metrics and logs."""
 
     operation: str

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
 from sagemaker_operator.control import adoptedresource as ar
 from sagemaker_operator.control.ports import Cache, KubePort, Result, Sources
 from sagemaker_operator.control.subject import Desk, Subject
 from sagemaker_operator.errors import Conflict, Forbidden, Invalid, NotFound
-from sagemaker_operator.logs import get_logger
+from sagemaker_operator.logs import about, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,7 +86,7 @@ class Adopter:
         obj = self.requests.get(key)
         if obj is None:
             return Result()
-        with structlog.contextvars.bound_contextvars(
+        with about(
             controller="adoptedresource",
             kind=key.kind,
             namespace=key.namespace,

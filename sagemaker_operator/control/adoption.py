@@ -7,7 +7,6 @@ stop them; the object then says so with ACK.Advisory, because no cluster can see
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +47,11 @@ class Policy(StrEnum):
     ADOPT_OR_CREATE = "adopt-or-create"
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(msgspec.Struct, frozen=True):
     """What an object's annotations ask for."""
 
     policy: Policy | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = msgspec.field(default_factory=dict)
     """The resource's identifiers by their CRD names, as `adoption-fields` has them."""
     arn: str | None = None
     """The identifier of a kind that is known by its ARN alone."""

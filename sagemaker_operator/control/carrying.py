@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from sagemaker_operator.annotations import UID_TAG
 from sagemaker_operator.aws.translate import SpecError

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from sagemaker_operator.control.delta import differences
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict

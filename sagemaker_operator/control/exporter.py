@@ -8,17 +8,16 @@ the hour, or when the source or the export changes.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
+from msgspec.structs import replace
 
 from sagemaker_operator.control import fieldexport as fe
 from sagemaker_operator.control.ports import Cache, KubePort, Result, Sources
 from sagemaker_operator.control.subject import Desk, Subject
 from sagemaker_operator.errors import Forbidden, Invalid, NotFound
 from sagemaker_operator.jqpath import PathError, first
-from sagemaker_operator.logs import Event, emit, get_logger
+from sagemaker_operator.logs import Event, about, emit, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -110,9 +109,7 @@ class Exporter:
         if obj is None:
             return Result()
         meta = obj.metadata
-        with structlog.contextvars.bound_contextvars(
-            controller="fieldexport", kind=key.kind, namespace=key.namespace, name=key.name, uid=meta.uid
-        ):
+        with about(controller="fieldexport", kind=key.kind, namespace=key.namespace, name=key.name, uid=meta.uid):
             return await _Pass(self, obj).run()
 
     def forget(self, obj: KubeObject) -> None:

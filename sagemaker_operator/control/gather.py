@@ -11,7 +11,7 @@ from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.lateinit import late_init
-from sagemaker_operator.control.observation import recall
+from sagemaker_operator.control.observation import recall, status_fields
 from sagemaker_operator.control.placement import Placement, is_untold
 from sagemaker_operator.control.request import identifiers, spec_problems, unclear_identity
 from sagemaker_operator.control.steps import Facts
@@ -142,6 +142,6 @@ def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:
 
 def created_at(kind: Kind, obj: KubeObject, stored: Mapping[str, Any], clock: Clock) -> float:
     """Seconds since the epoch: SageMaker's creation time where it is known, else the object's, which is earlier."""
-    member = next((m.field for m in kind.status_members if m.api == kind.created_member), "")
-    recorded = stored.get(member) or obj.metadata.creation_timestamp
+    field = status_fields(kind).get(kind.created_member or "", "")
+    recorded = stored.get(field) or obj.metadata.creation_timestamp
     return parse_rfc3339(recorded) if recorded else clock()

@@ -6,8 +6,9 @@ Only with `--write-late-init`; otherwise spec is the user's, and nothing here is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sagemaker_operator.aws.translate import to_field
 from sagemaker_operator.conditions import LATE_INITIALIZED
@@ -25,11 +26,10 @@ _COMPLETE = "Late initialization successful"
 _DELAYED = "Delayed Late Initialization"
 
 
-@dataclass(frozen=True, slots=True)
-class LateInit:
+class LateInit(msgspec.Struct, frozen=True):
     """The fields of a kind's late initialisation that are empty in spec."""
 
-    patch: Mapping[str, Any] = field(default_factory=dict)
+    patch: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Merge patch of spec: those of which SageMaker told a value."""
     missing: tuple[str, ...] = ()
     """Paths of those that it is still to tell, as the user would write them."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sagemaker_operator.aws.translate import to_api, to_field
 from sagemaker_operator.conditions import SYNCED
 from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """One answer, with API member names. A summary (`complete` False) has the few members that a List carries."""
 
     data: Mapping[str, Any]
@@ -60,19 +60,40 @@ def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:
     return fields
 
 
+@cache
+def status_fields(kind: Kind) -> Mapping[str, str]:
+    """Describe member -> the status field that shows it."""
+    return {member.api: member.field for member in kind.status_members}
+
+
+class _Recalled(Mapping[str, Any]):
+    """The stored status by API member. Translated when asked for: most passes ask for two members of ten."""
+
+    __slots__ = ("_kind", "_status")
+
+    def __init__(self, kind: Kind, status: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self._status = status
+
+    def __getitem__(self, member: str) -> Any:
+        field = status_fields(self._kind)[member]
+        value = self._status.get(field)
+        if value is None:
+            raise KeyError(member)
+        return to_api(output_members(self._kind.describe)[member], value, path=f"status.{field}")
+
+    def __iter__(self) -> Iterator[str]:
+        return (member for member, field in status_fields(self._kind).items() if self._status.get(field) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def recall(kind: Kind, status: Mapping[str, Any]) -> Observation | None:
     """The observation that the stored status was written from; None if it was never observed."""
     if kind.status_member is None:
         # Its only state is to exist, and that is what Synced says.
         known = any(c.get("type") == SYNCED and c.get("status") == "True" for c in status.get("conditions") or ())
     else:
-        known = any(status.get(member.field) for member in kind.status_members if member.api == kind.status_member)
-    if not known:
-        return None
-    shapes = output_members(kind.describe)
-    recalled = {
-        member.api: to_api(shapes[member.api], status[member.field], path=f"status.{member.field}")
-        for member in kind.status_members
-        if status.get(member.field) is not None
-    }
-    return Observation(recalled, complete=False)
+        known = bool(status.get(status_fields(kind)[kind.status_member]))
+    return Observation(_Recalled(kind, status), complete=False) if known else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.edit import judge

@@ -6,8 +6,9 @@ call is made at all. Nothing here ever falls back to another identity than the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sagemaker_operator.annotations import (
     DEFAULT_REGION,
@@ -57,8 +58,7 @@ _NOT_YET = Refusal(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided for one object. `target` is None exactly if there is a refusal."""
 
     target: Target | None
@@ -67,7 +67,7 @@ class Placement:
     deletion_policy: DeletionPolicy
     policy_from: str
     """Who says so: "object", "namespace" or "flag"."""
-    also: Mapping[str, Told] = field(default_factory=dict)
+    also: Mapping[str, Told] = msgspec.field(default_factory=dict)
     """Conditions that tell of the decision."""
 
 

@@ -6,8 +6,9 @@ A pass makes at most one mutating AWS call: after one, every branch here settles
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.deletion import deletion, looked_for

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
@@ -86,8 +88,7 @@ class Surroundings(Protocol):
     def of(self, namespace: str) -> Around: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Handle:
+class Handle(msgspec.Struct, frozen=True):
     """What the poller needs to follow one resource."""
 
     kind: Kind
@@ -99,8 +100,7 @@ class Handle:
     """What we know already: only a change of it is news. None: whatever is seen next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What the controller does with the key next. All None: nothing until an event."""
 
     after: float | None = None

@@ -9,8 +9,6 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-import structlog
-
 from sagemaker_operator.control.carrying import carry_out
 from sagemaker_operator.control.gather import Memory
 from sagemaker_operator.control.passing import Pass
@@ -18,7 +16,7 @@ from sagemaker_operator.control.plan import next_step
 from sagemaker_operator.control.ports import Result, World
 from sagemaker_operator.control.settling import settle
 from sagemaker_operator.control.steps import Settle
-from sagemaker_operator.logs import get_logger
+from sagemaker_operator.logs import about, get_logger
 
 if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
@@ -40,7 +38,7 @@ class Reconciler:
         if obj is None:
             self._world.tracker.untrack(key)
             return Result()
-        with structlog.contextvars.bound_contextvars(
+        with about(
             controller=self._kind.name.lower(),
             kind=self._kind.name,
             namespace=key.namespace,

@@ -7,8 +7,9 @@ resource exists, so that the resource can be found, compared and deleted when th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sagemaker_operator.conditions import SYNCED, TERMINAL, Told
 from sagemaker_operator.control.request import identifiers
@@ -30,12 +31,11 @@ Find = Callable[[ObjectKey], "KubeObject | None"]
 _MARK = b'Ref"'
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """A spec with its references replaced. Those that gave nothing are left out."""
 
     spec: Mapping[str, Any]
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Path of the reference (`spec.modelRef`) -> what it gave."""
     problems: tuple[str, ...] = ()
     """What only an edit can mend."""

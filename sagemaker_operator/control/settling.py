@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.clock import rfc3339

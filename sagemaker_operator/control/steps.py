@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from sagemaker_operator.control.adoption import NO_ADOPTION, Adoption
 from sagemaker_operator.control.tags import UNTAGGED, Tagging
@@ -53,9 +54,11 @@ class Follow(StrEnum):
     """An edit mends it, and now and then something outside: looked at again within the hour, since Terminal is not for ever."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """All that a pass knows. Immutable: the reconciler replaces fields as it learns."""
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a pass knows. Immutable: the reconciler replaces fields as it learns.
+
+    A Struct and no dataclass: making one and replacing fields of it three times cost a pass 40 of its 230 us.
+    """
 
     kind: Kind
     deleting: bool = False
@@ -106,7 +109,7 @@ class Facts:
     verdict: Verdict = NOTHING_TO_DO
     repeated: int = 0
     """How often this very update was accepted before without taking effect."""
-    also: Mapping[str, Told] = field(default_factory=dict)
+    also: Mapping[str, Told] = msgspec.field(default_factory=dict)
     """Conditions that features add to whatever the pass finds."""
     refusal: Refusal | None = None
     """Why no call may be made: where to, or as whom, is not known."""
@@ -120,68 +123,55 @@ class Facts:
     """The user asks for a look at SageMaker now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """Put our finalizer on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(msgspec.Struct, frozen=True):
     """Take over the resource that was observed: our finalizer, the mark, and the spec if the policy says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Observe:
+class Observe(msgspec.Struct, frozen=True):
     """Describe it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Find:
+class Find(msgspec.Struct, frozen=True):
     """Search the List for a resource of this name that bears our UID."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identify:
+class Identify(msgspec.Struct, frozen=True):
     """Ask for the tags, to know whose it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(msgspec.Struct, frozen=True):
     """Write what SageMaker made of the fields that the user left empty into spec."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadTags:
+class ReadTags(msgspec.Struct, frozen=True):
     """Compare the tags that it has with those of the spec."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retag:
+class Retag(msgspec.Struct, frozen=True):
     """Remove those of ours that are not wanted any more, or else set those that are missing: one call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """The end of the pass: what to tell the user (None: nothing new), and when to look again."""
 
     findings: Findings | None

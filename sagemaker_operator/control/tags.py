@@ -7,8 +7,9 @@ stays: AWS's own (`aws:...`), the operator's, and those of other people and serv
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sagemaker_operator import __version__
 from sagemaker_operator.annotations import UID_TAG
@@ -26,17 +27,16 @@ MOST = 50
 """Tags of one resource, AWS's own aside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tagging:
+class Tagging(msgspec.Struct, frozen=True):
     """What a pass knows of the tags of a resource."""
 
-    wanted: Mapping[str, str] = field(default_factory=dict)
+    wanted: Mapping[str, str] = msgspec.field(default_factory=dict)
     problem: str | None = None
     """What is wrong with the tags in spec."""
     due: bool = False
     """They are to be compared with SageMaker's."""
     compared: bool = False
-    add: Mapping[str, str] = field(default_factory=dict)
+    add: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Tags that SageMaker does not have, or has with another value."""
     remove: tuple[str, ...] = ()
     """Keys of ours that spec no longer has."""

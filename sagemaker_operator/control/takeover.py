@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from sagemaker_operator.annotations import ADOPTION_FIELDS, READ_ONLY
 from sagemaker_operator.conditions import ADVISORY, Findings, Progress

@@ -3,8 +3,9 @@ wrote the status and its conditions. So the four cannot disagree."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control.steps import Mutation
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A Kubernetes Event to be."""
 
     reason: str
@@ -31,12 +31,11 @@ class Note:
     warning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """One change of one object."""
 
     event: Event
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = msgspec.field(default_factory=dict)
     note: Note | None = None
 
 

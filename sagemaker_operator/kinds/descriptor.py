@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
@@ -98,8 +100,7 @@ class Column:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """A hook's answer about an edit. At most one of `request`, `reject` and `wait` is set; all None: nothing to do."""
 
     request: Mapping[str, Any] | None = None
@@ -110,9 +111,9 @@ class Verdict:
     """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
     operation: str | None = None
     """The operation that `request` is for, if it is not the kind's update (a notebook is stopped and started)."""
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Written to the object once `request` was accepted: what must be remembered of it, where ACK keeps it."""
-    status: Mapping[str, Any] = field(default_factory=dict)
+    status: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Status fields of the operator's own, by CRD name, None takes one away. Written with this pass's status, if `request` was
     accepted or there is none."""
 
@@ -120,8 +121,7 @@ class Verdict:
 NOTHING_TO_DO = Verdict()
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(msgspec.Struct, frozen=True):
     """What a hook may know of the difference between spec and resource."""
 
     desired: Mapping[str, Any]
@@ -132,8 +132,8 @@ class Edit:
     """Paths of `desired` that `observed` does not match."""
     edited: bool
     """The spec was changed since it was last observed: only then is an absent field a wish."""
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    status: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
+    status: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The stored status, CRD names."""
     proposal: Verdict = NOTHING_TO_DO
     """What the rules make of it: a hook that only guards or adds starts from here."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from sagemaker_operator.conditions import LATE_INITIALIZED
 from sagemaker_operator.control.lateinit import LateInit, late_init, told_of_late_init

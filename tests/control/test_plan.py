@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Progress
 from sagemaker_operator.control.observation import ABSENT, Observation

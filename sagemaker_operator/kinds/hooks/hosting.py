@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
 from sagemaker_operator.kinds.model import members, operation

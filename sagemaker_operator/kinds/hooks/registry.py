@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
 from sagemaker_operator.kinds.updates import additions
