@@ -408,7 +408,8 @@ def memory(*, objects: int = 10_000, churn: int = 100_000, quiet: bool = False) 
 async def _cpu(*, jobs: int, seconds: float, quiet: bool) -> Figures:
     async with remote("world") as server:
         access = await load_config(kubeconfig=server.up["kubeconfig"])
-        async with stalls() as stalled, running("TrainingJob", server.up["aws"], access, rate=100.0) as manager:
+        # No look for stalls here: to wake 200 times a second costs 4 s of CPU in these minutes.
+        async with running("TrainingJob", server.up["aws"], access, rate=100.0) as manager:
             await manager.controllers["TrainingJob"].informer.synced.wait()
             begun, cpu = time.perf_counter(), time.process_time()
             await server.ask({"apply": jobs, "seconds": seconds})
@@ -427,7 +428,6 @@ async def _cpu(*, jobs: int, seconds: float, quiet: bool) -> Figures:
         "wallSeconds": round(time.perf_counter() - begun),
         "cpuShare": {owner: round(count / total, 3) for owner, count in shares.most_common()},
         "callsByOperation": state["calls"],
-        "longestStallMs": round(stalled.longest * 1000, 1),
     }
 
 
