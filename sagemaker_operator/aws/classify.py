@@ -124,7 +124,9 @@ _ABSENT = _any(
     r"\bno (device|workforce)",
 )
 
-_EXISTS = _any(r"already[ -]exist", r"\bduplicate\b", r"RecordAlreadyExists", r"name .{0,160}already in use")
+_EXISTS = _any(
+    r"already[ -]exist", r"cannot create a duplicate\b", r"RecordAlreadyExists", r"name .{0,160}already in use"
+)
 
 # A create that names what is not there, or not ready, or may not be used yet (IAM needs seconds to spread a new role).
 _DEPENDENCY = _any(

@@ -108,7 +108,7 @@ async def _create(p: Pass) -> None:
     if answer is not None:
         p.learn(mutation=Mutation.CREATED, arn=answer[p.kind.arn_member], observed=None)
     elif p.facts.error is not None and p.facts.error.category is ErrorCategory.EXISTS:
-        p.learn(error=None, taken=True, observed=None)
+        p.learn(error=None, taken=p.facts.error, observed=None)
 
 
 async def _observe(p: Pass) -> None:

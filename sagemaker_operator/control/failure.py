@@ -44,6 +44,12 @@ _ASSUME_ROLE_HINT = (
 )
 
 
+def told(error: AwsError) -> str:
+    """SageMaker's own words, and what they answer."""
+    code = f"{error.code}: " if error.code else ""
+    return f"{error.operation}: {code}{error.message}".rstrip(".")
+
+
 def failed(facts: Facts, error: AwsError) -> Step:
     """An AWS call of this pass failed, and nothing was changed (or nobody knows)."""
     # A call of the very pass that put the finalizer on, and that never left: nothing of ours can exist (a role refused).
@@ -58,15 +64,15 @@ def failed(facts: Facts, error: AwsError) -> Step:
         return Settle(None, Follow.RETRY)
     known = facts.arn is not None and facts.observed is not None and facts.observed.found
     base = progress_of(facts, facts.observed) if known and facts.observed else Findings(Progress.UNKNOWN, UNOBSERVED)
-    text = f"{error.operation}: {error.code}: {error.message}" if error.code else f"{error.operation}: {error.message}"
+    text = told(error)
     reason = error.category.value
     if error.category is ErrorCategory.VALIDATION and not facts.deleting:
-        findings = amended(base, reason=reason, terminal=f"{text.rstrip('.')}. {_PARKED_HINT}")
+        findings = amended(base, reason=reason, terminal=f"{text}. {_PARKED_HINT}")
         return Settle(findings, Follow.PARK, release=creating)
     follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
     if error.operation == "AssumeRole" and error.category is ErrorCategory.ACCESS_DENIED:
         hint = _ASSUME_ROLE_HINT
-    findings = amended(base, reason=reason, recoverable=f"{text.rstrip('.')}. {hint}")
+    findings = amended(base, reason=reason, recoverable=f"{text}. {hint}")
     # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps
     # it: it is the only record that a resource of ours may exist.
     return Settle(findings, follow, release=creating and not unanswered)

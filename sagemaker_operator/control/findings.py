@@ -48,7 +48,12 @@ def progress_of(facts: Facts, observed: Observation) -> Findings:
     at_rest = state is StatusClass.STOPPED and not kind.stop_on_delete
     # A stopped notebook is at rest, and may be meant to be; a stopped job has not done what it was asked for.
     progress = Progress.SETTLED if at_rest else _PROGRESS[state]
-    return Findings(progress, message, reason=status or "Synced", failure=failure)
+    terminal = None
+    if status in kind.terminal_statuses:
+        # ACK's words, and after them SageMaker's.
+        terminal = f"{kind.name} status reached terminal state: {status}. Check the FailureReason."
+        terminal = f"{terminal} {failure}" if failure else terminal
+    return Findings(progress, message, reason=status or "Synced", terminal=terminal, failure=failure)
 
 
 def amended(

@@ -13,6 +13,7 @@ from sagemaker_operator.conditions import SYNCED
 from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
+    from sagemaker_operator.errors import AwsError
     from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 
 
@@ -46,6 +47,14 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 ABSENT = Observation({}, found=False)
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """A look of the poller's that brought no answer."""
+
+    error: AwsError
+    times: int
+    """How many failed in a row."""
 
 
 def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.edit import judge
 from sagemaker_operator.control.gather import gather
 from sagemaker_operator.control.lateinit import late_init
+from sagemaker_operator.control.observation import Missed, Observation
 from sagemaker_operator.control.placement import place
 from sagemaker_operator.control.references import resolve
 from sagemaker_operator.control.request import desired_input, identifiers, in_the_users_words
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.control.gather import Memory
-    from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.control.ports import World
     from sagemaker_operator.control.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
@@ -54,9 +54,11 @@ class Pass:
         around = world.surroundings.of(key.namespace)
         self.placement = place(kind, obj, self.stored, around, world.settings, world.identity)
         self.facts = gather(kind, world, memory, obj, self.resolution, self.stored, self.placement, failures=failures)
-        polled = world.tracker.take(key)
-        if polled is not None:
-            self.see(polled)
+        match world.tracker.take(key):
+            case Missed(error, times):
+                self._fail(error, failures=failures + times)
+            case Observation() as polled:
+                self.see(polled)
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -126,9 +128,12 @@ class Pass:
         try:
             return await self.world.aws.call(target, operation, params, kind=self.kind, caller=self.key.namespace)
         except AwsError as error:
-            error.message = in_the_users_words(self.kind, error.message)
-            self.learn(error=error)
+            self._fail(error)
             return None
+
+    def _fail(self, error: AwsError, **facts: Any) -> None:
+        error.message = in_the_users_words(self.kind, error.message)
+        self.learn(error=error, **facts)
 
     async def write_finalizers(self, finalizers: tuple[str, ...]) -> None:
         """Locked on the resource version: a list that somebody else changed in between must not be overwritten."""

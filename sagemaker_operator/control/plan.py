@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.deletion import deletion, looked_for
-from sagemaker_operator.control.failure import failed
+from sagemaker_operator.control.failure import failed, told
 from sagemaker_operator.control.findings import NOT_CONVERGING, NOT_SYNCED, PARKED, UNOBSERVED, amended, progress_of
 from sagemaker_operator.control.lateinit import told_of_late_init
 from sagemaker_operator.control.placement import REFUSALS
@@ -33,6 +33,7 @@ from sagemaker_operator.control.steps import (
     Update,
 )
 from sagemaker_operator.control.takeover import absent, observation_only, takeover
+from sagemaker_operator.errors import ErrorCategory
 from sagemaker_operator.kinds.descriptor import StatusClass
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _FLEETING_FAILURES = 3
 UPDATING = "Updating"
 """An update was accepted and has not shown yet."""
 _BUSY = "Busy"
+_FAILED_LOOKS = frozenset(category.value for category in ErrorCategory)
 # The next call on the tags, or the look that finds nothing more to do.
 _TAGS_SECONDS = 1.0
 # As often as ACK looks.
@@ -124,7 +126,9 @@ def _acceptance(facts: Facts) -> Step:
             Progress.UNKNOWN,
             UNOBSERVED,
             reason="AlreadyExists",
-            recoverable="SageMaker says that the name is taken, but cannot describe the resource yet.",
+            recoverable=(
+                f"{told(facts.taken)}. SageMaker cannot describe a {facts.kind.name} of this name yet; it is tried again."
+            ),
         )
         return Settle(findings, Follow.RETRY)
     if facts.problems:
@@ -147,6 +151,8 @@ def _convergence(facts: Facts) -> Step:
         # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
         waits = facts.waiting not in (None, UPDATING) and not moving
         parked = facts.terminal in PARKED
+        # The poller could not see it and said so: from then on the pass looks, with the key's backoff.
+        waits = waits or facts.waiting in _FAILED_LOOKS
         asked = facts.edited or facts.due or facts.requested or facts.tagging.due
         if asked or facts.unseen or healed or waits or parked:
             return Observe()

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.control.observation import ABSENT, Observation
+from sagemaker_operator.backoff import SLOW
+from sagemaker_operator.control.failure import UNSURE
+from sagemaker_operator.control.observation import ABSENT, Missed, Observation
 from sagemaker_operator.control.schedule import (
     LIST_RATE,
     PAGE,
@@ -54,6 +56,11 @@ _WHOLE_EVERY = 600.0
 # ... and one that no List shows at all by a Describe of each resource: 0.3 a second for 1,000 of them.
 _DESCRIBE_EVERY = 3600.0
 _MAX_PAGES = 200
+# Three looks without an answer take a minute and more: what heals sooner is nothing to tell. A denied one does not heal.
+_TOLD_AFTER = 3
+# A List that is denied, while Describe may be allowed, is tried again this much later.
+_LIST_AGAIN = 900.0
+_NOBODY_GETS_THROUGH = (*UNSURE, ErrorCategory.CREDENTIALS)
 # Seconds. A loop's clock has a resolution, and to wait for less than that is to wait for ever, busily.
 _AT_ONCE = 0.001
 
@@ -71,6 +78,8 @@ class _Member:
     describe_at: float
     """When a Describe is due whatever the Lists say."""
     looks: int = 0
+    missed: int = 0
+    """Looks in a row that brought no answer."""
     swept: bool = False
     """It was created by this process, or a sweep of all has shown it: sweeps of changes will tell what changes."""
     fingerprint: Any = None
@@ -90,6 +99,8 @@ class _Group:
     """SageMaker's time up to which changes have been seen."""
     whole_at: float = 0.0
     """Loop time of the next sweep of all."""
+    lists_after: float = 0.0
+    """Loop time before which the List is not tried: it was denied."""
     not_before: float = 0.0
     """Loop time before which no sweep begins: a long one leaves the account's List quota to others for as long again."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -112,7 +123,7 @@ class Poller:
         self._rng = rng
         self._groups: dict[tuple[str, Target, tuple[str, ...]], _Group] = {}
         self._group_of: dict[ObjectKey, _Group] = {}
-        self._seen: dict[ObjectKey, Observation] = {}
+        self._seen: dict[ObjectKey, Observation | Missed] = {}
         self._closing = False
         self._log = get_logger("poller")
 
@@ -178,6 +189,7 @@ class Poller:
                 "nextSweepOfAllIn": round(max(0.0, group.whole_at - now), 1),
                 "watermark": group.watermark,
                 "pages": {"all": group.pages[True], "changes": group.pages[False]},
+                "withoutAnswer": sum(member.missed > 0 for member in group.members.values()),
                 "oldestStateSeconds": round(now - min(member.changed for member in group.members.values()), 1),
             }
             for group in self._groups.values()
@@ -198,8 +210,8 @@ class Poller:
         if group is not None:
             group.members.pop(key, None)
 
-    def take(self, key: ObjectKey) -> Observation | None:
-        """The newest observation, once: the pass that takes it acts on it."""
+    def take(self, key: ObjectKey) -> Observation | Missed | None:
+        """The newest observation, or why there is none, once: the pass that takes it acts on it."""
         return self._seen.pop(key, None)
 
     async def close(self) -> None:
@@ -237,7 +249,7 @@ class Poller:
                     requestID=error.request_id,
                     err=error.message,
                 )
-                self._postpone(group, error.retry_after or 0.0)
+                self._fail(group, error)
             except Exception:
                 # A bug must not end the following of every other resource; the next look may well succeed.
                 self._log.exception("Poll failed", kind=group.kind.name)
@@ -250,6 +262,33 @@ class Poller:
 
     def _describe_after(self, now: float) -> float:
         return now + _DESCRIBE_EVERY * self._rng.uniform(0.8, 1.2)
+
+    def _fail(self, group: _Group, error: AwsError) -> None:
+        """A look at the group failed: somewhere in a List, or at single resources, which know it already."""
+        now = asyncio.get_running_loop().time()
+        listing = group.kind.listing
+        if listing is None or error.operation != listing.operation:
+            self._postpone(group, error.retry_after or 0.0)
+        elif error.category in _NOBODY_GETS_THROUGH:
+            for key, member in self._due(group).items():
+                self._miss(key, member, error)
+        else:
+            # Single Describes may well be allowed, and those who are due are still due.
+            group.lists_after = now + _LIST_AGAIN
+
+    def _miss(self, key: ObjectKey, member: _Member, error: AwsError) -> None:
+        """A look at this resource brought no answer: the next one is later, and in the end its user is told."""
+        now = asyncio.get_running_loop().time()
+        wait = max(error.retry_after or 0.0, self._next(member, now))
+        if error.category is not ErrorCategory.THROTTLED:
+            member.missed += 1
+            wait = max(wait, SLOW.delay(member.missed - 1, self._rng))
+            if member.missed >= _TOLD_AFTER or error.category is ErrorCategory.ACCESS_DENIED:
+                # The next answer is news, whatever it says: what was told is to be taken back.
+                member.fingerprint = None
+                self._seen[key] = Missed(error, member.missed)
+                self._enqueue(key)
+        member.due = now + wait
 
     def _postpone(self, group: _Group, at_least: float) -> None:
         """Nobody learned anything: whoever is still due waits another turn, and no less than `at_least` seconds."""
@@ -274,6 +313,7 @@ class Poller:
     def _looked(self, member: _Member, *, sharing: int = 1) -> None:
         now = asyncio.get_running_loop().time()
         member.looks += 1
+        member.missed = 0
         member.due = now + self._next(member, now, sharing=sharing)
 
     async def _look(self, group: _Group) -> None:
@@ -298,7 +338,9 @@ class Poller:
         await self._describe(group, by_describe)
 
     async def _describe(self, group: _Group, due: Mapping[ObjectKey, _Member]) -> None:
+        """Raises the last AwsError, after everybody else has been looked at."""
         waiting = iter(list(due.items()))
+        errors: list[AwsError] = []
 
         async def describe_in_turn() -> None:
             for key, member in waiting:
@@ -308,7 +350,11 @@ class Poller:
                     )
                 except AwsError as error:
                     if error.category is not ErrorCategory.NOT_FOUND:
-                        raise
+                        self._miss(key, member, error)
+                        errors.append(error)
+                        if error.category in _NOBODY_GETS_THROUGH:
+                            return
+                        continue
                     observation = ABSENT
                 else:
                     observation = Observation(answer)
@@ -319,7 +365,7 @@ class Poller:
         # As many tasks as calls at once, not one per resource.
         turns = (describe_in_turn() for _ in range(min(len(due), _CONCURRENT_DESCRIBES)))
         results = await asyncio.gather(*turns, return_exceptions=True)
-        for result in results:
+        for result in (*results, *errors[-1:]):
             if isinstance(result, BaseException):
                 raise result
 
@@ -396,7 +442,7 @@ class Poller:
 def _plan_sweep(group: _Group, due: Iterable[_Member], now: float) -> Sweep | None:
     """The List that tells what `due` members need to know; None if no List can."""
     kind, listing = group.kind, group.kind.listing
-    if listing is None or tier(kind) is Tier.NONE:
+    if listing is None or tier(kind) is Tier.NONE or now < group.lists_after:
         return None
     params: dict[str, Any] = {"MaxResults": PAGE}
     params |= {f"{name}Equals": value for name, value in zip(parents(kind), group.parent, strict=True)}

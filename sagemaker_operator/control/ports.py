@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.aws.target import Target
     from sagemaker_operator.clock import Clock
-    from sagemaker_operator.control.observation import Observation
+    from sagemaker_operator.control.observation import Missed, Observation
     from sagemaker_operator.control.roles import Around
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.logs import Event
@@ -64,7 +64,7 @@ class Neighbours(Protocol):
 class Tracker(Protocol):
     """The poller, as a reconciler needs it."""
 
-    def take(self, key: ObjectKey) -> Observation | None: ...
+    def take(self, key: ObjectKey) -> Observation | Missed | None: ...
 
     def track(self, key: ObjectKey, handle: Handle) -> None: ...
 

@@ -128,7 +128,8 @@ async def _write_status(p: Pass, step: Settle) -> None:
     recorded = (p.stored.get("ackResourceMetadata") or {}).get("arn")
     # An edit that could not be compared with the resource is still to be made when AWS answers again.
     unread = facts.edited and facts.arn is not None and facts.error is not None and step.findings.terminal is None
-    # A kill between two calls on the tags must not end the edit.
+    # Nor must a refusal end one that shows in no difference, or a kill between two calls on the tags.
+    unread = unread or (facts.edited and facts.verdict.fleeting and facts.mutation is not Mutation.UPDATED)
     unread = unread or (facts.edited and facts.mutation is Mutation.RETAGGED)
     patch = status_patch(
         p.kind,

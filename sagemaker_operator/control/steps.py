@@ -94,15 +94,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     young: bool = False
     """Created minutes ago: SageMaker's reads may not show it yet."""
     failures: int = 0
-    """Passes of this key that failed in a row."""
+    """Passes of this key, and looks of the poller's, that failed in a row."""
 
     recalled: Observation | None = None
     """What the stored status says."""
     observed: Observation | None = None
     """What SageMaker said in this pass, or to the poller just before it."""
     owner: Owner = Owner.UNKNOWN
-    taken: bool = False
-    """A create found the name taken."""
+    taken: AwsError | None = None
+    """The answer to a create: the name is taken."""
     mutation: Mutation | None = None
     error: AwsError | None = None
     differing: tuple[str, ...] = ()

@@ -103,7 +103,7 @@ def transitions(
     if after is not None and after.found:
         yield from _moved(kind, name, common, before, after, now)
     if findings is not None:
-        yield from _trouble(findings, common, told)
+        yield from _trouble(kind, findings, common, told)
 
 
 def released(facts: Facts) -> Transition:
@@ -266,7 +266,9 @@ def _reason(state: StatusClass, failure: str) -> str | None:
     return next((word for word in known if failure.startswith(word)), "Unknown")
 
 
-def _trouble(findings: Findings, common: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> Iterator[Transition]:
+def _trouble(
+    kind: Kind, findings: Findings, common: Mapping[str, Any], told: Sequence[Mapping[str, Any]]
+) -> Iterator[Transition]:
     """A Terminal or Recoverable that was not there before, or says something else now."""
     for text, type_, event in (
         (findings.terminal, "ACK.Terminal", Event.RESOURCE_TERMINAL),
@@ -274,8 +276,8 @@ def _trouble(findings: Findings, common: Mapping[str, Any], told: Sequence[Mappi
     ):
         if text is None or any(known.get("type") == type_ and known.get("message") == text for known in told):
             continue
-        quiet = findings.reason in ("Deleting", "Updating")  # waiting for one's own request is no trouble
-        if not quiet:
+        # Waiting for one's own request is no trouble, and a status is told already.
+        if findings.reason not in ("Deleting", "Updating", *kind.terminal_statuses):
             yield Transition(
                 event,
                 {**common, "reason": findings.reason, "err": text},

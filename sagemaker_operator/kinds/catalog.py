@@ -161,6 +161,7 @@ def derive(create: str) -> Kind:
         either_or=own.get("either_or", ()),
         log_lines_kind=own.get("log_lines_kind", "job" if job else "resource"),
         hooks=own.get("hooks", Hooks()),
+        terminal_statuses=own.get("terminal_statuses", ()),
         updates_while_moving=own.get("updates_while_moving", False),
     )
 

@@ -111,6 +111,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
     operation: str | None = None
     """The operation that `request` is for, if it is not the kind's update (a notebook is stopped and started)."""
+    fleeting: bool = False
+    """Only the edit itself shows that this is wanted, no difference does: it must not count as observed before it is done."""
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Written to the object once `request` was accepted: what must be remembered of it, where ACK keeps it."""
     status: Mapping[str, Any] = msgspec.field(default_factory=dict)
@@ -204,6 +206,8 @@ class Kind:
     """Deleting the object stops the job and keeps SageMaker's record, as ACK does."""
     stop_before_delete: tuple[str, ...] = ()
     """Statuses in which it must be stopped before it can be deleted (a running notebook)."""
+    terminal_statuses: tuple[str, ...] = ()
+    """Failures that ACK.Terminal tells, as ACK has it for some kinds."""
     log_group: str | None = None
     """CloudWatch log group of the resource's containers."""
 

@@ -36,6 +36,7 @@ class Override(TypedDict, total=False):
     """Whether it runs to an end; by rule, kinds called ...Job do."""
     stop_on_delete: bool
     stop_before_delete: tuple[str, ...]
+    terminal_statuses: tuple[str, ...]
     identifiers: tuple[str, ...]
     optional_identifiers: tuple[str, ...]
     id_in_arn: bool
@@ -110,6 +111,7 @@ OVERRIDES: Mapping[str, Override] = {
         "log_lines_kind": "endpoint",
         "read_from": {"DeploymentConfig": "LastDeploymentConfig"},
         "extra_spec": ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig"),
+        "terminal_statuses": ("Failed",),
         "hooks": Hooks(plan_update=hosting.update_endpoint),
     },
     "EndpointConfig": {"short_names": ("smepc",), "not_found": r"^Could not find endpoint configuration"},
@@ -117,6 +119,7 @@ OVERRIDES: Mapping[str, Override] = {
         "short_names": ("smfg",),
         "shown": ("LastUpdateStatus", "OfflineStoreStatus"),
         "update_names": {"FeatureDefinitions": "FeatureAdditions"},
+        "terminal_statuses": ("CreateFailed",),
         "hooks": Hooks(plan_update=features.plan_update, pending=features.pending),
     },
     "HubContentReference": {
@@ -150,6 +153,7 @@ OVERRIDES: Mapping[str, Override] = {
             "RuntimeConfig.CopyCount": "RuntimeConfig.DesiredCopyCount",
             "Specification.Container.Image": "Specification.Container.DeployedImage.SpecifiedImage",
         },
+        "terminal_statuses": ("Failed",),
         "hooks": Hooks(plan_update=hosting.update_component, normalise=hosting.normalise_component),
     },
     "InferenceExperiment": {
@@ -186,6 +190,7 @@ OVERRIDES: Mapping[str, Override] = {
         "update_names": {"AdditionalInferenceSpecifications": "AdditionalInferenceSpecificationsToAdd"},
         # ACK has the token as a field. Ours is the UID whatever the field says: it makes a repeated create harmless.
         "extra_spec": ("ApprovalDescription", "ClientToken"),
+        "terminal_statuses": ("Failed",),
         "hooks": Hooks(plan_update=registry.plan_update, normalise=registry.normalise),
     },
     "ModelPackageGroup": {"short_names": ("smmpg",), "not_found": r"does not exist\.$"},
@@ -193,6 +198,7 @@ OVERRIDES: Mapping[str, Override] = {
     "MonitoringSchedule": {
         "short_names": ("smms",),
         "shown": ("LastMonitoringExecutionSummary",),
+        "terminal_statuses": ("Failed",),
         "hooks": Hooks(plan_update=monitoring.plan_update),
     },
     "NotebookInstance": {

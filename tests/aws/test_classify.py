@@ -222,6 +222,7 @@ ROWS = [
     ("CreateEndpoint", "ValidationException", f'Cannot create already existing endpoint "{ARN}".', C.EXISTS),
     ("CreateNotebookInstance", "ValidationException", f"Cannot create a duplicate Notebook Instance ({ARN})", C.EXISTS),
     ("CreatePipeline", "ValidationException", "Pipeline with name (x) already exists.", C.EXISTS),
+    ("CreateTrainingJob", "ValidationException", "Duplicate channel name 'train' in InputDataConfig.", C.VALIDATION),
     ("CreateModelPackageGroup", "ValidationException", "Model Package Group already exists: x", C.EXISTS),
     # A create: what the request names is not there, or may not be used yet
     (

@@ -148,6 +148,13 @@ CONDITIONS = (
         "control/test_conditions.py::test_the_same_findings_change_nothing",
     ),
     row(
+        "ACK.Terminal for a failure: Endpoint, InferenceComponent, ModelPackage, MonitoringSchedule, FeatureGroup",
+        "`<Kind> status reached terminal state: Failed. Check the FailureReason.`, beside Synced=True",
+        IMPROVED,
+        "the same words, followed by the reason itself; Synced is False",
+        "e2e/test_kinds_conditions.py::test_a_failure_that_ack_calls_terminal_is_terminal",
+    ),
+    row(
         "Complete, Failed, Reconciling, Stalled, observedGeneration",
         "none",
         IMPROVED,

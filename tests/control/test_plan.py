@@ -79,7 +79,12 @@ def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
 
 
 def test_a_taken_name_is_looked_at() -> None:
-    assert next_step(replace(claimed, taken=True)) == Observe()
+    taken = replace(claimed, taken=failed(ErrorCategory.EXISTS))
+    assert next_step(taken) == Observe()
+    step = next_step(replace(taken, observed=ABSENT))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert str(step.findings.recoverable).startswith("CreateTrainingJob: Code: no. SageMaker cannot describe")
 
 
 def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly() -> None:
@@ -346,7 +351,11 @@ def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -
 def test_what_waits_at_rest_is_looked_at_whenever_its_turn_comes(reason: str) -> None:
     """Or the retry of a Describe that failed would find nothing to do, and be the last one until the resync."""
     assert next_step(replace(finished, waiting=reason)) == Observe()
-    assert next_step(replace(running, waiting=reason)) == Settle(None, Follow.POLL)
+
+
+def test_what_the_poller_could_not_see_is_looked_at_by_the_pass() -> None:
+    assert next_step(replace(running, waiting="Transient")) == Observe()
+    assert next_step(replace(running, waiting="Busy")) == Settle(None, Follow.POLL)
 
 
 @pytest.mark.parametrize("reason", ["ValidationFailed", "NotConverging"])

@@ -10,6 +10,7 @@ import pytest
 from sagemaker_operator.control.request import identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
+from sagemaker_operator.kube.events import EVENTS
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.control.kstatus import TIME, Verdict, contradictions, kstatus
 from tests.e2e.harness import operator
@@ -106,8 +107,27 @@ async def test_one_that_fails_in_sagemaker(kind: str) -> None:
     check(stage, history(stage, seen))
     assert read == [Verdict.IN_PROGRESS, Verdict.FAILED]
     assert conditions["Ready"]["status"] == "False"
-    assert conditions["ACK.ResourceSynced"]["status"] == "True", "what SageMaker has is what was asked for"
+    terminal = bool(stage.kind.terminal_statuses)
+    # What SageMaker has is what was asked for; but never beside a Terminal.
+    assert conditions["ACK.ResourceSynced"]["status"] == ("False" if terminal else "True")
+    assert ("ACK.Terminal" in conditions) == terminal
     assert ("Failed" in conditions) == stage.kind.is_job
+
+
+@pytest.mark.parametrize("kind", [name for name in FAILING if catalog()[name].terminal_statuses])
+async def test_a_failure_that_ack_calls_terminal_is_terminal(kind: str) -> None:
+    stage = Stage(kind)
+    stage.manifest["spec"]["tags"] = [{"key": "sandbox/outcome", "value": "Failed"}]
+    async with operator(stage.cloud):
+        await stage.prepare()
+        await stage.apply()
+        told = await stage.condition("ACK.Terminal")
+        status = (await stage.get())["status"]
+        events = [event for event in stage.cloud.kubernetes.list(EVENTS) if event["type"] == "Warning"]
+    (failed,) = stage.kind.terminal_statuses
+    text = f"{kind} status reached terminal state: {failed}. Check the FailureReason."
+    assert told["message"] == f"{text} {status['failureReason']}"
+    assert [event["reason"] for event in events] == [failed], "told once"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -43,7 +43,7 @@ def test_only_warm_pool_and_profiler_can_be_changed(status: str, paths: tuple[st
 
 def test_warm_pool_and_profiler_do_not_change_together() -> None:
     verdict = plan(WARM | {"ProfilerConfig": CONFIG}, PROFILED, KEEP_ALIVE, "ProfilerConfig.S3OutputPath")
-    assert verdict == Verdict(reject="cannot update Warm pool and Profiler at the same time")
+    assert verdict == Verdict(reject="cannot update Warm pool and Profiler at the same time", fleeting=True)
 
 
 DEBUG = {"RemoteDebugConfig": {"EnableRemoteDebug": True}}
@@ -167,7 +167,7 @@ def test_a_rule_with_a_zero_that_sagemaker_leaves_out_is_unchanged() -> None:
 )
 def test_taking_the_profiler_out_of_the_spec_switches_it_off(desired: dict[str, Any]) -> None:
     expected = {"TrainingJobName": NAME, "ProfilerConfig": {"DisableProfiler": True}}
-    assert plan(desired, PROFILED, edited=True) == Verdict(request=expected)
+    assert plan(desired, PROFILED, edited=True) == Verdict(request=expected, fleeting=True)
 
 
 def test_a_profiler_that_the_user_never_mentioned_is_left_alone() -> None:

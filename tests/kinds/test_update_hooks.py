@@ -40,7 +40,7 @@ def test_a_pipeline_is_compared_as_a_document(text: str, same: bool) -> None:
 def test_a_definition_in_s3_is_named_again_after_an_edit() -> None:
     place = {"PipelineDefinitionS3Location": {"Bucket": "b", "ObjectKey": "k"}}
     assert plan("Pipeline", PIPELINE, place, {}, edited=False) == Verdict()
-    assert plan("Pipeline", PIPELINE, place, {}, edited=True) == Verdict(request=PIPELINE | place)
+    assert plan("Pipeline", PIPELINE, place, {}, edited=True) == Verdict(request=PIPELINE | place, fleeting=True)
     assert plan("Pipeline", PIPELINE, place | {"RoleArn": "r"}, {"RoleArn": "q"}, edited=True).request == {
         **PIPELINE,
         **place,

@@ -30,4 +30,4 @@ def plan_update(edit: Edit) -> Verdict:
     if edit.proposal.reject is not None or not edit.edited or _LOCATION not in edit.desired:
         return edit.proposal
     named = {"PipelineName": edit.observed["PipelineName"], _LOCATION: edit.desired[_LOCATION]}
-    return replace(edit.proposal, request={**(edit.proposal.request or {}), **named})
+    return replace(edit.proposal, request={**(edit.proposal.request or {}), **named}, fleeting=True)

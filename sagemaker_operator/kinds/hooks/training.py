@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.kinds.model import operation
 from sagemaker_operator.kinds.naming import field_path
@@ -50,9 +52,13 @@ def plan_update(edit: Edit) -> Verdict:
     `edit.edited` decides what an absent profiler means: in an edited spec that the user took it out, otherwise that the
     user never cared and SageMaker put it there.
     """
+    removed = edit.edited and _profiler_removed(edit.desired, edit.observed)
+    return replace(_planned(edit, removed=removed), fleeting=removed)
+
+
+def _planned(edit: Edit, *, removed: bool) -> Verdict:
     desired, observed = edit.desired, edit.observed
     paths = [path for path in edit.differing if not (_top(path) in _PROFILER and _settled_without(desired, observed))]
-    removed = edit.edited and _profiler_removed(desired, observed)
     warm_pool = _KEEP_ALIVE in paths
     profiler = removed or any(_top(path) in _PROFILER for path in paths)
     debug = any(_top(path) == _DEBUG for path in paths)

@@ -1,0 +1,127 @@
+"""SageMaker cannot be asked about what it runs: it is told on the object, asked for more and more rarely, and taken back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sagemaker_operator.conditions import READY, RECOVERABLE, TERMINAL
+from sagemaker_operator.kube.events import EVENTS
+from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
+from tests.e2e.harness import Cloud, operator, sample
+from tests.e2e.kinds import VIRTUAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sagemaker_operator.sandbox.sagemaker.protocol import Request
+
+pytestmark = VIRTUAL
+
+NAME = sample()["metadata"]["name"]
+HOUR = 3600.0
+
+
+def job(number: int) -> dict[str, Any]:
+    made = sample()
+    made["metadata"]["name"] = made["spec"]["trainingJobName"] = f"job-{number}"
+    # Longer than any test looks.
+    made["spec"]["tags"] = [{"key": "sandbox/seconds", "value": "40000"}]
+    return made
+
+
+def fault(
+    cloud: Cloud, operation: str, kind: FaultKind, when: Callable[[Request], bool] | None = None
+) -> Callable[[], None]:
+    """All calls of `operation` fail from now on, until the returned function is called."""
+    made = Fault(operation=operation, kind=kind, times=None, when=when)
+    cloud.sagemaker.faults.add(made)
+    return lambda: cloud.sagemaker.faults.remove(made)
+
+
+async def test_a_denied_describe_is_told_and_taken_back() -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    async with operator(cloud):
+        await cloud.apply(job(1))
+        await cloud.until_status("job-1", "InProgress")
+        cloud.forget()
+        mend = fault(cloud, "DescribeTrainingJob", FaultKind.ACCESS_DENIED)
+        await cloud.pass_time(2 * HOUR)
+        told = await cloud.conditions("job-1")
+        assert (told[RECOVERABLE]["reason"], told[READY]["status"]) == ("AccessDenied", "False")
+        assert "sagemaker:DescribeTrainingJob" in told[RECOVERABLE]["message"]
+        assert "Give the operator's role this permission" in told[RECOVERABLE]["message"]
+        assert cloud.sagemaker.calls.operations["DescribeTrainingJob"] < 60, "240 without backoff"
+        assert "AccessDenied" in [event["reason"] for event in cloud.kubernetes.list(EVENTS)]
+        mend()
+        await cloud.pass_time(1000)
+        assert RECOVERABLE not in await cloud.conditions("job-1")
+
+
+async def test_a_denied_list_leaves_the_describes() -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    fault(cloud, "ListTrainingJobs", FaultKind.ACCESS_DENIED)
+    async with operator(cloud):
+        for number in range(30):
+            await cloud.apply(job(number))
+        await cloud.pass_time(HOUR)
+        for number in range(30):
+            assert (await cloud.status(f"job-{number}"))["trainingJobStatus"] == "InProgress"
+            assert RECOVERABLE not in await cloud.conditions(f"job-{number}")
+        assert 0 < cloud.sagemaker.calls.operations["ListTrainingJobs"] <= 5, "once in a quarter of an hour"
+
+
+async def test_those_that_cannot_be_seen_do_not_starve_the_others() -> None:
+    """More of them than are asked about at once."""
+    cloud = Cloud(kinds=["TrainingJob"])
+    hidden = {f"job-{number}" for number in range(10)}
+    fault(cloud, "ListTrainingJobs", FaultKind.ACCESS_DENIED)
+    fault(
+        cloud,
+        "DescribeTrainingJob",
+        FaultKind.ACCESS_DENIED,
+        when=lambda request: request.input.get("TrainingJobName") in hidden,
+    )
+    async with operator(cloud):
+        for number in range(12):
+            await cloud.apply(job(number))
+        await cloud.pass_time(HOUR)
+        for number in range(12):
+            seen = "trainingJobStatus" in await cloud.status(f"job-{number}")
+            assert seen == (f"job-{number}" not in hidden)
+        assert cloud.sagemaker.calls.operations["DescribeTrainingJob"] < 1000
+
+
+async def test_an_outage_is_told_after_three_looks_and_taken_back() -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    async with operator(cloud):
+        await cloud.apply(job(1))
+        await cloud.until_status("job-1", "InProgress")
+        mends = [fault(cloud, name, FaultKind.SERVER_ERROR) for name in ("DescribeTrainingJob", "ListTrainingJobs")]
+        await cloud.pass_time(60)
+        assert RECOVERABLE not in await cloud.conditions("job-1"), "it may be over in a minute"
+        await cloud.pass_time(1000)
+        assert (await cloud.conditions("job-1"))[RECOVERABLE]["reason"] == "Transient"
+        for mend in mends:
+            mend()
+        await cloud.pass_time(1000)
+        conditions = await cloud.conditions("job-1")
+        assert RECOVERABLE not in conditions
+        assert TERMINAL not in conditions
+
+
+@pytest.mark.parametrize("kind", [FaultKind.ACCESS_DENIED, FaultKind.SERVER_ERROR])
+async def test_a_deletion_that_cannot_see_its_job_says_so_and_ends_when_it_can(kind: FaultKind) -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    async with operator(cloud):
+        await cloud.apply(job(1))
+        await cloud.until_status("job-1", "InProgress")
+        mends = [fault(cloud, name, kind) for name in ("DescribeTrainingJob", "ListTrainingJobs")]
+        await cloud.user.delete(cloud.job, "default", "job-1")
+        await cloud.pass_time(1200)
+        assert "DescribeTrainingJob" in (await cloud.conditions("job-1"))[RECOVERABLE]["message"]
+        for mend in mends:
+            mend()
+        await cloud.until_gone("job-1")
+        assert cloud.sagemaker.calls.operations["StopTrainingJob"] == 1
