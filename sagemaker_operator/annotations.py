@@ -24,5 +24,8 @@ NAMESPACE_DELETION_POLICY = "sagemaker." + DELETION_POLICY
 JOB_RECORD = "sagemaker.services.k8s.aws/job-record"
 """On a job: `delete` deletes SageMaker's record with the object; `keep`, the default and ACK's way, only stops the job."""
 
+CREATED = "sagemaker.services.k8s.aws/created"
+"""Written by the operator on an object whose resource's identifier AWS makes: the object's and the resource's names."""
+
 UID_TAG = PREFIX + "uid"
 """Tag that proves a SageMaker resource was created for one Kubernetes object and no other."""

@@ -7,7 +7,7 @@ import itertools
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
-from sagemaker_operator.annotations import PREFIX, RECONCILE_REQUESTED
+from sagemaker_operator.annotations import CREATED, PREFIX, RECONCILE_REQUESTED
 from sagemaker_operator.backoff import CONFLICT, RECONCILE, SLOW
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.logs import get_logger
@@ -222,4 +222,4 @@ def _asks(old: KubeObject, new: KubeObject) -> bool:
 
 
 def _instructions(meta: Meta) -> dict[str, str]:
-    return {name: value for name, value in meta.annotations.items() if PREFIX in name}
+    return {name: value for name, value in meta.annotations.items() if PREFIX in name and name != CREATED}

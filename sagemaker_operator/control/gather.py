@@ -10,6 +10,7 @@ from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.adoption import asked, told_of_adoption
+from sagemaker_operator.control.created import recalled_arn
 from sagemaker_operator.control.lateinit import late_init
 from sagemaker_operator.control.observation import recall, status_fields
 from sagemaker_operator.control.placement import Placement, is_untold
@@ -72,10 +73,15 @@ def gather(
     meta = obj.metadata
     spec = resolution.spec
     seen = stored.get("observedGeneration")
-    arn = (stored.get("ackResourceMetadata") or {}).get("arn")
+    recorded = (stored.get("ackResourceMetadata") or {}).get("arn")
     managed = kind.finalizer in meta.finalizers
     adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
+    nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
+    # To follow the annotation is to adopt what it names, and the same gate decides.
+    restorable = recorded is None and managed and nameless and world.settings.feature_gates.resource_adoption
+    restored = recalled_arn(meta, placement.target) if restorable else None
+    arn = recorded or restored
     conditions = stored.get("conditions") or ()
     edited = seen is not None and seen != meta.generation
     due = _is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored))
@@ -89,7 +95,8 @@ def gather(
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
-        nameless=any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers),
+        nameless=nameless,
+        restored=restored is not None,
         unclear=unclear_identity(kind, spec, arn) if managed else None,
         erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
         due=due,

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control import tags
+from sagemaker_operator.control.created import mark
 from sagemaker_operator.control.gather import created_at, rereferenced
 from sagemaker_operator.control.plan import UPDATING
 from sagemaker_operator.control.ports import Handle, Result
@@ -28,6 +29,9 @@ _PARK_SECONDS = (1800.0, 3600.0)
 async def settle(p: Pass, step: Settle) -> Result:
     """Raises KubeError if Kubernetes refused a write: then nothing was told, and the pass runs again."""
     meta, facts = p.obj.metadata, p.facts
+    if marked := _mark(p, step):
+        # Before the status: whoever dies in between finds the resource by it.
+        await p.write({"metadata": {"uid": meta.uid, "annotations": marked}}, subresource=None)
     if step.findings is not None:
         await _write_status(p, step)
     for transition in _transitions(p, step):
@@ -38,6 +42,16 @@ async def settle(p: Pass, step: Settle) -> Result:
         if facts.deleting:
             _tell(p, released(facts))
     return _follow(p, step)
+
+
+def _mark(p: Pass, step: Settle) -> dict[str, str]:
+    """What a backup is to remember of a resource that this pass made, or found to be made by an earlier one."""
+    meta, facts = p.obj.metadata, p.facts
+    made = facts.mutation is Mutation.CREATED or (facts.owner is Owner.OURS and not facts.deleting)
+    if facts.arn is None or not facts.nameless or not made or step.release:
+        return {}
+    wanted = mark(meta, facts.arn)
+    return wanted if wanted.items() - meta.annotations.items() else {}
 
 
 def _transitions(p: Pass, step: Settle) -> list[Transition]:
@@ -51,7 +65,7 @@ def _transitions(p: Pass, step: Settle) -> list[Transition]:
             before=facts.recalled,
             after=facts.observed,
             mutation=facts.mutation,
-            recovered=facts.owner is Owner.OURS and not facts.deleting,
+            recovered=(facts.owner is Owner.OURS or facts.restored) and not facts.deleting,
             findings=step.findings,
             told=p.stored.get("conditions") or (),
             now=p.world.clock(),

@@ -77,6 +77,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The spec was changed since it was last observed."""
     nameless: bool = False
     """The spec has nothing that Describe could find the resource by: AWS makes its identifier."""
+    restored: bool = False
+    """The ARN is known from an annotation alone: the object comes from a backup."""
     unclear: str | None = None
     """What to write back into spec before a resource that is not found can be believed to be gone."""
     erase: bool = False

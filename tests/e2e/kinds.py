@@ -251,6 +251,10 @@ def document(reference: str) -> dict[str, Any]:
     return manifest
 
 
+NAMELESS = ("Domain", "ModelPackage", "PipelineExecution")
+"""Kinds whose samples have nothing in spec that the resource could be found by: AWS makes the identifier."""
+
+
 class Stage:
     """One object of a kind in a world of its own, what it needs, and its counterpart in SageMaker."""
 
