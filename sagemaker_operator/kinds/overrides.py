@@ -149,7 +149,9 @@ OVERRIDES: Mapping[str, Override] = {
         "read_from": {
             "RuntimeConfig.CopyCount": "RuntimeConfig.DesiredCopyCount",
             "Specification.Container.Image": "Specification.Container.DeployedImage.SpecifiedImage",
+            "DeploymentConfig": "LastDeploymentConfig",
         },
+        "extra_spec": ("DeploymentConfig",),
         "hooks": Hooks(plan_update=hosting.update_component, normalise=hosting.normalise_component),
     },
     "InferenceExperiment": {
