@@ -25,6 +25,7 @@ from sagemaker_operator.kinds.naming import field_name
 from sagemaker_operator.kinds.overrides import (
     ABSENT_BY_TEXT_CODES,
     NOT_FOUND_CODES,
+    ORDERED,
     OVERRIDES,
     Override,
     not_found_pattern,
@@ -158,6 +159,7 @@ def derive(create: str) -> Kind:
         own_status=tuple(Member("", field) for field in own.get("own_status", ())),
         # The user's tags are sent once, with ours beside them; the few kinds that describe theirs show both.
         ignored=("Tags", *own.get("ignored", ())),
+        ordered=ORDERED,
         either_or=own.get("either_or", ()),
         log_lines_kind=own.get("log_lines_kind", "job" if job else "resource"),
         hooks=own.get("hooks", Hooks()),

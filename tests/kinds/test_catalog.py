@@ -7,7 +7,7 @@ import pytest
 from sagemaker_operator.kinds.catalog import SHIPPED, catalog, derive, kind_name
 from sagemaker_operator.kinds.descriptor import Kind, ListFacts, StatusClass
 from sagemaker_operator.kinds.model import Shape, input_members, members, operation, output_members
-from sagemaker_operator.kinds.overrides import OVERRIDES
+from sagemaker_operator.kinds.overrides import ORDERED, OVERRIDES
 from tests.kinds.facts import ACK_KINDS, DERIVABLE, NOT_DERIVABLE, OPERATIONS
 
 
@@ -163,6 +163,21 @@ def test_every_member_of_a_spec_is_compared_or_known_never_to_come_back() -> Non
         ("PipelineExecution", "MlflowExperimentName"),
         ("TrainingJob", "SessionChainingConfig"),
     }
+
+
+def test_a_list_whose_order_counts_is_a_list_of_a_shipped_kind() -> None:
+    lists = {name for kind in catalog().values() for name in _lists(operation(kind.create).input_shape, frozenset())}
+    assert lists >= ORDERED
+    assert all(kind.ordered == ORDERED for kind in catalog().values())
+
+
+def _lists(shape: Shape, above: frozenset[str]) -> set[str]:
+    if shape.type_name == "list":
+        return _lists(shape.member, above)
+    if shape.type_name != "structure" or shape.name in above:
+        return set()
+    found = {name for name, inner in members(shape).items() if inner.type_name == "list"}
+    return found.union(*(_lists(inner, above | {shape.name}) for inner in members(shape).values()))
 
 
 def test_short_names_are_taken_once() -> None:
