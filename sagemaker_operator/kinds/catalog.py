@@ -113,6 +113,7 @@ def derive(create: str) -> Kind:
         short_names=own.get("short_names", ()),
         create=create,
         describe=describe,
+        paged_member=_paged_member(describe),
         update=update,
         delete=_existing(f"Delete{name}"),
         stop=stop,
@@ -188,6 +189,12 @@ def _plural(name: str) -> str:
 
 def _existing(name: str) -> str | None:
     return name if name in operations() else None
+
+
+def _paged_member(describe: str) -> str | None:
+    if "NextToken" not in input_members(describe):
+        return None
+    return next(name for name, shape in output_members(describe).items() if shape.type_name == "list")
 
 
 def _first(found: Mapping[str, Shape], *candidates: str) -> str | None:

@@ -170,6 +170,8 @@ class Kind:
 
     create: str
     describe: str
+    paged_member: str | None = None
+    """The list of the Describe output that comes in pages, if one does (a feature group's features)."""
     update: str | None = None
     delete: str | None = None
     stop: str | None = None

@@ -203,6 +203,9 @@ def test_the_parts_of_a_life_that_are_a_kinds_own() -> None:
         "NotebookInstance": ("InService",)
     }
     assert [name for name, kind in kinds.items() if kind.updates_while_moving] == ["PipelineExecution", "TrainingJob"]
+    assert {name: kind.paged_member for name, kind in kinds.items() if kind.paged_member} == {
+        "FeatureGroup": "FeatureDefinitions"
+    }
     assert kinds["ModelPackage"].update_identifiers == ("ModelPackageArn",)
 
 

@@ -86,7 +86,9 @@ def test_features_are_neither_changed_nor_removed(wanted: list[Any]) -> None:
 
 
 def test_features_of_which_only_a_page_is_known_are_not_judged() -> None:
-    assert group({"FeatureDefinitions": [NAME]}, {"NextToken": "more"}) == Verdict()
+    wanted = {"FeatureDefinitions": [AGE, NAME]}
+    assert "spec.featureDefinitions" in str(group(wanted, {"NextToken": "more"}).wait)
+    assert group(wanted, {"NextToken": ""}).request == GROUP | {"FeatureAdditions": [NAME]}
 
 
 def test_one_change_at_a_time() -> None:
