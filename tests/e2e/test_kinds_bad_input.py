@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,10 +11,15 @@ from sagemaker_operator.errors import KubeError
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage
+from tests.e2e.patches import merged, reverse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.e2e.patches import Spec
 
 pytestmark = VIRTUAL
 
-Spec = Mapping[str, Any]
 _CLUSTER: Spec = {"jobResources": {"clusterConfig": {"instanceCount": 101}}}
 _CLUSTER_PATH = "spec.jobResources.clusterConfig.instanceCount"
 
@@ -83,25 +87,6 @@ NAMED_BY_AWS = ("Domain", "ModelPackage", "PipelineExecution")
 TAKEN = tuple(kind for kind in KINDS if kind not in NAMED_BY_AWS)
 DEPENDENT = tuple(kind for kind in KINDS if STORIES[kind].needs)
 WITH_ROLE = tuple(kind for kind in KINDS if "roleARN" in Stage.manifest_of(kind)["spec"])
-
-
-def merged(spec: Spec, patch: Spec) -> dict[str, Any]:
-    """JSON merge patch."""
-    result = dict(spec)
-    for name, value in patch.items():
-        before = result.get(name)
-        result[name] = merged(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
-    return result
-
-
-def reverse(spec: Spec, patch: Spec) -> dict[str, Any]:
-    """The merge patch that undoes `patch` on `spec`."""
-    return {
-        name: reverse(spec[name], value)
-        if isinstance(value, Mapping) and isinstance(spec.get(name), Mapping)
-        else spec.get(name)
-        for name, value in patch.items()
-    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
