@@ -1,4 +1,4 @@
-"""JSON merge patches of a spec."""
+"""JSON merge patches of a spec, and a part of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 Spec = Mapping[str, Any]
+
+MONITORING_JOB: dict[str, Any] = {
+    "monitoringAppSpecification": {"imageURI": "123456789012.dkr.ecr.us-east-1.amazonaws.com/monitor:1"},
+    "monitoringInputs": [{"endpointInput": {"endpointName": "churn", "localPath": "/opt/ml/processing/input"}}],
+    "monitoringOutputConfig": {
+        "monitoringOutputs": [
+            {"s3Output": {"s3URI": "s3://example-bucket/reports/", "localPath": "/opt/ml/processing/output"}}
+        ]
+    },
+    "monitoringResources": {"clusterConfig": {"instanceCount": 1, "instanceType": "ml.m5.large", "volumeSizeInGB": 20}},
+    "roleARN": "arn:aws:iam::123456789012:role/sagemaker-execution",
+}
+"""What a schedule monitors, written into the schedule itself."""
 
 
 def merged(spec: Spec, patch: Spec) -> dict[str, Any]:

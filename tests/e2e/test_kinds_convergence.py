@@ -12,7 +12,7 @@ from sagemaker_operator.kinds.model import members, operation
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo
 from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage
-from tests.e2e.patches import merged
+from tests.e2e.patches import MONITORING_JOB, merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,27 +57,7 @@ SETS: Mapping[str, Spec] = {
     "MonitoringSchedule": {
         "monitoringScheduleConfig": {
             "monitoringJobDefinitionName": None,
-            "monitoringJobDefinition": {
-                "monitoringAppSpecification": {"imageURI": "123456789012.dkr.ecr.us-east-1.amazonaws.com/monitor:1"},
-                "monitoringInputs": [
-                    {"endpointInput": {"endpointName": "churn", "localPath": "/opt/ml/processing/input"}}
-                ],
-                "monitoringOutputConfig": {
-                    "monitoringOutputs": [
-                        {
-                            "s3Output": {
-                                "s3URI": "s3://example-bucket/reports/",
-                                "localPath": "/opt/ml/processing/output",
-                            }
-                        }
-                    ]
-                },
-                "monitoringResources": {
-                    "clusterConfig": {"instanceCount": 1, "instanceType": "ml.m5.large", "volumeSizeInGB": 20}
-                },
-                "roleARN": "arn:aws:iam::123456789012:role/sagemaker-execution",
-                **_NETWORK,
-            },
+            "monitoringJobDefinition": MONITORING_JOB | _NETWORK,
         }
     },
     "NotebookInstance": {"subnetID": "subnet-0123456789abcdef0", "securityGroupIDs": _GROUPS},
