@@ -113,10 +113,25 @@ class Aws:
     ) -> dict[str, Any]:
         """Call `operation` ("DescribeTrainingJob") with API-named `params`; returns the answer without metadata.
 
-        `kind` is the kind that the call is about; its own "not found" wording then counts. `caller` is for whom it is
-        made (a namespace): callers take turns where the rate limit lets nobody pass at once.
+        `kind` is the kind that the call is about; its own "not found" wording then counts, and where its Describe comes in
+        pages the answer has all of them. `caller` is for whom it is made (a namespace): callers take turns where the rate
+        limit lets nobody pass at once.
         Raises AwsError and, for mutations, NotLeader.
         """
+        answer = await self._page(target, operation, params, kind, caller)
+        if kind is None or kind.paged_member is None or operation != kind.describe:
+            return answer
+        tokens: set[str] = set()
+        # A token that comes again would lead round and round: then it stays in the answer, which says that more is missing.
+        while (token := answer.get("NextToken")) and token not in tokens:
+            tokens.add(token)
+            more = await self._page(target, operation, {**params, "NextToken": token}, kind, caller)
+            answer = {**more, kind.paged_member: [*answer[kind.paged_member], *more.get(kind.paged_member, ())]}
+        return answer
+
+    async def _page(
+        self, target: Target, operation: str, params: Mapping[str, Any], kind: Kind | None, caller: str
+    ) -> dict[str, Any]:
         tally = _Tally()
         attempt = self._patiently if is_read(operation) else self._renewing_credentials
         try:

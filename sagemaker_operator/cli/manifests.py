@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sagemaker_operator.control.schedule import describes_polling
+from sagemaker_operator.control.schedule import Tier, describes_polling, tier
 from sagemaker_operator.crds.generate import manifests, to_yaml, write_all
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.naming import field_name
@@ -34,31 +34,44 @@ def crds(out: Path | None, relaxed: bool) -> None:
 @click.command()
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def kinds(format_: str) -> None:
-    """Show the kinds: their operations, what can be updated, and how they are polled."""
-    rows = [_row(kind) for kind in catalog().values()]
+    """Show the kinds: their operations, whether they run long, what can be updated, and how they are polled.
+
+    The table has the verbs of operations (Create stands for CreateModel), and of how a kind is polled the gist: one List tells of
+    all resources, or of the changes among them, or there is a Describe for each. --format json has the names.
+    """
     if format_ == "json":
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([_row(kind) for kind in catalog().values()], indent=2))
         return
-    table = [("KIND", "SHORT", "CREATE", "UPDATABLE", "ON DELETE", "POLLED")]
-    table += [
-        (
-            row["kind"],
-            ",".join(row["shortNames"]),
-            row["operations"]["create"],
-            _few(row["updatable"]),
-            row["onDelete"],
-            row["polled"],
-        )
-        for row in rows
-    ]
+    table: list[tuple[str, ...]] = [("KIND", "SHORT", "LONG-RUNNING", "OPERATIONS", "ON DELETE", "UPDATABLE", "POLLED")]
+    table += [_line(kind) for kind in catalog().values()]
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
     for cells in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
 
 
-def _few(names: list[str], limit: int = 3) -> str:
-    more = f" +{len(names) - limit}" if len(names) > limit else ""
-    return ",".join(names[:limit]) + more or "-"
+_POLLED = {Tier.NONE: "each", Tier.STATUS: "all", Tier.CHANGES: "changes"}
+
+
+def _line(kind: Kind) -> tuple[str, ...]:
+    changing = (kind.create, kind.update, kind.stop, kind.delete)
+    fields = len(kind.mutable)
+    return (
+        kind.name,
+        ",".join(kind.short_names),
+        "yes" if _is_long_running(kind) else "no",
+        " ".join(operation.removesuffix(kind.name) for operation in changing if operation),
+        _on_delete(kind),
+        f"{fields} field{'s' if fields > 1 else ''}" if fields else "-",
+        _POLLED[tier(kind)] if _is_long_running(kind) else "never",
+    )
+
+
+def _is_long_running(kind: Kind) -> bool:
+    return any(state.in_transition for state in kind.classes.values())
+
+
+def _on_delete(kind: Kind) -> str:
+    return "stop" if kind.stop_on_delete else "delete"
 
 
 def _row(kind: Kind) -> dict[str, Any]:
@@ -76,7 +89,7 @@ def _row(kind: Kind) -> dict[str, Any]:
         "shortNames": list(kind.short_names),
         "operations": {verb: operation for verb, operation in names.items() if operation},
         "updatable": [field_name(member) for member in kind.mutable],
-        "longRunning": any(state.in_transition for state in kind.classes.values()),
-        "onDelete": "stop" if kind.stop_on_delete else "delete",
+        "longRunning": _is_long_running(kind),
+        "onDelete": _on_delete(kind),
         "polled": describes_polling(kind),
     }

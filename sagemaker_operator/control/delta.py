@@ -6,7 +6,10 @@ perpetual updates and of its false `not implemented`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 Normalise = Callable[[str, Any], Any]
@@ -17,18 +20,21 @@ def differences(
     observed: Mapping[str, Any],
     *,
     ignored: Collection[str] = (),
+    ordered: Collection[str] = (),
     normalise: Normalise | None = None,
 ) -> tuple[str, ...]:
     """Paths (`ResourceConfig.InstanceCount`, `InputDataConfig[]`) of `desired` that `observed` does not match.
 
-    Both have API member names; `ignored` holds paths, with `[]` for any element of a list. `normalise(path, value)` is
-    applied to both sides.
+    Both have API member names; `ignored` holds paths, with `[]` for any element of a list; `ordered` the names
+    of lists whose order is part of the wish. `normalise(path, value)` is applied to both sides.
     """
-    return tuple(_walk(desired, observed, "", _Rules(frozenset(ignored), normalise or _as_it_is)))
+    rules = _Rules(frozenset(ignored), frozenset(ordered), normalise or _as_it_is)
+    return tuple(_walk(desired, observed, "", rules))
 
 
 class _Rules(NamedTuple):
     ignored: frozenset[str]
+    ordered: frozenset[str]
     normalise: Normalise
 
 
@@ -58,17 +64,72 @@ def _walk(desired: Any, observed: Any, path: str, rules: _Rules) -> list[str]:
 
 
 def _same_elements(desired: Sequence[Any], observed: Sequence[Any], path: str, rules: _Rules) -> bool:
-    """Order counts for nothing: SageMaker returns several of its lists re-ordered, and a drift that is none never ends."""
+    """SageMaker returns several of its lists re-ordered, and a drift that is none never ends: only where order is known to mean
+    something does it count."""
     if path in rules.ignored:
         return True
     if len(desired) != len(observed):
         return False
-    rest = list(observed)
-    for wanted in desired:
-        for index, candidate in enumerate(rest):
-            if not _walk(wanted, candidate, path, rules):
-                del rest[index]
-                break
-        else:
+
+    @cache
+    def fits(wanted: int, there: int) -> bool:
+        return not _walk(desired[wanted], observed[there], path, rules)
+
+    # Most lists come back as they were sent.
+    if all(fits(index, index) for index in range(len(desired))):
+        return True
+    if path.rpartition(".")[2].removesuffix("[]") in rules.ordered:
+        return False
+    return _can_be_paired(len(desired), fits, _Likely(desired, observed))
+
+
+def _can_be_paired(size: int, fits: Callable[[int, int], bool], likely: Callable[[int], Iterable[int]]) -> bool:
+    """Whether each of `size` wishes can have an element of its own that fits it.
+
+    The first that fits may be the only one for a later wish ({Image} fits what {Image, Environment} needs), so wishes give way to
+    each other along augmenting paths (Kuhn).
+    """
+    holder: dict[int, int] = {}
+    held: dict[int, int] = {}
+    for newcomer in range(size):
+        asked_by: dict[int, int] = {}
+        asking = deque([newcomer])
+        free = None
+        while asking and free is None:
+            wish = asking.popleft()
+            for element in chain(likely(wish), range(size)):
+                if element in asked_by or not fits(wish, element):
+                    continue
+                asked_by[element] = wish
+                if element not in holder:
+                    free = element
+                    break
+                asking.append(holder[element])
+        if free is None:
             return False
+        while free is not None:
+            wish = asked_by[free]
+            holder[free] = wish
+            held[wish], free = free, held.get(wish)
     return True
+
+
+class _Likely:
+    """Where to look first: 2,500 shuffled features take 12 ms, and 7 s if each is compared with each."""
+
+    def __init__(self, desired: Sequence[Any], observed: Sequence[Any]) -> None:
+        self._desired = desired
+        self._places: dict[Any, list[int]] = {}
+        for index, element in enumerate(observed):
+            for mark in _marks(element):
+                self._places.setdefault(mark, []).append(index)
+
+    def __call__(self, wish: int) -> Sequence[int]:
+        return min((self._places.get(mark, []) for mark in _marks(self._desired[wish])), key=len, default=())
+
+
+def _marks(element: Any) -> list[Any]:
+    """The texts by which an element may be told from others."""
+    if isinstance(element, Mapping):
+        return [(name, value) for name, value in element.items() if isinstance(value, str)]
+    return [element] if isinstance(element, str) else []

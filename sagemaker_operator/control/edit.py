@@ -25,7 +25,9 @@ def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple
     observed = with_create_names(kind, edit.observed)
     returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
     comparable = {name: value for name, value in edit.desired.items() if name in returned}
-    paths = differences(comparable, observed, ignored=kind.ignored, normalise=kind.hooks.normalise)
+    paths = differences(
+        comparable, observed, ignored=kind.ignored, ordered=kind.ordered, normalise=kind.hooks.normalise
+    )
     fields = tuple(_field(kind, path) for path in paths)
     frozen = tuple(field for path, field in zip(paths, fields, strict=True) if not accepts(kind, path))
     proposal = NOTHING_TO_DO

@@ -25,6 +25,7 @@ from sagemaker_operator.kinds.naming import field_name
 from sagemaker_operator.kinds.overrides import (
     ABSENT_BY_TEXT_CODES,
     NOT_FOUND_CODES,
+    ORDERED,
     OVERRIDES,
     Override,
     not_found_pattern,
@@ -112,6 +113,7 @@ def derive(create: str) -> Kind:
         short_names=own.get("short_names", ()),
         create=create,
         describe=describe,
+        paged_member=_paged_member(describe),
         update=update,
         delete=_existing(f"Delete{name}"),
         stop=stop,
@@ -158,6 +160,7 @@ def derive(create: str) -> Kind:
         own_status=tuple(Member("", field) for field in own.get("own_status", ())),
         # The user's tags are sent once, with ours beside them; the few kinds that describe theirs show both.
         ignored=("Tags", *own.get("ignored", ())),
+        ordered=ORDERED,
         either_or=own.get("either_or", ()),
         log_lines_kind=own.get("log_lines_kind", "job" if job else "resource"),
         hooks=own.get("hooks", Hooks()),
@@ -187,6 +190,12 @@ def _plural(name: str) -> str:
 
 def _existing(name: str) -> str | None:
     return name if name in operations() else None
+
+
+def _paged_member(describe: str) -> str | None:
+    if "NextToken" not in input_members(describe):
+        return None
+    return next(name for name, shape in output_members(describe).items() if shape.type_name == "list")
 
 
 def _first(found: Mapping[str, Shape], *candidates: str) -> str | None:

@@ -172,6 +172,8 @@ class Kind:
 
     create: str
     describe: str
+    paged_member: str | None = None
+    """The list of the Describe output that comes in pages, if one does (a feature group's features)."""
     update: str | None = None
     delete: str | None = None
     stop: str | None = None
@@ -236,6 +238,8 @@ class Kind:
     """Spec fields that are no Create member but one of the update input (`approvalDescription`)."""
     ignored: tuple[str, ...] = ()
     """Paths (API names, `A.B`, `A[].B`) never compared: SageMaker rewrites them or never returns them."""
+    ordered: frozenset[str] = frozenset()
+    """Members that hold a list whose order means something: a change of it is an edit. All other lists are sets."""
     either_or: tuple[tuple[str, ...], ...] = ()
     """CRD paths below spec of which exactly one must be set (a rule that AWS states in prose only)."""
     late_init: tuple[LateField, ...] = ()

@@ -72,6 +72,17 @@ class Override(TypedDict, total=False):
 UNCLEAR_ABSENCE = r"(?i)could not find|cannot find|does not exist|not found|RecordNotFound|^No .* with name"
 """For kinds whose text nobody wrote down: what SageMaker says elsewhere when there is nothing."""
 
+ORDERED = frozenset(
+    {
+        "Containers",  # of an inference pipeline: each gets what the one before it answered
+        *("ContainerEntrypoint", "ContainerArguments"),  # a command line
+        "AttributeNames",  # of an augmented manifest: the order in which the algorithm is given them
+        *("InstancePreferences", "InstanceConfigs"),  # the first that has capacity is taken
+        *("FeatureHeaders", "FeatureTypes", "LabelHeaders"),  # by position: one for each column, or class
+    }
+)
+"""Lists whose order means something, wherever they are. ACK compares every list in order, AWS re-orders its sets."""
+
 OVERRIDES: Mapping[str, Override] = {
     "Action": {"status_member": None},
     "Algorithm": {"not_found": UNCLEAR_ABSENCE},
@@ -152,8 +163,10 @@ OVERRIDES: Mapping[str, Override] = {
         "read_from": {
             "RuntimeConfig.CopyCount": "RuntimeConfig.DesiredCopyCount",
             "Specification.Container.Image": "Specification.Container.DeployedImage.SpecifiedImage",
+            "DeploymentConfig": "LastDeploymentConfig",
         },
         "terminal_statuses": ("Failed",),
+        "extra_spec": ("DeploymentConfig",),
         "hooks": Hooks(plan_update=hosting.update_component, normalise=hosting.normalise_component),
     },
     "InferenceExperiment": {

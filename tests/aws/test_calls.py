@@ -15,6 +15,7 @@ from sagemaker_operator.aws.limiter import Limiter
 from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Kind, Member, NotFound
 from tests.aws.fake_aws import Answer, FakeAws, cut, error, hang, html, ok, sts_error
 
@@ -302,3 +303,51 @@ async def test_a_malformed_request_is_refused_here_without_its_values(door: Door
     assert (failure.category, failure.sent) == (ErrorCategory.VALIDATION, False)
     assert failure.message == "ModelName has the wrong type"
     assert not door.fake.requests
+
+
+def page(*names: str, token: str = "", **more: object) -> Answer:
+    features = [{"FeatureName": name} for name in names]
+    return ok({"FeatureGroupName": "g", "FeatureDefinitions": features, "NextToken": token, **more})
+
+
+async def described(door: Door) -> dict[str, object]:
+    params = {"FeatureGroupName": "g"}
+    return await door.aws.call(door.target, "DescribeFeatureGroup", params, kind=catalog()["FeatureGroup"])
+
+
+async def test_a_describe_in_pages_is_read_to_its_end(door: Door) -> None:
+    """Each page passes the rate limit and is repeated by itself; what is beside the list is of the last one."""
+    pages = (
+        page("a", token="1"),
+        error("InternalFailure", status=500),
+        page("b", token="2"),
+        page("c", FeatureGroupStatus="Created"),
+    )
+    door.fake.script("DescribeFeatureGroup", *pages)
+    features = [{"FeatureName": name} for name in "abc"]
+    expected = {
+        "FeatureGroupName": "g",
+        "FeatureDefinitions": features,
+        "NextToken": "",
+        "FeatureGroupStatus": "Created",
+    }
+    assert await described(door) == expected
+    assert [request.body.get("NextToken") for request in door.fake.requests] == [None, "1", "1", "2"]
+    assert [outcome.attempts for outcome in door.outcomes] == [1, 2, 1]
+
+
+async def test_pages_that_lead_round_and_round_are_left_and_the_answer_says_that_more_is_missing(door: Door) -> None:
+    door.fake.script("DescribeFeatureGroup", page("a", token="1"), page("b", token="2"), page("c", token="1"))
+    answer = await described(door)
+    assert (answer["NextToken"], len(door.fake.requests)) == ("1", 3)
+
+
+async def test_a_page_that_cannot_be_had_makes_no_half_an_answer(door: Door) -> None:
+    door.fake.script("DescribeFeatureGroup", page("a", token="1"), error("AccessDeniedException"))
+    assert (await failing(lambda: described(door))).category is ErrorCategory.ACCESS_DENIED
+
+
+async def test_a_token_of_another_operation_is_only_told(door: Door) -> None:
+    door.fake.script("ListFeatureGroups", ok({"FeatureGroupSummaries": [], "NextToken": "more"}))
+    answer = await door.aws.call(door.target, "ListFeatureGroups", {}, kind=catalog()["FeatureGroup"])
+    assert (answer["NextToken"], len(door.fake.requests)) == ("more", 1)

@@ -64,6 +64,24 @@ def test_kinds_as_table_and_as_json() -> None:
     table = run("kinds").output.splitlines()
     assert len(table) == len(rows) + 1
     assert table[0].split()[0] == "KIND"
+    assert max(len(line) for line in table) <= 120
+    lines = {line.split()[0]: line.split()[1:] for line in table}
+    assert lines["TrainingJob"] == [
+        "smtj",
+        "yes",
+        "Create",
+        "Update",
+        "Stop",
+        "Delete",
+        "stop",
+        "4",
+        "fields",
+        "changes",
+    ]
+    assert lines["PipelineExecution"] == ["smpe", "yes", "Start", "Update", "Stop", "stop", "3", "fields", "each"]
+    assert lines["Model"] == ["smmodel", "no", "Create", "Delete", "delete", "-", "never"]
+    for row in rows:
+        assert lines[row["kind"]][1] == ("yes" if row["longRunning"] else "no")
 
 
 def test_an_unknown_flag_is_wrong_usage_with_a_suggestion() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 from msgspec.structs import replace
@@ -13,16 +14,19 @@ from sagemaker_operator.control.plan import next_step
 from sagemaker_operator.control.steps import (
     Claim,
     Create,
+    Delete,
     Facts,
     Follow,
     Identify,
     Mutation,
     Observe,
     Owner,
+    Retag,
     Settle,
     Stop,
     Update,
 )
+from sagemaker_operator.control.tags import UNTAGGED, Tagging
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Verdict
@@ -281,22 +285,57 @@ def test_a_deletion_that_aws_refuses_is_tried_again_and_never_lets_go() -> None:
         assert step.follow is not Follow.PARK
 
 
-def test_every_combination_of_facts_has_a_step() -> None:
-    """Total: no combination raises, and none that was settled by a mutation mutates again."""
-    observations = (None, ABSENT, seen("InProgress"), seen("InProgress", complete=False), seen("Completed"))
+MUTATING = (Create, Update, Stop, Delete, Retag)
+
+
+def possible(facts: Facts) -> bool:
+    """Whether the mutation can have been made by a pass that knows the rest."""
+    observed = facts.observed
+    compared = observed is not None and observed.found and observed.complete
+    ours = facts.managed and facts.arn is not None
+    match facts.mutation:
+        case Mutation.CREATED:
+            return ours and observed is None
+        case Mutation.UPDATED | Mutation.RETAGGED:
+            return ours and compared and not facts.deleting
+        case Mutation.STOPPED | Mutation.DELETED:
+            return facts.managed and facts.deleting
+    return True
+
+
+@pytest.mark.parametrize("name", ["TrainingJob", "Endpoint", "Model", "NotebookInstance", "PipelineExecution"])
+def test_every_combination_of_facts_has_a_step(name: str) -> None:
+    """Total: no combination raises, and none in which a mutation was made does anything but settle."""
+    kind = catalog()[name]
+    moving, resting = ("InProgress", "Completed") if kind.is_job else ("Updating", "InService")
+
+    def said(status: str, *, complete: bool = True) -> Observation:
+        return Observation({kind.status_member or "": status, kind.arn_member: ARN}, complete=complete)
+
+    observations = (None, ABSENT, said(moving), said(moving, complete=False), said(resting))
     errors = (None, failed(ErrorCategory.TRANSIENT), failed(ErrorCategory.VALIDATION))
-    for deleting_, managed, arn, observed, recalled, owner, mutation, error in itertools.product(
+    verdicts = (Verdict(), Verdict(request={"Name": "x"}))
+    taggings = (
+        UNTAGGED,
+        Tagging({"team": "a"}, due=True),
+        Tagging({"team": "a"}, due=True, compared=True, add={"team": "a"}),
+    )
+    settled: Counter[Mutation] = Counter()
+    mutated: Counter[type] = Counter()
+    for deleting_, managed, arn, observed, recalled, owner, mutation, error, verdict, tagging in itertools.product(
         (False, True),
         (False, True),
         (None, ARN),
         observations,
-        (None, seen("InProgress", complete=False), seen("Stopped", complete=False)),
+        (None, said(moving, complete=False), said(resting, complete=False)),
         Owner,
         (None, *Mutation),
         errors,
+        verdicts,
+        taggings,
     ):
         facts = Facts(
-            kind=KIND,
+            kind=kind,
             deleting=deleting_,
             managed=managed,
             arn=arn,
@@ -305,10 +344,18 @@ def test_every_combination_of_facts_has_a_step() -> None:
             owner=owner,
             mutation=mutation,
             error=error,
+            verdict=verdict,
+            tagging=tagging,
         )
         step = next_step(facts)
-        if mutation is Mutation.CREATED and not deleting_:
+        if mutation is None:
+            mutated[type(step)] += isinstance(step, MUTATING)
+        elif possible(facts):
             assert isinstance(step, Settle), facts
+            settled[mutation] += 1
+    assert set(settled) == set(Mutation)
+    ends = {Stop} if kind.stop_on_delete or resting in kind.stop_before_delete else {Delete}
+    assert {Create, Update, Retag} | ends <= {step for step, times in mutated.items() if times}
 
 
 ENDPOINT = catalog()["Endpoint"]

@@ -1,4 +1,4 @@
-"""An endpoint whose update fails: SageMaker goes back to the old configuration, and we do not try the same again."""
+"""How a deployment is rolled out, and one that fails: SageMaker goes back to what was, and we do not try the same again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.harness import SAMPLES, Cloud, operator
-from tests.e2e.kinds import VIRTUAL
+from tests.e2e.kinds import VIRTUAL, Stage
 
 pytestmark = VIRTUAL
 
@@ -56,6 +56,31 @@ async def test_a_failed_update_is_told_in_acks_words_and_not_repeated() -> None:
         answer = await cloud.ask("DescribeEndpoint", EndpointName=endpoint["spec"]["endpointName"])
         assert answer["EndpointConfigName"] == f"{live}-good"
     assert len(cloud.sagemaker.calls.of("UpdateEndpoint")) == 2
+
+
+async def test_a_component_is_rolled_out_as_its_spec_says() -> None:
+    stage = Stage("InferenceComponent")
+    size = {"type_": "COPY_COUNT", "value": 1}
+    policy: dict[str, Any] = {"maximumBatchSize": size, "waitIntervalInSeconds": 60}
+    stage.manifest["spec"]["deploymentConfig"] = {"rollingUpdatePolicy": policy}
+    async with operator(stage.cloud, resync_seconds=60.0):
+        await stage.prepare()
+        await stage.apply()
+        await stage.settled()
+        await stage.cloud.pass_time(600)
+        assert "UpdateInferenceComponent" not in stage.mutating(), "nothing was deployed in another way"
+        await stage.edit({"runtimeConfig": {"copyCount": 2}})
+        await stage.settled()
+        batch = {"Type": "COPY_COUNT", "Value": 1}
+        asked = {"RollingUpdatePolicy": {"MaximumBatchSize": batch, "WaitIntervalInSeconds": 60}}
+        assert (await stage.describe())["LastDeploymentConfig"] == asked
+        await stage.cloud.pass_time(600)
+        assert stage.mutating().count("UpdateInferenceComponent") == 1
+        await stage.edit({"deploymentConfig": {"rollingUpdatePolicy": {"waitIntervalInSeconds": 120}}})
+        await stage.settled()
+        last = (await stage.describe())["LastDeploymentConfig"]
+    assert last["RollingUpdatePolicy"]["WaitIntervalInSeconds"] == 120
+    assert stage.mutating().count("UpdateInferenceComponent") == 2
 
 
 def _copy(config: dict[str, Any], name: str) -> dict[str, Any]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sagemaker_operator.crds.schema import spec_schema
 from sagemaker_operator.errors import KubeError
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.model import members, operation
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage
+from tests.e2e.patches import MONITORING_JOB, merged, reverse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.kinds.model import Shape
+    from tests.e2e.patches import Spec
 
 pytestmark = VIRTUAL
 
-Spec = Mapping[str, Any]
 _CLUSTER: Spec = {"jobResources": {"clusterConfig": {"instanceCount": 101}}}
 _CLUSTER_PATH = "spec.jobResources.clusterConfig.instanceCount"
 
@@ -82,26 +89,60 @@ BAD_VALUES: Mapping[str, tuple[Spec, str]] = {
 NAMED_BY_AWS = ("Domain", "ModelPackage", "PipelineExecution")
 TAKEN = tuple(kind for kind in KINDS if kind not in NAMED_BY_AWS)
 DEPENDENT = tuple(kind for kind in KINDS if STORIES[kind].needs)
-WITH_ROLE = tuple(kind for kind in KINDS if "roleARN" in Stage.manifest_of(kind)["spec"])
 
+NEW_ROLE = "arn:aws:iam::123456789012:role/made-a-second-ago"
+_ROLE: Spec = {"roleARN": NEW_ROLE}
+_EXECUTION_ROLE: Spec = {"executionRoleARN": NEW_ROLE}
+_VALIDATION = {
+    "profileName": "smoke",
+    "transformJobDefinition": {
+        "transformInput": {
+            "dataSource": {"s3DataSource": {"s3DataType": "S3Prefix", "s3URI": "s3://example-bucket/churn/sample/"}}
+        },
+        "transformOutput": {"s3OutputPath": "s3://example-bucket/churn/validation/"},
+        "transformResources": {"instanceType": "ml.m5.xlarge", "instanceCount": 1},
+    },
+}
 
-def merged(spec: Spec, patch: Spec) -> dict[str, Any]:
-    """JSON merge patch."""
-    result = dict(spec)
-    for name, value in patch.items():
-        before = result.get(name)
-        result[name] = merged(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
-    return result
-
-
-def reverse(spec: Spec, patch: Spec) -> dict[str, Any]:
-    """The merge patch that undoes `patch` on `spec`."""
-    return {
-        name: reverse(spec[name], value)
-        if isinstance(value, Mapping) and isinstance(spec.get(name), Mapping)
-        else spec.get(name)
-        for name, value in patch.items()
-    }
+WITH_ROLE: Mapping[str, Spec] = {
+    "DataQualityJobDefinition": _ROLE,
+    "Domain": {"defaultUserSettings": {"executionRole": NEW_ROLE}},
+    "EndpointConfig": _EXECUTION_ROLE,
+    "FeatureGroup": _ROLE,
+    "HyperParameterTuningJob": {"trainingJobDefinition": _ROLE},
+    "LabelingJob": _ROLE,
+    "Model": _EXECUTION_ROLE,
+    "ModelBiasJobDefinition": _ROLE,
+    "ModelExplainabilityJobDefinition": _ROLE,
+    "ModelPackage": {
+        "validationSpecification": {"validationRole": NEW_ROLE, "validationProfiles": [_VALIDATION]},
+    },
+    "ModelQualityJobDefinition": _ROLE,
+    "MonitoringSchedule": {
+        "monitoringScheduleConfig": {
+            "monitoringJobDefinitionName": None,
+            "monitoringJobDefinition": MONITORING_JOB | _ROLE,
+        }
+    },
+    "NotebookInstance": _ROLE,
+    "Pipeline": _ROLE,
+    "ProcessingJob": _ROLE,
+    "Project": {
+        "serviceCatalogProvisioningDetails": None,
+        "templateProviders": [
+            {
+                "cfnTemplateProvider": {
+                    "templateName": "churn",
+                    "templateURL": "https://example-bucket.s3.amazonaws.com/churn.yaml",
+                    "roleARN": NEW_ROLE,
+                }
+            }
+        ],
+    },
+    "TrainingJob": _ROLE,
+    "UserProfile": {"userSettings": {"executionRole": NEW_ROLE}},
+}
+"""Where the role is that SageMaker assumes, for every kind that has one anywhere in its spec."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -186,13 +227,27 @@ async def test_a_reference_that_does_not_exist_yet_is_waited_for(kind: str) -> N
     assert stage.creates() == 1
 
 
+def _names_a_role(shape: Shape, above: frozenset[str] = frozenset()) -> bool:
+    if shape.type_name == "list":
+        return _names_a_role(shape.member, above)
+    if shape.type_name != "structure" or shape.name in above:
+        return shape.name == "RoleArn"
+    return any(_names_a_role(inner, above | {shape.name}) for inner in members(shape).values())
+
+
+async def test_every_kind_with_a_role_has_its_row() -> None:
+    assert {name for name, kind in catalog().items() if _names_a_role(operation(kind.create).input_shape)} == set(
+        WITH_ROLE
+    )
+
+
 @pytest.mark.parametrize("kind", WITH_ROLE)
 async def test_a_role_that_cannot_be_assumed_yet_is_waited_for(kind: str) -> None:
     """IAM needs seconds to spread a new role."""
     stage = Stage(kind)
-    role = stage.manifest["spec"]["roleARN"]
+    stage.manifest["spec"] = merged(stage.manifest["spec"], WITH_ROLE[kind])
     text = (
-        f"Could not assume role {role}. Please ensure that the role exists and allows principal "
+        f"Could not assume role {NEW_ROLE}. Please ensure that the role exists and allows principal "
         "'sagemaker.amazonaws.com' to assume the role."
     )
     async with operator(stage.cloud):
@@ -202,7 +257,7 @@ async def test_a_role_that_cannot_be_assumed_yet_is_waited_for(kind: str) -> Non
         await stage.apply()
         waiting = await stage.condition("ACK.Recoverable")
         assert waiting["reason"] == "DependencyNotReady"
-        assert role in waiting["message"]
+        assert NEW_ROLE in waiting["message"]
         await stage.settled(seconds=7200)
     assert fault.seen == 5
     assert stage.creates() == 1

@@ -7,7 +7,7 @@ import pytest
 from sagemaker_operator.kinds.catalog import SHIPPED, catalog, derive, kind_name
 from sagemaker_operator.kinds.descriptor import Kind, ListFacts, StatusClass
 from sagemaker_operator.kinds.model import Shape, input_members, members, operation, output_members
-from sagemaker_operator.kinds.overrides import OVERRIDES
+from sagemaker_operator.kinds.overrides import ORDERED, OVERRIDES
 from tests.kinds.facts import ACK_KINDS, DERIVABLE, NOT_DERIVABLE, OPERATIONS
 
 
@@ -83,11 +83,62 @@ def test_what_a_kind_can_change_is_in_the_input_of_its_update() -> None:
         assert {member.api for member in kind.extra_spec} <= set(taken)
 
 
+NOT_A_FIELD = {
+    ("ModelPackage", "ClientToken"): "made of the object's UID",
+    ("ModelPackage", "CustomerMetadataPropertiesToRemove"): "what spec lacks of what is there (hooks/registry)",
+    ("NotebookInstance", "DisassociateLifecycleConfig"): "what spec no longer has (hooks/notebooks)",
+    ("NotebookInstance", "DisassociateAcceleratorTypes"): "what spec no longer has (hooks/notebooks)",
+    ("NotebookInstance", "DisassociateDefaultCodeRepository"): "what spec no longer has (hooks/notebooks)",
+    ("NotebookInstance", "DisassociateAdditionalCodeRepositories"): "what spec no longer has (hooks/notebooks)",
+    ("Project", "Tags"): "by AddTags and DeleteTags, as for every kind",
+}
+
+
+def test_whatever_an_update_takes_can_be_asked_for() -> None:
+    """Every member of every update input, however deep, is a field of spec or is filled for a reason."""
+    missing = {(kind.name, path) for kind in catalog().values() for path in _out_of_reach(kind)}
+    assert missing == set(NOT_A_FIELD)
+
+
+def _out_of_reach(kind: Kind) -> list[str]:
+    if kind.update is None:
+        return []
+    named = {*kind.update_identifiers, *(member.api for member in kind.identifiers)}
+    created = input_members(kind.create)
+    called = {kind.update_names.get(member, member): member for member in kind.mutable}
+    extra = {member.api for member in kind.extra_spec}
+    found = []
+    for name, shape in input_members(kind.update).items():
+        if name in called and name not in extra:
+            found += _lacking(kind, shape, created[called[name]], called[name])
+        elif name not in {*called, *named}:
+            found.append(name)
+    return found
+
+
+def _lacking(kind: Kind, updated: Shape, created: Shape, above: str) -> list[str]:
+    """Paths, under Create's names, that the update has a place for and the Create input has not."""
+    if updated.type_name == "list":
+        return _lacking(kind, updated.member, created.member, above)
+    if updated.type_name != "structure" or updated.name == created.name:
+        return []
+    known = members(created)
+    called = {kind.update_names.get(f"{above}.{name}", name): name for name in known}
+    found = []
+    for name, shape in members(updated).items():
+        path = f"{above}.{called.get(name, name)}"
+        found += _lacking(kind, shape, known[called[name]], path) if name in called else [path]
+    return found
+
+
 def test_what_describe_calls_otherwise_is_there_under_that_name() -> None:
     pairs = [(kind, *pair) for kind in catalog().values() for pair in kind.read_from.items()]
-    assert len(pairs) == 6
+    assert len(pairs) == 7
     for kind, wanted, there in pairs:
-        assert _leads_somewhere(operation(kind.create).input_shape, wanted), wanted
+        extra = wanted in {member.api for member in kind.extra_spec}
+        # What only an update takes is in no Create input.
+        given = operation(kind.update if extra and kind.update else kind.create).input_shape
+        assert _leads_somewhere(given, wanted), wanted
         assert _leads_somewhere(operation(kind.describe).output_shape, there), there
         assert not _leads_somewhere(operation(kind.describe).output_shape, wanted), wanted
 
@@ -114,6 +165,21 @@ def test_every_member_of_a_spec_is_compared_or_known_never_to_come_back() -> Non
     }
 
 
+def test_a_list_whose_order_counts_is_a_list_of_a_shipped_kind() -> None:
+    lists = {name for kind in catalog().values() for name in _lists(operation(kind.create).input_shape, frozenset())}
+    assert lists >= ORDERED
+    assert all(kind.ordered == ORDERED for kind in catalog().values())
+
+
+def _lists(shape: Shape, above: frozenset[str]) -> set[str]:
+    if shape.type_name == "list":
+        return _lists(shape.member, above)
+    if shape.type_name != "structure" or shape.name in above:
+        return set()
+    found = {name for name, inner in members(shape).items() if inner.type_name == "list"}
+    return found.union(*(_lists(inner, above | {shape.name}) for inner in members(shape).values()))
+
+
 def test_short_names_are_taken_once() -> None:
     names = [name for kind in catalog().values() for name in kind.short_names]
     assert len(names) == len(set(names)) == len(SHIPPED)
@@ -137,6 +203,9 @@ def test_the_parts_of_a_life_that_are_a_kinds_own() -> None:
         "NotebookInstance": ("InService",)
     }
     assert [name for name, kind in kinds.items() if kind.updates_while_moving] == ["PipelineExecution", "TrainingJob"]
+    assert {name: kind.paged_member for name, kind in kinds.items() if kind.paged_member} == {
+        "FeatureGroup": "FeatureDefinitions"
+    }
     assert kinds["ModelPackage"].update_identifiers == ("ModelPackageArn",)
 
 

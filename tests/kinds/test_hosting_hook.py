@@ -130,6 +130,35 @@ def test_what_differs_of_a_component_is_sent_and_the_whole_spec_is_remembered_wi
     assert json.loads(verdict.annotations[LAST_SPEC]) == WRITTEN | {"runtimeConfig": {"copyCount": 2}}
 
 
+ROLLOUT: dict[str, Any] = {
+    "DeploymentConfig": {
+        "RollingUpdatePolicy": {
+            "MaximumBatchSize": {"Type": "COPY_COUNT", "Value": 1},
+            "WaitIntervalInSeconds": 60,
+        }
+    }
+}
+
+
+def test_the_spec_says_how_a_component_is_rolled_out_and_a_retry_with_another_rollout_is_another_update() -> None:
+    verdict = component({"RuntimeConfig": {"CopyCount": 2}, **ROLLOUT}, {})
+    assert verdict.request == {"InferenceComponentName": "llm", "RuntimeConfig": {"CopyCount": 2}, **ROLLOUT}
+    remembered = json.loads(verdict.annotations[LAST_SPEC])
+    policy = {"maximumBatchSize": {"type_": "COPY_COUNT", "value": 1}, "waitIntervalInSeconds": 60}
+    assert remembered["deploymentConfig"] == {"rollingUpdatePolicy": policy}
+    tried = WRITTEN | {"deploymentConfig": remembered["deploymentConfig"]}
+    assert component(ROLLOUT, OTHER_IMAGE | FAILURE, WRITTEN).request is not None
+    assert component(ROLLOUT, OTHER_IMAGE | FAILURE, tried).request is None
+
+
+def test_a_components_deployment_configuration_counts_once_there_was_a_deployment() -> None:
+    assert component(ROLLOUT, {}) == Verdict()
+    assert component(ROLLOUT, {"LastDeploymentConfig": ROLLOUT["DeploymentConfig"]}) == Verdict()
+    other = {"LastDeploymentConfig": {"RollingUpdatePolicy": {"WaitIntervalInSeconds": 5}}}
+    assert component(ROLLOUT, other).request == {"InferenceComponentName": "llm", **ROLLOUT}
+    assert component({}, other) == Verdict(), "not sent unless set, as with ACK"
+
+
 OTHER_IMAGE = {
     "Specification": {**DESCRIBED["Specification"], "Container": {"DeployedImage": {"SpecifiedImage": "image:0"}}}
 }

@@ -86,7 +86,9 @@ def test_features_are_neither_changed_nor_removed(wanted: list[Any]) -> None:
 
 
 def test_features_of_which_only_a_page_is_known_are_not_judged() -> None:
-    assert group({"FeatureDefinitions": [NAME]}, {"NextToken": "more"}) == Verdict()
+    wanted = {"FeatureDefinitions": [AGE, NAME]}
+    assert "spec.featureDefinitions" in str(group(wanted, {"NextToken": "more"}).wait)
+    assert group(wanted, {"NextToken": ""}).request == GROUP | {"FeatureAdditions": [NAME]}
 
 
 def test_one_change_at_a_time() -> None:
@@ -211,3 +213,18 @@ def test_what_a_tuning_job_adds_of_its_own_is_no_difference() -> None:
 def test_what_no_update_of_the_kind_takes_is_refused_by_its_name() -> None:
     verdict = plan("Model", {"ModelName": "m"}, {"ExecutionRoleArn": "a"}, {"ExecutionRoleArn": "b"})
     assert verdict.reject == "spec.executionRoleARN cannot be changed after creation: SageMaker has no update for it."
+
+
+STAGES = [{"ContainerHostname": "clean", "Image": "x"}, {"ContainerHostname": "predict", "Image": "y"}]
+COMMAND = {"ContainerEntrypoint": ["python", "clean.py"], "ContainerArguments": ["--from", "a", "--to", "b"]}
+
+
+def test_the_stages_of_an_inference_pipeline_and_the_words_of_a_command_stay_in_order() -> None:
+    model = {"ModelName": "m"}
+    there = {"Containers": [{**stage, "Mode": "SingleModel"} for stage in STAGES]}
+    assert plan("Model", model, {"Containers": STAGES}, there) == Verdict()
+    assert str(plan("Model", model, {"Containers": STAGES[::-1]}, there).reject).startswith("spec.containers cannot")
+    job, swapped = {"ProcessingJobName": "p"}, {**COMMAND, "ContainerArguments": ["--from", "b", "--to", "a"]}
+    verdict = plan("ProcessingJob", job, {"AppSpecification": swapped}, {"AppSpecification": COMMAND})
+    assert str(verdict.reject).startswith("spec.appSpecification.containerArguments cannot")
+    assert plan("ProcessingJob", job, {"AppSpecification": COMMAND}, {"AppSpecification": COMMAND}) == Verdict()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _NAME = "FeatureGroupName"
 _ADDITIONS = "FeatureAdditions"
+# All pages were asked for, so this is SageMaker's refusal to end them: what is new cannot be told from what was not shown.
+_UNREAD = "SageMaker has not told all features of this group, so that spec.featureDefinitions cannot be compared yet."
 
 
 def pending(observed: Mapping[str, Any]) -> str | None:
@@ -26,8 +28,9 @@ def plan_update(edit: Edit) -> Verdict:
         return edit.proposal
     request = dict(edit.proposal.request)
     if _ADDITIONS in request:
-        # Describe tells of thousands of features in pages, and we have only the first: it says nothing of what is new.
-        new = [] if edit.observed.get("NextToken") else _new_features(edit)
+        if edit.observed.get("NextToken"):
+            return Verdict(wait=_UNREAD)
+        new = _new_features(edit)
         if new is None:
             return Verdict(reject="spec.featureDefinitions: features can be added, but neither changed nor removed.")
         del request[_ADDITIONS]

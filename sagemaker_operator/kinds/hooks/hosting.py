@@ -23,8 +23,9 @@ LAST_CONFIG = "sagemaker.services.k8s.aws/last-endpoint-config-for-update"
 LAST_SPEC = "sagemaker.services.k8s.aws/last-spec-for-update"
 
 _CONFIG = "EndpointConfigName"
+_DEPLOYMENT = "DeploymentConfig"
 _ROLLOUT = (
-    "DeploymentConfig",
+    _DEPLOYMENT,
     "RetainAllVariantProperties",
     "ExcludeRetainedVariantProperties",
     "RetainDeploymentConfig",
@@ -55,18 +56,25 @@ def update_endpoint(edit: Edit) -> Verdict:
 
 
 def update_component(edit: Edit) -> Verdict:
-    """What differs of specification and copies. The whole spec is remembered, as ACK does."""
+    """What differs of specification and copies, rolled out as the spec says. The whole spec is remembered, as ACK does.
+
+    A deployment configuration is compared as an endpoint's is; without one SageMaker deploys as it always did for ACK.
+    """
     if edit.proposal.request is None:
         return edit.proposal
-    shape = operation("CreateInferenceComponent").input_shape
-    spec = _as_written(shape, {name: value for name, value in edit.desired.items() if name != "Tags"})
+    rollout = {_DEPLOYMENT: edit.desired[_DEPLOYMENT]} if _DEPLOYMENT in edit.desired else {}
+    if all(_is_rollout(path) for path in edit.differing) and not edit.observed.get("LastDeploymentConfig"):
+        return NOTHING_TO_DO
+    created = {name: value for name, value in edit.desired.items() if name not in ("Tags", _DEPLOYMENT)}
+    spec = _as_written(operation("CreateInferenceComponent").input_shape, created)
+    spec |= _as_written(operation("UpdateInferenceComponent").input_shape, rollout)
     status = edit.observed.get("InferenceComponentStatus")
     tried = edit.observed.get("FailureReason") and _parsed(edit.annotations.get(LAST_SPEC)) == spec
     if status == "Failed" or (status == "InService" and tried):
         text = "Unable to update inference component. Check FailureReason."
         return Verdict(reject=f"api error InferenceComponentUpdateError: {text}")
     remembered = json.dumps(spec, separators=(",", ":"), sort_keys=True)
-    return replace(edit.proposal, annotations={LAST_SPEC: remembered})
+    return replace(edit.proposal, request={**edit.proposal.request, **rollout}, annotations={LAST_SPEC: remembered})
 
 
 def normalise_component(path: str, value: Any) -> Any:
@@ -74,6 +82,10 @@ def normalise_component(path: str, value: Any) -> Any:
     if path == "Specifications[].Container" and isinstance(value, Mapping) and "DeployedImage" in value:
         return {**value, "Image": value["DeployedImage"].get("SpecifiedImage")}
     return value
+
+
+def _is_rollout(path: str) -> bool:
+    return path.partition(".")[0] == _DEPLOYMENT
 
 
 def _parsed(text: str | None) -> Any:
