@@ -5,7 +5,6 @@ ACK's Deployment passes every value that its chart has, set or not: an empty one
 
 from __future__ import annotations
 
-import difflib
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import msgspec
 import yaml
 
 from sagemaker_operator.cli.options import ENV_PREFIX, OPTIONS, Group, Option
-from sagemaker_operator.cli.types import GATES, Duration
+from sagemaker_operator.cli.types import GATES, Duration, meant
 from sagemaker_operator.errors import ConfigurationError
 from sagemaker_operator.settings import FeatureGates, Settings
 
@@ -140,9 +139,8 @@ def _read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            meant = f" (did you mean {near[0]}?)" if near else "; `run --help` lists the flags"
-            raise ConfigurationError(f"--config {path}: there is no flag {key!r}{meant}")
+            hint = meant(str(key), known, otherwise="; `run --help` lists the flags")
+            raise ConfigurationError(f"--config {path}: there is no flag {key!r}{hint}")
         if value is not None:
             found[known[key].setting] = _as_written(known[key], value, path)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import gc
 import os
 import random
@@ -19,6 +18,7 @@ from sagemaker_operator.aws.calls import Aws
 from sagemaker_operator.aws.limiter import CEILINGS, Limiter
 from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.cli.flags import settings_from, settings_options, without_effect
+from sagemaker_operator.cli.types import meant
 from sagemaker_operator.clock import wall_clock
 from sagemaker_operator.errors import ConfigurationError, Forbidden, KubeError, NotFound, Unauthorized, Unavailable
 from sagemaker_operator.kinds.catalog import catalog
@@ -30,7 +30,7 @@ from sagemaker_operator.manager import Manager, observe_aws, observe_kube
 from sagemaker_operator.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.kinds.descriptor import Kind
@@ -61,6 +61,9 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         sys.exit(130)
 
 
+_LISTED = "; `sagemaker-operator kinds` lists them"
+
+
 def chosen_kinds(settings: Settings) -> Mapping[str, Kind]:
     """The descriptors of the kinds to reconcile. Raises ConfigurationError for a flag that names no kind."""
     known = catalog()
@@ -71,15 +74,9 @@ def chosen_kinds(settings: Settings) -> Mapping[str, Kind]:
     ):
         for name in names:
             if name not in known:
-                raise ConfigurationError(f"{flag}: there is no kind {name!r}{_meant(name, known)}")
+                raise ConfigurationError(f"{flag}: there is no kind {name!r}{meant(name, known, otherwise=_LISTED)}")
     chosen = settings.reconcile_resources
     return {name: kind for name, kind in known.items() if not chosen or name in chosen}
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    spelt = {kind.lower(): kind for kind in known}
-    near = difflib.get_close_matches(name.lower(), spelt, n=1)
-    return f" (did you mean {spelt[near[0]]}?)" if near else "; `sagemaker-operator kinds` lists them"
 
 
 async def operate(

@@ -7,11 +7,17 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sagemaker_operator.cli.run import run_loop
+from sagemaker_operator.cli.types import quotas, rates
 from sagemaker_operator.errors import ConfigurationError
+from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP
+
+if TYPE_CHECKING:
+    from sagemaker_operator.sandbox.world import World
 
 _APISERVER = click.option(
     "--apiserver",
@@ -27,26 +33,55 @@ def _need_extra() -> None:
         raise ConfigurationError("the sandbox needs its extra: pip install 'sagemaker-operator[sandbox]'")
 
 
-@click.command(context_settings={"show_default": True})
+class _Explained(click.Command):
+    """Its help ends with what tags and names mean to the simulator."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"\n{HELP}")
+
+
+@click.command(cls=_Explained, context_settings={"show_default": True})
 @_APISERVER
 @click.option("--speed", type=click.FloatRange(0.1, 1000), default=20.0, help="Simulated seconds per second.")
 @click.option(
     "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Where to write the kubeconfig."
 )
-def sandbox(apiserver: Path | None, speed: float, directory: Path | None) -> None:
+@click.option(
+    "--quota",
+    "limits",
+    type=quotas(),
+    default=(),
+    help="At most so many instances of a type at once, counted apart for training, processing and transform jobs, notebook "
+    "instances and endpoints.",
+)
+@click.option(
+    "--rate-limit",
+    "rate_limits",
+    type=rates(),
+    default=(),
+    help="Throttle an operation or verb, such as ListTrainingJobs or Create, above so many requests per second.",
+)
+def sandbox(
+    apiserver: Path | None,
+    speed: float,
+    directory: Path | None,
+    limits: tuple[tuple[str, float], ...],
+    rate_limits: tuple[tuple[str, float], ...],
+) -> None:
     """Start a Kubernetes API and a SageMaker simulator on this machine, and keep them up until Ctrl-C."""
     _need_extra()
-    run_loop(_sandbox(apiserver, speed, directory))
-
-
-async def _sandbox(apiserver: Path | None, speed: float, directory: Path | None) -> None:
-    from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP
     from sagemaker_operator.sandbox.world import World
 
+    world = World(speed=speed, apiserver=apiserver, directory=directory)
+    world.limit(quotas={name: int(limit) for name, limit in limits}, rates=dict(rate_limits))
+    run_loop(_sandbox(world, speed))
+
+
+async def _sandbox(world: World, speed: float) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with World(speed=speed, apiserver=apiserver, directory=directory) as world:
+    async with world:
         for line in world.exports():
             click.echo(line)
         click.echo(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import difflib
 import re
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
 from sagemaker_operator.settings import FeatureGates
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ms|s|m|h)")
+_VERB = re.compile("[A-Z][a-z]+")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 GATES = {
     "ResourceAdoption": "resource_adoption",
@@ -54,14 +58,19 @@ class Csv(_List[str]):
 class Numbers(_List[tuple[str, float]]):
     """NAME=NUMBER,..."""
 
-    def __init__(self, key: str, example: str, pattern: str) -> None:
+    def __init__(
+        self, key: str, example: str, pattern: str, *, known: Callable[[], Collection[str]] | None = None
+    ) -> None:
+        """`known`: what NAME may be, where it can be told here; None: the value is judged elsewhere."""
         self.name = f"{key}=N,..."
-        self._key, self._example, self._pattern = key, example, pattern
+        self._key, self._example, self._pattern, self._known = key, example, pattern, known
 
     def item(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
         key, _, number = text.partition("=")
         if not key or not re.fullmatch(self._pattern, number):
             self.fail(f"{text!r} is not {self._key}=NUMBER, for example {self._example}", param, ctx)
+        if self._known is not None and key not in (known := self._known()):
+            self.fail(f"there is no {self._key.lower()} {key!r}{meant(key, known)}", param, ctx)
         return key, float(number)
 
 
@@ -74,7 +83,31 @@ def seconds() -> Numbers:
 
 
 def rates() -> Numbers:
-    return Numbers("OPERATION", "ListTrainingJobs=1.5", r"(?=.*[1-9])\d+(\.\d+)?")
+    return Numbers("OPERATION", "ListTrainingJobs=1.5", r"(?=.*[1-9])\d+(\.\d+)?", known=_operations)
+
+
+def quotas() -> Numbers:
+    return Numbers("TYPE", "ml.m5.xlarge=2", r"\d{1,6}", known=_instance_types)
+
+
+def _operations() -> frozenset[str]:
+    """Operations, and their verbs."""
+    from sagemaker_operator.kinds.model import operations
+
+    return operations() | {word[0] for name in operations() if (word := _VERB.match(name))} | {"AssumeRole"}
+
+
+def _instance_types() -> frozenset[str]:
+    from sagemaker_operator.sandbox.sagemaker.quotas import instance_types
+
+    return instance_types()
+
+
+def meant(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """` (did you mean X?)`, or `otherwise` where nothing is near."""
+    spelt = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), spelt, n=1)
+    return f" (did you mean {spelt[near[0]]}?)" if near else otherwise
 
 
 class Duration(click.ParamType[float, Any]):
@@ -107,9 +140,7 @@ class Gates(click.ParamType[FeatureGates, Any]):
         for part in filter(None, (item.strip() for item in str(value).split(","))):
             gate, _, state = part.partition("=")
             if gate not in GATES:
-                near = difflib.get_close_matches(gate, GATES, n=1)
-                meant = f" (did you mean {near[0]}?)" if near else ""
-                self.fail(f"there is no gate {gate!r}{meant}; known: {', '.join(GATES)}", param, ctx)
+                self.fail(f"there is no gate {gate!r}{meant(gate, GATES)}; known: {', '.join(GATES)}", param, ctx)
             if state.lower() not in ("true", "false"):
                 self.fail(f"{part!r} is not GATE=true or GATE=false", param, ctx)
             chosen[GATES[gate]] = state.lower() == "true"

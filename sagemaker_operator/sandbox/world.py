@@ -20,11 +20,12 @@ from sagemaker_operator.kube.http import HttpTransport
 from sagemaker_operator.objects import Resource
 from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
 from sagemaker_operator.sandbox.kubernetes.server import serve as serve_kubernetes
+from sagemaker_operator.sandbox.sagemaker.faults import RateLimit
 from sagemaker_operator.sandbox.sagemaker.http import serve as serve_sagemaker
 from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
 
 REGION = "us-west-2"
@@ -50,6 +51,13 @@ class World:
         self._simulator = SageMakerSimulator(clock=wall_clock, rng=random.Random(), speed=speed)
         self.kubeconfig = Path()
         self.aws_url = ""
+
+    def limit(self, *, quotas: Mapping[str, int], rates: Mapping[str, float]) -> None:
+        """`quotas`: instances at once by type; `rates`: requests per second by operation or verb, two seconds' worth at once."""
+        for instance_type, instances in quotas.items():
+            self._simulator.quotas.set(instance_type, instances)
+        for operation, per_second in rates.items():
+            self._simulator.limits.set(operation, RateLimit(per_second, max(1.0, 2 * per_second)))
 
     async def __aenter__(self) -> Self:
         if self._directory is None:

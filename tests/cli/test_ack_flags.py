@@ -201,6 +201,7 @@ def test_helms_environment_for_gates_and_system_namespace() -> None:
         (("--http-client-timeout", "0s"), "needs time"),
         (("--aws-rate-limit", "List"), "OPERATION=NUMBER"),
         (("--aws-rate-limit", "List=0"), "OPERATION=NUMBER"),
+        (("--aws-rate-limit", "ListTrainingJob=1"), "no operation 'ListTrainingJob' (did you mean ListTrainingJobs?)"),
         (("--reconcile-resource-resync-seconds", "Endpoint=1,Model"), "'Model' is not KIND=NUMBER"),
         (("--reconcile-resource-max-concurrent-syncs", "Endpoint=0"), "KIND=NUMBER, for example TrainingJob=10"),
     ],

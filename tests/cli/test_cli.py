@@ -16,6 +16,7 @@ from sagemaker_operator.cli.options import OPTIONS
 from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.errors import ConfigurationError
 from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP
 from sagemaker_operator.settings import Cadence, DeletionPolicy, Settings, split_address
 
 
@@ -82,6 +83,26 @@ def test_kinds_as_table_and_as_json() -> None:
     assert lines["Model"] == ["smmodel", "no", "Create", "Delete", "delete", "-", "never"]
     for row in rows:
         assert lines[row["kind"]][1] == ("yes" if row["longRunning"] else "no")
+
+
+def test_what_tags_and_names_mean_is_in_the_sandboxs_help() -> None:
+    output = run("sandbox", "--help").output
+    assert HELP.strip() in output
+    assert "--quota" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--quota", "ml.m5.xlarg=2"), "there is no type 'ml.m5.xlarg' (did you mean ml.m5.xlarge?)"),
+        (("--quota", "ml.m5.xlarge"), "TYPE=NUMBER, for example ml.m5.xlarge=2"),
+        (("--rate-limit", "Lists=2"), "there is no operation 'Lists' (did you mean List?)"),
+    ],
+)
+def test_the_sandbox_knows_types_and_operations(arguments: tuple[str, ...], text: str) -> None:
+    result = run("sandbox", *arguments)
+    assert result.exit_code == 2
+    assert text in result.output
 
 
 def test_an_unknown_flag_is_wrong_usage_with_a_suggestion() -> None:

@@ -162,6 +162,19 @@ async def test_calls_over_the_rate_are_throttled_and_tokens_come_back() -> None:
         assert (await refusal(client.list_training_jobs()))[0] == "ThrottlingException"
 
 
+async def test_the_longest_name_of_a_limit_wins() -> None:
+    simulator = make_simulator()
+    for name, burst in ((ANY, 1), ("List", 2), ("ListTrainingJobs", 3)):
+        simulator.limits.set(name, RateLimit(per_second=0.001, burst=burst))
+    async with client_of(simulator) as client:
+        for call, burst in ((client.list_models, 2), (client.list_training_jobs, 3), (client.list_endpoints, 2)):
+            for _ in range(burst):
+                await call()
+            assert (await refusal(call()))[0] == "ThrottlingException"
+        await client.create_training_job(**job())
+        assert (await refusal(client.create_training_job(**job("again"))))[0] == "ThrottlingException"
+
+
 async def test_the_call_log_counts_by_operation_and_by_name() -> None:
     simulator = make_simulator()
     async with client_of(simulator) as client:

@@ -15,6 +15,7 @@ from sagemaker_operator.sandbox.sagemaker.behaviour import answer, declared_erro
 from sagemaker_operator.sandbox.sagemaker.behaviours import behaviour_of
 from sagemaker_operator.sandbox.sagemaker.listing import list_page
 from sagemaker_operator.sandbox.sagemaker.protocol import Request, Scope, ServiceError
+from sagemaker_operator.sandbox.sagemaker.quotas import Quotas
 from sagemaker_operator.sandbox.sagemaker.records import Record, Store
 from sagemaker_operator.sandbox.sagemaker.validation import validate
 
@@ -42,6 +43,7 @@ class Engine:
         self.store = Store()
         self._rng = rng
         around = Around(self.store, kinds)
+        self.quotas = Quotas(around)
         self._behaviours = {kind.name: behaviour_of(kind, around, job_seconds=job_seconds) for kind in kinds.values()}
         self._routes = _routes(self._behaviours)
 
@@ -104,6 +106,7 @@ class Engine:
         if token and (known := collection.by_token(token, now=now)) is not None:
             return answer(kind.create, known)
         behaviour.check(given, scope, now)
+        self.quotas.check(kind, given, scope, now)
         drawn = "".join(self._rng.choices(string.ascii_lowercase + string.digits, k=12))
         naming = behaviour.naming(given, scope, drawn)
         if (other := collection.get(naming.identity, now=now)) is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sagemaker_operator.sandbox.sagemaker import texts
 from sagemaker_operator.sandbox.sagemaker.protocol import Request, Scope, ServiceError
 
 if TYPE_CHECKING:
@@ -100,11 +101,7 @@ _ERRORS = {
     ),
     FaultKind.QUOTA: (
         "ResourceLimitExceeded",
-        (
-            "The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Instances, with current "
-            "utilization of 0 Instances and a request delta of 1 Instances. Please use AWS Service Quotas to request an "
-            "increase for this quota."
-        ),
+        texts.quota_exhausted("ml.m5.xlarge for training job usage", limit=0, used=0, asked=1),
         400,
     ),
 }
@@ -168,7 +165,7 @@ class RateLimits:
         return f"<RateLimits {self._limits!r}>"
 
     def set(self, operation: str, limit: RateLimit) -> None:
-        """Limit an operation (ANY: each one that has no limit of its own)."""
+        """Limit an operation, or each of a verb (`List`), or each (ANY); the longest that matches wins."""
         self._limits[operation] = limit
         self._buckets.clear()
 
@@ -178,9 +175,10 @@ class RateLimits:
 
     def admit(self, request: Request, *, at: float) -> bool:
         """Take a token for a call made at `at` seconds; False: throttle it."""
-        limit = self._limits.get(request.operation, self._limits.get(ANY))
-        if limit is None:
+        matching = [name for name in self._limits if name == ANY or request.operation.startswith(name)]
+        if not matching:
             return True
+        limit = self._limits[max(matching, key=len)]
         bucket = self._buckets.setdefault((request.operation, request.scope), _Bucket(limit.burst, at))
         bucket.tokens = min(limit.burst, bucket.tokens + (at - bucket.at) * limit.per_second)
         bucket.at = at

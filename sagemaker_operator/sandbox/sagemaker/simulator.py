@@ -59,6 +59,7 @@ class SageMakerSimulator:
         self._epoch = clock()
         self._advanced = 0.0
         self._engine = Engine(catalog() if kinds is None else kinds, rng=rng, job_seconds=job_seconds)
+        self.quotas = self._engine.quotas
         self.tokens = sts.SecurityTokens(clock=clock, rng=rng)
 
     def __repr__(self) -> str:

@@ -67,6 +67,14 @@ def already_exists(kind: Kind, *, arn: str, declared: frozenset[str]) -> Service
     return ServiceError(code, f'Cannot create already existing {noun} "{arn}".')
 
 
+def quota_exhausted(usage: str, *, limit: int, used: int, asked: int) -> str:
+    """What a create says that would use more than the account may. `usage`: "ml.m5.xlarge for training job usage"."""
+    return (
+        f"The account-level service limit '{usage}' is {limit} Instances, with current utilization of {used} Instances and "
+        f"a request delta of {asked} Instances. Please use AWS Service Quotas to request an increase for this quota."
+    )
+
+
 def wrong_status(kind: Kind, status: str, *, declared: frozenset[str] = frozenset()) -> ServiceError:
     """What Stop, Update and Delete answer when the resource's state does not allow them."""
     return in_use(f"The request was rejected because the {words(kind)} is in status {status}.", declared=declared)
