@@ -22,9 +22,9 @@ from sagemaker_operator.control.steps import (
 from sagemaker_operator.kinds.descriptor import StatusClass
 
 _DELETING = "Deleting"
-# What was just created, or may have been, and was never seen: SageMaker's reads lag behind its writes by seconds. Seven looks
-# take half a minute; believing the first one left a resource behind that nobody knew of.
-_LOOKS = 7
+LOOKS = 7
+"""Looks before what was never seen is believed not to be there. It may have been created a second ago, whatever the object's
+age (it may have waited for a quota), and SageMaker's reads lag behind its writes by seconds; seven looks take half a minute."""
 
 
 def looked_for(facts: Facts) -> Step:
@@ -50,11 +50,14 @@ def deletion(facts: Facts) -> Step:
     if facts.mutation is Mutation.DELETED and kind.status_member is None:
         # It has no life cycle: a delete that was accepted is done.
         return Settle(None, Follow.REST, release=True)
+    if facts.mutation is Mutation.CREATED:
+        # The token's answer, and no look yet: until SageMaker shows it, "not found" is no proof that it is gone.
+        return Settle(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
     if facts.mutation is not None:
         doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
         return Settle(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
     if facts.observed is not None and not facts.observed.found:
-        if facts.young and facts.recalled is None and facts.waiting != _DELETING and facts.failures < _LOOKS:
+        if facts.recalled is None and facts.waiting != _DELETING and facts.failures < LOOKS:
             return Settle(None, Follow.RETRY)
         if facts.unclear is not None:
             return Settle(_waiting(facts, facts.unclear), Follow.SLOW)
@@ -92,8 +95,8 @@ def deletion(facts: Facts) -> Step:
     return Delete()
 
 
-def _waiting(facts: Facts, text: str) -> Findings:
+def _waiting(facts: Facts, text: str, reason: str = _DELETING) -> Findings:
     last = facts.observed or facts.recalled
     status = last.status(facts.kind) if last else ""
     message = f"{facts.kind.name} is in {status} status." if status else text
-    return Findings(Progress.MOVING, message, reason=_DELETING, recoverable=text)
+    return Findings(Progress.MOVING, message, reason=reason, recoverable=text)
