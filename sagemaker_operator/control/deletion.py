@@ -63,6 +63,9 @@ def deletion(facts: Facts) -> Step:
             return Settle(_waiting(facts, facts.unclear), Follow.SLOW)
         return Settle(None, Follow.REST, release=True)
     if facts.arn is None:
+        if facts.observed is None and facts.taken is not None:
+            # The token did not bring it back, and would not the next time: whose the name is, its tags tell.
+            return Settle(None, Follow.RETRY) if facts.nameless else Observe()
         if facts.observed is None:
             return looked_for(facts)
         if facts.adoption.adopted and facts.adoption.policy is not None:

@@ -460,3 +460,11 @@ def test_a_deletions_create_by_token_is_not_a_delete_that_was_accepted() -> None
     assert step.findings is not None
     unseen = replace(made, mutation=None, waiting=step.findings.reason, observed=ABSENT)
     assert next_step(unseen) == Settle(None, Follow.RETRY)
+
+
+def test_a_deletion_looks_whose_the_name_is_that_its_token_does_not_bring_back() -> None:
+    taken = replace(
+        found_again, kind=catalog()["Pipeline"], deleting=True, taken=failed(ErrorCategory.EXISTS, "CreatePipeline")
+    )
+    assert next_step(taken) == Observe()
+    assert next_step(replace(taken, nameless=True)) == Settle(None, Follow.RETRY)

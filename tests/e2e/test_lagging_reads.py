@@ -100,3 +100,17 @@ async def test_a_job_that_is_gone_before_anybody_saw_it_is_told_of() -> None:
         stage.cloud.sagemaker.faults.add(hidden)
         assert (await stage.condition("ACK.Terminal"))["reason"] == "Vanished"
     assert made(stage) == 1
+
+
+async def test_the_deletion_of_an_object_whose_name_is_another_ones_ends() -> None:
+    """A finalizer without an ARN may mean a lost reply; the create by token that brings that back is refused here."""
+    stage = Stage("Pipeline")
+    await stage.cloud.ask(stage.kind.create, **stage.create_input())
+    stage.manifest["metadata"]["finalizers"] = [stage.kind.finalizer]
+    await stage.apply()
+    await stage.cloud.user.delete(stage.kind.resource, "default", stage.name)
+    stage.cloud.forget()
+    async with operator(stage.cloud):
+        await stage.cloud.until_gone(stage.name, kind="Pipeline")
+    assert stage.mutating() == ["CreatePipeline"]
+    assert is_left(stage), "it was never ours"
