@@ -78,9 +78,10 @@ def gather(
     adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
-    # To follow the annotation is to adopt what it names, and the same gate decides.
-    restorable = recorded is None and managed and nameless and world.settings.feature_gates.resource_adoption
-    restored = recalled_arn(meta, placement.target) if restorable else None
+    # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
+    restorable = nameless and not (recorded and managed) and world.settings.feature_gates.resource_adoption
+    marked = recalled_arn(meta, placement.target) if restorable else None
+    restored = marked if recorded in (None, marked) else None
     arn = recorded or restored
     conditions = stored.get("conditions") or ()
     edited = seen is not None and seen != meta.generation

@@ -96,6 +96,9 @@ def _next_step(facts: Facts) -> Step:
 
 def _acceptance(facts: Facts) -> Step:
     """Nothing says yet that SageMaker has a resource of ours."""
+    if facts.restored and not facts.managed:
+        # But the mark: only the finalizer was lost.
+        return Claim()
     if facts.unresolved is not None:
         # Not even a name to look for may be known.
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, "ReferenceNotReady", recoverable=facts.unresolved)
