@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.failure import UNSURE, failed
+from sagemaker_operator.control.findings import amended, progress_of
 from sagemaker_operator.control.steps import (
     Adopt,
     Create,
@@ -22,6 +25,9 @@ from sagemaker_operator.control.steps import (
 from sagemaker_operator.kinds.descriptor import StatusClass
 
 _DELETING = "Deleting"
+# What a deletion leaves behind (a mount target, a stack) is cleared away by people; ten calls each time.
+_AGAIN_SECONDS = 300.0
+_GOING = "This object is being deleted."
 LOOKS = 7
 """Looks before what was never seen is believed not to be there. It may have been created a second ago, whatever the object's
 age (it may have waited for a quota), and SageMaker's reads lag behind its writes by seconds; seven looks take half a minute."""
@@ -39,6 +45,13 @@ def looked_for(facts: Facts) -> Step:
 
 
 def deletion(facts: Facts) -> Step:
+    step = _deletion(facts)
+    told = isinstance(step, Settle) and step.findings is None and facts.ready and (facts.held or not step.release)
+    # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
+    return replace(step, findings=_waiting(facts, _GOING, reason="Terminating")) if told else step
+
+
+def _deletion(facts: Facts) -> Step:
     kind = facts.kind
     if not facts.managed:
         return Settle(None, Follow.REST)
@@ -82,6 +95,9 @@ def deletion(facts: Facts) -> Step:
     state = last.state(kind)
     if state is StatusClass.GONE:
         return Settle(None, Follow.REST, release=True)
+    if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
+        # The delete that we asked for: why, before it is asked for again.
+        return _delete_failed(facts)
     if kind.stop_on_delete:
         if state is StatusClass.IN_PROGRESS:
             return Stop()
@@ -96,6 +112,16 @@ def deletion(facts: Facts) -> Step:
         text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
         return Settle(_waiting(facts, text), Follow.POLL)
     return Delete()
+
+
+def _delete_failed(facts: Facts) -> Step:
+    observed = facts.observed
+    if observed is None or not observed.complete:
+        return Observe()
+    findings = progress_of(facts, observed)
+    why = f": {findings.failure.rstrip('.')}" if findings.failure else ""
+    text = f"SageMaker could not delete it{why}. It is tried again every 5 minutes."
+    return Settle(amended(findings, reason=findings.reason, recoverable=text), Follow.RETRY, after=_AGAIN_SECONDS)
 
 
 def _waiting(facts: Facts, text: str, reason: str = _DELETING) -> Findings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
-from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
+from sagemaker_operator.conditions import READY, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.created import recalled_arn
 from sagemaker_operator.control.lateinit import late_init
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _YOUNG_SECONDS = 300.0
 _WAITS = (RECOVERABLE, "True")
 _STANDS = (TERMINAL, "True")
+_READY = (READY, "True")
 
 
 @dataclass(slots=True)
@@ -92,6 +93,8 @@ def gather(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
         managed=managed,
+        held=any(name != kind.finalizer for name in meta.finalizers),
+        ready=any((c.get("type"), c.get("status")) == _READY for c in conditions),
         arn=arn,
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
