@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.failure import UNSURE, failed
+from sagemaker_operator.control.findings import amended, progress_of
 from sagemaker_operator.control.steps import (
     Adopt,
     Create,
@@ -22,9 +25,12 @@ from sagemaker_operator.control.steps import (
 from sagemaker_operator.kinds.descriptor import StatusClass
 
 _DELETING = "Deleting"
-# What was just created, or may have been, and was never seen: SageMaker's reads lag behind its writes by seconds. Seven looks
-# take half a minute; believing the first one left a resource behind that nobody knew of.
-_LOOKS = 7
+# What a deletion leaves behind (a mount target, a stack) is cleared away by people; ten calls each time.
+_AGAIN_SECONDS = 300.0
+_GOING = "This object is being deleted."
+LOOKS = 7
+"""Looks before what was never seen is believed not to be there. It may have been created a second ago, whatever the object's
+age (it may have waited for a quota), and SageMaker's reads lag behind its writes by seconds; seven looks take half a minute."""
 
 
 def looked_for(facts: Facts) -> Step:
@@ -39,6 +45,13 @@ def looked_for(facts: Facts) -> Step:
 
 
 def deletion(facts: Facts) -> Step:
+    step = _deletion(facts)
+    told = isinstance(step, Settle) and step.findings is None and facts.ready and (facts.held or not step.release)
+    # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
+    return replace(step, findings=_waiting(facts, _GOING, reason="Terminating")) if told else step
+
+
+def _deletion(facts: Facts) -> Step:
     kind = facts.kind
     if not facts.managed:
         return Settle(None, Follow.REST)
@@ -50,16 +63,22 @@ def deletion(facts: Facts) -> Step:
     if facts.mutation is Mutation.DELETED and kind.status_member is None:
         # It has no life cycle: a delete that was accepted is done.
         return Settle(None, Follow.REST, release=True)
+    if facts.mutation is Mutation.CREATED:
+        # The token's answer, and no look yet: until SageMaker shows it, "not found" is no proof that it is gone.
+        return Settle(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
     if facts.mutation is not None:
         doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
         return Settle(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
     if facts.observed is not None and not facts.observed.found:
-        if facts.young and facts.recalled is None and facts.waiting != _DELETING and facts.failures < _LOOKS:
+        if facts.recalled is None and facts.waiting != _DELETING and facts.failures < LOOKS:
             return Settle(None, Follow.RETRY)
         if facts.unclear is not None:
             return Settle(_waiting(facts, facts.unclear), Follow.SLOW)
         return Settle(None, Follow.REST, release=True)
     if facts.arn is None:
+        if facts.observed is None and facts.taken is not None:
+            # The token did not bring it back, and would not the next time: whose the name is, its tags tell.
+            return Settle(None, Follow.RETRY) if facts.nameless else Observe()
         if facts.observed is None:
             return looked_for(facts)
         if facts.adoption.adopted and facts.adoption.policy is not None:
@@ -76,6 +95,9 @@ def deletion(facts: Facts) -> Step:
     state = last.state(kind)
     if state is StatusClass.GONE:
         return Settle(None, Follow.REST, release=True)
+    if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
+        # The delete that we asked for: why, before it is asked for again.
+        return _delete_failed(facts)
     if kind.stop_on_delete:
         if state is StatusClass.IN_PROGRESS:
             return Stop()
@@ -92,8 +114,18 @@ def deletion(facts: Facts) -> Step:
     return Delete()
 
 
-def _waiting(facts: Facts, text: str) -> Findings:
+def _delete_failed(facts: Facts) -> Step:
+    observed = facts.observed
+    if observed is None or not observed.complete:
+        return Observe()
+    findings = progress_of(facts, observed)
+    why = f": {findings.failure.rstrip('.')}" if findings.failure else ""
+    text = f"SageMaker could not delete it{why}. It is tried again every 5 minutes."
+    return Settle(amended(findings, reason=findings.reason, recoverable=text), Follow.RETRY, after=_AGAIN_SECONDS)
+
+
+def _waiting(facts: Facts, text: str, reason: str = _DELETING) -> Findings:
     last = facts.observed or facts.recalled
     status = last.status(facts.kind) if last else ""
     message = f"{facts.kind.name} is in {status} status." if status else text
-    return Findings(Progress.MOVING, message, reason=_DELETING, recoverable=text)
+    return Findings(Progress.MOVING, message, reason=reason, recoverable=text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
-from sagemaker_operator.conditions import RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
+from sagemaker_operator.conditions import READY, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
 from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.created import recalled_arn
 from sagemaker_operator.control.lateinit import late_init
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _YOUNG_SECONDS = 300.0
 _WAITS = (RECOVERABLE, "True")
 _STANDS = (TERMINAL, "True")
+_READY = (READY, "True")
 
 
 @dataclass(slots=True)
@@ -78,9 +79,10 @@ def gather(
     adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
-    # To follow the annotation is to adopt what it names, and the same gate decides.
-    restorable = recorded is None and managed and nameless and world.settings.feature_gates.resource_adoption
-    restored = recalled_arn(meta, placement.target) if restorable else None
+    # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
+    restorable = nameless and not (recorded and managed) and world.settings.feature_gates.resource_adoption
+    marked = recalled_arn(meta, placement.target) if restorable else None
+    restored = marked if recorded in (None, marked) else None
     arn = recorded or restored
     conditions = stored.get("conditions") or ()
     edited = seen is not None and seen != meta.generation
@@ -91,6 +93,8 @@ def gather(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
         managed=managed,
+        held=any(name != kind.finalizer for name in meta.finalizers),
+        ready=any((c.get("type"), c.get("status")) == _READY for c in conditions),
         arn=arn,
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),

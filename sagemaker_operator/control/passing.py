@@ -115,7 +115,7 @@ class Pass:
 
     def identifiers(self) -> dict[str, Any]:
         """The Describe input."""
-        if self.facts.managed and self.facts.arn is not None:
+        if self.facts.arn is not None and (self.facts.managed or self.facts.nameless):
             return identifiers(self.kind, self.spec, self.facts.arn)
         asked = self.facts.adoption
         return identifiers(self.kind, {**self.spec, **asked.fields}, asked.arn)

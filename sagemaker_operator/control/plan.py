@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Findings, Progress
-from sagemaker_operator.control.deletion import deletion, looked_for
+from sagemaker_operator.control.deletion import LOOKS, deletion, looked_for
 from sagemaker_operator.control.failure import failed, told
 from sagemaker_operator.control.findings import NOT_CONVERGING, NOT_SYNCED, PARKED, UNOBSERVED, amended, progress_of
 from sagemaker_operator.control.lateinit import told_of_late_init
@@ -96,6 +96,9 @@ def _next_step(facts: Facts) -> Step:
 
 def _acceptance(facts: Facts) -> Step:
     """Nothing says yet that SageMaker has a resource of ours."""
+    if facts.restored and not facts.managed:
+        # But the mark: only the finalizer was lost.
+        return Claim()
     if facts.unresolved is not None:
         # Not even a name to look for may be known.
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, "ReferenceNotReady", recoverable=facts.unresolved)
@@ -135,6 +138,9 @@ def _acceptance(facts: Facts) -> Step:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidSpec", terminal="; ".join(facts.problems))
         # A spec that is wrong stays wrong until it is edited, and an edit is an event: no timer.
         return Settle(findings, Follow.REST, release=facts.managed)
+    if facts.nameless and facts.managed and not facts.claimed and facts.failures < LOOKS:
+        # No name is taken that would refuse a second one: what an unanswered create made may only not be listed yet.
+        return Settle(None, Follow.RETRY)
     return Create() if facts.managed else Claim()
 
 
@@ -153,6 +159,8 @@ def _convergence(facts: Facts) -> Step:
         parked = facts.terminal in PARKED
         # The poller could not see it and said so: from then on the pass looks, with the key's backoff.
         waits = waits or facts.waiting in _FAILED_LOOKS
+        # Nor could the last pass see what was created: its looks are counted.
+        waits = waits or (facts.recalled is None and facts.failures > 0)
         asked = facts.edited or facts.due or facts.requested or facts.tagging.due
         if asked or facts.unseen or healed or waits or parked:
             return Observe()
@@ -221,6 +229,8 @@ def _vanished(facts: Facts) -> Step:
     kind = facts.kind
     if facts.young:
         return Settle(None, Follow.POLL)
+    if facts.recalled is None and not facts.adoption.adopted and facts.failures < LOOKS:
+        return Settle(None, Follow.RETRY)
     if facts.unclear is not None:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear)
         return Settle(findings, Follow.PARK)

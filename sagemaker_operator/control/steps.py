@@ -66,6 +66,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Our finalizer is on the object: a create may have been sent, now or in an earlier life."""
     claimed: bool = False
     """The finalizer was put on in this pass, so nothing of ours can exist yet."""
+    held: bool = False
+    """Another finalizer keeps the object when ours is off."""
+    ready: bool = False
+    """The stored conditions say so."""
     arn: str | None = None
     """Recorded in status, or learned in this pass."""
     retain: bool = False

@@ -16,6 +16,7 @@ from sagemaker_operator.control.steps import (
     Create,
     Delete,
     Facts,
+    Find,
     Follow,
     Identify,
     Mutation,
@@ -169,6 +170,25 @@ def test_a_job_that_is_not_visible_yet_has_not_vanished() -> None:
     assert next_step(replace(running, observed=ABSENT, young=True)) == Settle(None, Follow.POLL)
 
 
+def test_a_job_that_waited_long_for_its_create_has_not_vanished_either() -> None:
+    """The object is old, and the job was accepted a second ago."""
+    accepted = replace(running, recalled=None)
+    assert next_step(replace(accepted, observed=ABSENT)) == Settle(None, Follow.RETRY)
+    assert next_step(replace(accepted, failures=1)) == Observe()
+    step = next_step(replace(accepted, observed=ABSENT, failures=7))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert "not run a second time" in str(step.findings.terminal)
+
+
+def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_the_next() -> None:
+    """Two domains may bear one name: nothing would refuse the second."""
+    unanswered = Facts(kind=catalog()["Domain"], managed=True, nameless=True, failures=1)
+    assert next_step(unanswered) == Find()
+    assert next_step(replace(unanswered, observed=ABSENT)) == Settle(None, Follow.RETRY)
+    assert next_step(replace(unanswered, observed=ABSENT, failures=7)) == Create()
+
+
 def test_an_edit_that_can_be_made_is_made_and_waited_for() -> None:
     facts = replace(running, edited=True, drifts=True, observed=seen("InProgress"))
     verdict = Verdict(request={"TrainingJobName": "xgb"})
@@ -225,7 +245,8 @@ def test_retain_lets_go_without_a_call() -> None:
 def test_a_create_that_may_have_happened_is_looked_for_before_the_object_goes() -> None:
     facts = replace(found_again, deleting=True)
     assert next_step(facts) == Observe()
-    assert next_step(replace(facts, observed=ABSENT)) == Settle(None, Follow.REST, release=True)
+    assert next_step(replace(facts, observed=ABSENT)) == Settle(None, Follow.RETRY)
+    assert next_step(replace(facts, observed=ABSENT, failures=7)) == Settle(None, Follow.REST, release=True)
     assert next_step(replace(facts, observed=seen("InProgress"))) == Identify()
     foreign = replace(facts, observed=seen("InProgress"), owner=Owner.FOREIGN)
     assert next_step(foreign) == Settle(None, Follow.REST, release=True)
@@ -426,8 +447,24 @@ def test_what_is_gone_and_still_described_does_not_stand_in_the_way() -> None:
 
 
 def test_what_was_never_seen_is_not_believed_to_be_gone_at_the_first_look() -> None:
-    created = replace(running, recalled=None, deleting=True, observed=ABSENT, young=True)
+    created = replace(running, recalled=None, deleting=True, observed=ABSENT)
     assert next_step(created) == Settle(None, Follow.RETRY)
     assert next_step(replace(created, failures=7)) == Settle(None, Follow.REST, release=True)
-    assert next_step(replace(created, young=False)) == Settle(None, Follow.REST, release=True)
     assert next_step(replace(created, waiting="Deleting")) == Settle(None, Follow.REST, release=True)
+
+
+def test_a_deletions_create_by_token_is_not_a_delete_that_was_accepted() -> None:
+    made = replace(found_again, kind=catalog()["Pipeline"], deleting=True, arn=ARN, mutation=Mutation.CREATED)
+    step = next_step(made)
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    unseen = replace(made, mutation=None, waiting=step.findings.reason, observed=ABSENT)
+    assert next_step(unseen) == Settle(None, Follow.RETRY)
+
+
+def test_a_deletion_looks_whose_the_name_is_that_its_token_does_not_bring_back() -> None:
+    taken = replace(
+        found_again, kind=catalog()["Pipeline"], deleting=True, taken=failed(ErrorCategory.EXISTS, "CreatePipeline")
+    )
+    assert next_step(taken) == Observe()
+    assert next_step(replace(taken, nameless=True)) == Settle(None, Follow.RETRY)

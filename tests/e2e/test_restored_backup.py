@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.annotations import CREATED
+from sagemaker_operator.annotations import CREATED, RECONCILE_REQUESTED
 from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import operator
 from tests.e2e.kinds import NAMELESS, VIRTUAL, Stage
@@ -40,9 +40,12 @@ async def restore(stage: Stage, backup: dict[str, Any]) -> None:
 
 
 @OF_EACH
-async def test_it_finds_its_resource_again(kind: str) -> None:
+@pytest.mark.parametrize("stripped", [False, True])
+async def test_it_finds_its_resource_again(kind: str, stripped: bool) -> None:
     stage = Stage(kind)
     backup = await backup_of(stage)
+    if stripped:
+        del backup["metadata"]["finalizers"]
     async with operator(stage.cloud, identity="two"):
         await restore(stage, backup)
         await stage.settled()
@@ -52,6 +55,27 @@ async def test_it_finds_its_resource_again(kind: str) -> None:
         assert backup["metadata"]["annotations"][CREATED].endswith(status["ackResourceMetadata"]["arn"])
         await stage.delete()
     assert len(stage.mutating()) == (0 if kind == "PipelineExecution" else 1), "what it made is deleted with it"
+
+
+@OF_EACH
+async def test_a_finalizer_that_somebody_took_off_comes_back_with_the_next_pass(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud):
+        await stage.prepare()
+        await stage.apply()
+        await stage.settled()
+        stage.cloud.forget()
+        await stage.cloud.patch(stage.name, {"metadata": {"finalizers": None}}, kind=kind)
+        await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "now"}, kind=kind)
+
+        async def back() -> bool:
+            return stage.kind.finalizer in (await stage.get())["metadata"].get("finalizers", ())
+
+        await stage.cloud.until(back)
+        await stage.settled()
+        assert stage.mutating() == []
+        await stage.delete()
+    assert len(stage.mutating()) == (0 if kind == "PipelineExecution" else 1)
 
 
 @OF_EACH

@@ -13,6 +13,7 @@ from sagemaker_operator.control.delta import differences
 from sagemaker_operator.kinds.catalog import derive
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.kinds.model import input_members, operation
+from sagemaker_operator.sandbox.sagemaker.behaviour import DELETE_FAILURE
 from sagemaker_operator.sandbox.sagemaker.lifecycle import CHANGE_SECONDS, JOB_SECONDS, READY_SECONDS
 from tests.sandbox.sagemaker_inputs import CASES
 from tests.sandbox.sagemaker_support import EPOCH, client_of, make_simulator, refusal, tagged
@@ -181,6 +182,23 @@ async def test_it_fails_if_its_tags_say_so(name: str) -> None:
     assert kind.classify(found[kind.status_member or ""]) is StatusClass.FAILED
     if kind.failure_member:
         assert found[kind.failure_member]
+
+
+@pytest.mark.parametrize("name", ["Domain", "FeatureGroup", "ModelPackageGroup", "Project", "Space", "UserProfile"])
+async def test_its_first_deletion_fails_if_its_tags_say_so(name: str) -> None:
+    kind = ALL[name]
+    async with fresh_account() as account:
+        await account.prepare(name)
+        await account.create(name, Tags=[{"Key": "sandbox/delete-outcome", "Value": "Failed"}])
+        await asyncio.sleep(seconds_to_ready(name) + 1)
+        await account.delete(name)
+        assert kind.classify(await account.status(name)) is StatusClass.DELETING
+        await asyncio.sleep(CHANGE_SECONDS + 1)
+        found = await account.describe(name)
+        assert kind.classify(found[kind.status_member or ""]) is StatusClass.DELETE_FAILED
+        assert found.get("FailureReason", "") == (DELETE_FAILURE if kind.failure_member else "")
+        await account.delete(name)
+        assert kind.classify(await account.status(name)) is StatusClass.DELETING
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in {"ModelPackage", "PipelineExecution"}])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LAST_MODIFIED = "LastModifiedTime"
 UPDATE_FAILURE = "The sandbox was asked to fail this update."
+DELETE_FAILURE = "The sandbox was asked to fail this deletion."
 
 
 class Naming(NamedTuple):
@@ -152,6 +153,11 @@ class Behaviour:
         if record.deleting:
             return False
         self.check_delete(record, now)
+        if record.wishes.delete_fails and self.life.delete_failed:
+            # Once: the next one finds the way free.
+            record.wishes = replace(record.wishes, delete_fails=False)
+            record.move(self.life.delete_failed, now)
+            return False
         if not self.life.delete:
             return True
         record.move(self.life.delete, now)
@@ -175,7 +181,9 @@ class Behaviour:
         facts[LAST_MODIFIED] = record.last_modified(now)
         if kind.created_member:
             facts[kind.created_member] = record.created
-        if kind.failure_member and record.failure:
+        if kind.failure_member and kind.classify(phase.step.status) is StatusClass.DELETE_FAILED:
+            facts[kind.failure_member] = DELETE_FAILURE
+        elif kind.failure_member and record.failure:
             facts[kind.failure_member] = record.failure
         elif kind.failure_member and kind.classify(phase.step.status) is StatusClass.FAILED:
             facts[kind.failure_member] = f"The sandbox was asked for the outcome {FAILED}."

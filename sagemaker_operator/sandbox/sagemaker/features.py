@@ -90,7 +90,7 @@ class FeatureGroups(Behaviour):
 
     def describe(self, record: Record, now: float) -> dict[str, Any]:
         shown = super().describe(record, now)
-        if record.status_class(now) is not StatusClass.FAILED:
-            # The group's own reason is that of its creation; a failed update tells its own in LastUpdateStatus.
+        if record.status_class(now) not in (StatusClass.FAILED, StatusClass.DELETE_FAILED):
+            # The group's own reason is that of its creation or deletion; a failed update tells its own in LastUpdateStatus.
             shown.pop("FailureReason", None)
         return shown

@@ -18,6 +18,7 @@ OUTCOME_TAG = "sandbox/outcome"
 SECONDS_TAG = "sandbox/seconds"
 CHANGE_SECONDS_TAG = "sandbox/change-seconds"
 UPDATE_OUTCOME_TAG = "sandbox/update-outcome"
+DELETE_OUTCOME_TAG = "sandbox/delete-outcome"
 INTERRUPTIONS_TAG = "sandbox/interruptions"
 FAILING_NAME = "-fails-"
 
@@ -29,6 +30,8 @@ The sandbox decides from a resource's tags or name how its life goes:
   tag {CHANGE_SECONDS_TAG}=N  simulated seconds that stopping, updating and deleting take (default: 30)
   tag {UPDATE_OUTCOME_TAG}=Failed
                              its updates fail
+  tag {DELETE_OUTCOME_TAG}=Failed
+                             its first deletion fails, if SageMaker has a word for that (a domain's Delete_Failed)
   tag {INTERRUPTIONS_TAG}=N   how often a managed spot training job loses its instances on the way
   a name with "{FAILING_NAME}" in it (or ending in "{FAILING_NAME[:-1]}") fails as well; so does what uses one:
   an endpoint whose configuration, or an inference component whose model or image, is called so fails to deploy it
@@ -86,6 +89,8 @@ class LifeCycle:
     """An update that fails; empty: there is no word for it, the resource is as it was."""
     delete: tuple[Step, ...] = ()
     """While it is being deleted; empty: gone at once."""
+    delete_failed: tuple[Step, ...] = ()
+    """A deletion that fails; empty: none does."""
     seconds: float = READY_SECONDS
 
 
@@ -98,6 +103,7 @@ class Wishes:
     interruptions: int = 0
     change_seconds: float = CHANGE_SECONDS
     update_fails: bool = False
+    delete_fails: bool = False
 
 
 def fails(name: str) -> bool:
@@ -110,9 +116,10 @@ def wishes(name: str, tags: Mapping[str, str]) -> Wishes:
     outcome = tags.get(OUTCOME_TAG, FAILED if fails(name) else GOOD)
     if outcome not in OUTCOMES:
         invalid(f"Tag {OUTCOME_TAG} must be one of {', '.join(OUTCOMES)}")
-    updates = tags.get(UPDATE_OUTCOME_TAG, GOOD)
-    if updates not in (GOOD, FAILED):
-        invalid(f"Tag {UPDATE_OUTCOME_TAG} must be one of {GOOD}, {FAILED}")
+    updates, deletes = (tags.get(tag, GOOD) for tag in (UPDATE_OUTCOME_TAG, DELETE_OUTCOME_TAG))
+    for tag, wanted in ((UPDATE_OUTCOME_TAG, updates), (DELETE_OUTCOME_TAG, deletes)):
+        if wanted not in (GOOD, FAILED):
+            invalid(f"Tag {tag} must be one of {GOOD}, {FAILED}")
     seconds = tags.get(SECONDS_TAG)
     change_seconds = tags.get(CHANGE_SECONDS_TAG)
     interruptions = tags.get(INTERRUPTIONS_TAG, "0")
@@ -127,6 +134,7 @@ def wishes(name: str, tags: Mapping[str, str]) -> Wishes:
         int(interruptions),
         CHANGE_SECONDS if change_seconds is None else float(change_seconds),
         updates == FAILED,
+        deletes == FAILED,
     )
 
 
@@ -198,6 +206,7 @@ def life_cycle(kind: Kind) -> LifeCycle:
     )
     deleting = _word(words[StatusClass.DELETING], ("deleting", "deleteinprogress"))
     deleted = _word(words[StatusClass.GONE], ("deleted", "deletecompleted"), only=True)
+    delete_failed = _word(words[StatusClass.DELETE_FAILED], ("deletefailed",), only=True)
     remembered = (Step(deleted, REMEMBERED_SECONDS),) if deleted else ()
     updated = _word(words[StatusClass.STEADY], ("updatecompleted", "updated"), only=True) or good
     update_failed = _word(words[StatusClass.FAILED], ("updatefailed",), only=True)
@@ -214,6 +223,9 @@ def life_cycle(kind: Kind) -> LifeCycle:
         update=(Step(updating, CHANGE_SECONDS), Step(updated)) if updating else (),
         update_failed=(Step(updating, CHANGE_SECONDS), Step(update_failed or good)) if updating else (),
         delete=(Step(deleting, CHANGE_SECONDS), *remembered, Step("")) if deleting and not succeeded else (),
+        delete_failed=(Step(deleting, CHANGE_SECONDS), Step(delete_failed))
+        if deleting and delete_failed and not succeeded
+        else (),
         seconds=JOB_SECONDS if succeeded else READY_SECONDS,
     )
 
