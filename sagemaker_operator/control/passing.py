@@ -96,6 +96,12 @@ class Pass:
         comparable = observation.found and observation.complete and self.facts.arn and self.facts.drifts
         if not comparable or self.facts.deleting:
             return
+        # Without what a reference stands for the wish is not known: an update would take that member away.
+        if self.resolution.problems:
+            self.learn(verdict=Verdict(reject="; ".join(self.resolution.problems)))
+            return
+        if self.facts.unresolved is not None:
+            return
         meta = self.obj.metadata
         try:
             desired = desired_input(self.kind, self.spec)

@@ -47,6 +47,7 @@ _FLEETING_FAILURES = 3
 UPDATING = "Updating"
 """An update was accepted and has not shown yet."""
 _BUSY = "Busy"
+_REFERENCE = "ReferenceNotReady"
 _FAILED_LOOKS = frozenset(category.value for category in ErrorCategory)
 # The next call on the tags, or the look that finds nothing more to do.
 _TAGS_SECONDS = 1.0
@@ -101,7 +102,7 @@ def _acceptance(facts: Facts) -> Step:
         return Claim()
     if facts.unresolved is not None:
         # Not even a name to look for may be known.
-        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, "ReferenceNotReady", recoverable=facts.unresolved)
+        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, _REFERENCE, recoverable=facts.unresolved)
         return Settle(findings, Follow.PARK)
     if facts.observed is None:
         if facts.arn is not None or (facts.taken and not facts.nameless):
@@ -191,6 +192,8 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     tagging = facts.tagging
     if tagging.problem is not None:
         return Settle(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
+    if facts.unresolved is not None:
+        return Settle(amended(findings, recoverable=facts.unresolved, reason=_REFERENCE), follow)
     if tagging.trouble is None:
         # Before an update, after which nothing would tell that the tags were edited too.
         if tagging.due and not tagging.compared:
@@ -218,7 +221,7 @@ def _judged(facts: Facts, observed: Observation) -> Step:
         # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
         after = None if observed.moving(kind) else _WAIT_SECONDS
         return Settle(amended(findings, recoverable=verdict.wait, reason=_BUSY), Follow.POLL, after=after)
-    if not observed.complete or facts.unresolved is not None:
+    if not observed.complete:
         return Settle(findings, follow)
     if facts.late is not None and facts.late.patch and facts.late.refused is None:
         return Fill()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sagemaker_operator.conditions import READY, RECOVERABLE, TERMINAL
 from sagemaker_operator.kinds.catalog import catalog
 from tests.e2e.harness import Cloud, operator
 from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage, document
@@ -229,6 +230,52 @@ async def test_a_reference_that_names_another_is_an_edit() -> None:
     described = await cloud.ask("DescribeEndpoint", EndpointName="churn-by-ref")
     assert described["EndpointConfigName"] == "second"
     assert len(cloud.sagemaker.calls.of("UpdateEndpoint")) == 1
+
+
+async def test_an_edit_that_waits_for_a_reference_is_made_when_that_is_there_and_not_without_it() -> None:
+    stage = Stage("InferenceComponent")
+    async with operator(stage.cloud):
+        await stage.prepare()
+        await stage.apply()
+        await stage.settled()
+        memory = {"computeResourceRequirements": {"minMemoryRequiredInMb": 2048}}
+        await stage.edit({"specification": {"modelName": None, "modelRef": {"from": {"name": "late"}}, **memory}})
+        told = await stage.condition(RECOVERABLE)
+        assert told["message"] == "spec.specification.modelRef waits for Model late, which does not exist yet."
+        await stage.cloud.pass_time(600)
+        assert (await stage.conditions())[READY]["status"] == "False"
+        assert "UpdateInferenceComponent" not in stage.mutating()
+        late = document("model")
+        late["metadata"]["name"] = late["spec"]["modelName"] = "late"
+        await stage.cloud.apply(late)
+        await stage.settled()
+        described = (await stage.describe())["Specification"]
+        assert described["ModelName"] == "late"
+        assert described["ComputeResourceRequirements"]["MinMemoryRequiredInMb"] == 2048
+        assert stage.mutating().count("UpdateInferenceComponent") == 1
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_an_endpoint_whose_configuration_waits_is_not_updated(allowed: bool) -> None:
+    stage = Stage("Endpoint")
+    stage.manifest["spec"] |= _rollout(60)
+    async with operator(stage.cloud, enable_cross_namespace=allowed):
+        await stage.prepare()
+        await stage.supply(stage.story.also)
+        await stage.apply()
+        await stage.settled()
+        await stage.edit({"endpointConfigName": "shared"})
+        await stage.settled()
+        elsewhere = {"from": {"name": "late", "namespace": "far"}}
+        await stage.edit({"endpointConfigName": None, "endpointConfigRef": elsewhere, **_rollout(120)})
+        told = await stage.condition(RECOVERABLE if allowed else TERMINAL)
+        assert told["message"].startswith("spec.endpointConfigRef")
+        assert stage.mutating().count("UpdateEndpoint") == 1
+
+
+def _rollout(seconds: int) -> dict[str, Any]:
+    traffic = {"type_": "ALL_AT_ONCE", "waitIntervalInSeconds": seconds}
+    return {"deploymentConfig": {"blueGreenUpdatePolicy": {"trafficRoutingConfiguration": traffic}}}
 
 
 async def test_a_kind_that_is_not_followed_is_said() -> None:
