@@ -12,6 +12,7 @@ from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.conditions import ADVISORY, LATE_INITIALIZED, with_conditions
 from sagemaker_operator.control import tags
 from sagemaker_operator.control.adoption import adoption_patch, told_of_adoption
+from sagemaker_operator.control.gather import Accepted
 from sagemaker_operator.control.lateinit import late_init, told_of_late_init
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.request import create_request, desired_input
@@ -179,7 +180,8 @@ async def _update(p: Pass, verdict: Verdict) -> None:
         await p.write({"metadata": lock, "status": memory}, subresource="status")
     if await p.call(verdict.operation or p.kind.update, request) is None:
         return
-    p.memory.accepted_updates.setdefault(uid, {})[verdict.operation] = (request, p.facts.repeated + 1)
+    accepted = Accepted(request, p.obj.metadata.generation, p.facts.repeated + 1)
+    p.memory.accepted_updates.setdefault(uid, {})[verdict.operation] = accepted
     p.learn(mutation=Mutation.UPDATED)
     if verdict.annotations:
         await p.write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
@@ -36,12 +36,24 @@ _STANDS = (TERMINAL, "True")
 _READY = (READY, "True")
 
 
+class Accepted(NamedTuple):
+    """An update that SageMaker took."""
+
+    request: Mapping[str, Any]
+    generation: int
+    """Of the spec that it was for: a notebook is stopped and started with the same words for every edit."""
+    times: int
+
+
+NEVER = Accepted({}, 0, 0)
+
+
 @dataclass(slots=True)
 class Memory:
     """What outlives a pass, by UID. It only saves work: a restart without it ends in the same state."""
 
-    accepted_updates: dict[str, dict[str | None, tuple[Mapping[str, Any], int]]] = field(default_factory=dict)
-    """The last update of each operation and how often it was accepted: one that never takes effect must not loop."""
+    accepted_updates: dict[str, dict[str | None, Accepted]] = field(default_factory=dict)
+    """The last update of each operation: one that never takes effect must not loop."""
     looked: dict[str, float] = field(default_factory=dict)
     """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
     requests: dict[str, str] = field(default_factory=dict)

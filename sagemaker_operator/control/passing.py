@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.edit import judge
-from sagemaker_operator.control.gather import gather
+from sagemaker_operator.control.gather import NEVER, gather
 from sagemaker_operator.control.lateinit import late_init
 from sagemaker_operator.control.observation import Missed, Observation
 from sagemaker_operator.control.placement import place
@@ -114,8 +114,9 @@ class Pass:
         if self.facts.adoption.read_only:
             self.learn(differing=fields)
             return
-        last, times = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, ({}, 0))
-        self.learn(differing=fields, verdict=verdict, repeated=times if verdict.request == last else 0)
+        last = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, NEVER)
+        again = (last.request, last.generation) == (verdict.request, meta.generation)
+        self.learn(differing=fields, verdict=verdict, repeated=last.times if again else 0)
         if verdict.request is None and verdict.wait is None:
             self.memory.accepted_updates.pop(meta.uid, None)
 

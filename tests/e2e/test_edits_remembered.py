@@ -81,3 +81,20 @@ async def test_a_definition_named_by_its_place_is_tried_again_within_the_hour() 
         assert TERMINAL not in conditions
         assert conditions[READY]["status"] == "True"
         assert stage.cloud.sagemaker.calls.of("UpdatePipeline")[-1].applied
+
+
+async def test_a_notebook_that_is_edited_each_time_it_starts_follows_and_is_not_left_stopped() -> None:
+    stage = Stage("NotebookInstance")
+    async with operator(stage.cloud):
+        await stage.apply()
+        await stage.settled()
+        starts = stage.cloud.sagemaker.calls.of
+        sizes = (20, 30, 40, 50, 60)
+        for number, size in enumerate(sizes, start=1):
+            await stage.edit({"volumeSizeInGB": size})
+            await stage.cloud.until(lambda wanted=number: len(starts("StartNotebookInstance")) == wanted)
+        await stage.settled()
+        described = await stage.describe()
+        assert described["NotebookInstanceStatus"] == "InService"
+        assert described["VolumeSizeInGB"] == 60
+        assert len(starts("UpdateNotebookInstance")) == len(sizes)
