@@ -19,22 +19,26 @@ def differences(
     desired: Mapping[str, Any],
     observed: Mapping[str, Any],
     *,
+    at: str = "",
     ignored: Collection[str] = (),
     ordered: Collection[str] = (),
+    whole: Collection[str] = (),
     normalise: Normalise | None = None,
 ) -> tuple[str, ...]:
     """Paths (`ResourceConfig.InstanceCount`, `InputDataConfig[]`) of `desired` that `observed` does not match.
 
-    Both have API member names; `ignored` holds paths, with `[]` for any element of a list; `ordered` the names
-    of lists whose order is part of the wish. `normalise(path, value)` is applied to both sides.
+    Both have API member names, and are what is found at the path `at`. `ignored` holds paths, with `[]` for any element of a
+    list; `ordered` the names of lists whose order is part of the wish; `whole` the paths of maps that are to have no other keys.
+    `normalise(path, value)` is applied to both sides.
     """
-    rules = _Rules(frozenset(ignored), frozenset(ordered), normalise or _as_it_is)
-    return tuple(_walk(desired, observed, "", rules))
+    rules = _Rules(frozenset(ignored), frozenset(ordered), frozenset(whole), normalise or _as_it_is)
+    return tuple(_walk(desired, observed, at, rules))
 
 
 class _Rules(NamedTuple):
     ignored: frozenset[str]
     ordered: frozenset[str]
+    whole: frozenset[str]
     normalise: Normalise
 
 
@@ -49,11 +53,12 @@ def _walk(desired: Any, observed: Any, path: str, rules: _Rules) -> list[str]:
     match desired:
         case Mapping():
             members = observed if isinstance(observed, Mapping) else {}
+            left = [name for name in members if name not in desired] if path in rules.whole else []
             return [
                 found
                 for name, value in desired.items()
                 for found in _walk(value, members.get(name), f"{path}.{name}" if path else name, rules)
-            ]
+            ] + [f"{path}.{name}" for name in left]
         case list() | tuple():
             elements = observed if isinstance(observed, list | tuple) else ()
             return [] if _same_elements(desired, elements, f"{path}[]", rules) else [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from sagemaker_operator.control.delta import differences
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
 from sagemaker_operator.kinds.model import operation, output_members, required_members
 from sagemaker_operator.kinds.naming import field_path
-from sagemaker_operator.kinds.updates import accepts, carried
+from sagemaker_operator.kinds.updates import accepts, carried, replaced_maps
 
 if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
@@ -25,9 +26,14 @@ def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple
     observed = with_create_names(kind, edit.observed)
     returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
     comparable = {name: value for name, value in edit.desired.items() if name in returned}
-    paths = differences(
-        comparable, observed, ignored=kind.ignored, ordered=kind.ordered, normalise=kind.hooks.normalise
+    compared = partial(
+        differences,
+        ignored=kind.ignored,
+        ordered=kind.ordered,
+        whole=replaced_maps(kind),
+        normalise=kind.hooks.normalise,
     )
+    paths = compared(comparable, observed)
     fields = tuple(_field(kind, path) for path in paths)
     frozen = tuple(field for path, field in zip(paths, fields, strict=True) if not accepts(kind, path))
     proposal = NOTHING_TO_DO
@@ -38,7 +44,14 @@ def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple
         proposal = Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
     if kind.hooks.plan_update is None:
         return fields, proposal
-    return fields, kind.hooks.plan_update(replace(edit, observed=observed, differing=paths, proposal=proposal))
+    edit = replace(
+        edit,
+        observed=observed,
+        differing=paths,
+        proposal=proposal,
+        met=lambda path, wanted, there: not compared(wanted, there, at=path),
+    )
+    return fields, kind.hooks.plan_update(edit)
 
 
 def update_request(

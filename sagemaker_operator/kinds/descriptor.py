@@ -139,6 +139,8 @@ class Edit(msgspec.Struct, frozen=True):
     """The stored status, CRD names."""
     proposal: Verdict = NOTHING_TO_DO
     """What the rules make of it: a hook that only guards or adds starts from here."""
+    met: Callable[[str, Any, Any], bool] = lambda _, wanted, there: bool(wanted == there)
+    """(path, wanted, there) -> whether that wish is met, by the rules of the whole comparison."""
 
 
 PlanUpdate = Callable[[Edit], Verdict]

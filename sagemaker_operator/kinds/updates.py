@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.model import Shape, members, operation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.kinds.descriptor import Edit, Kind
 
 
 def accepts(kind: Kind, path: str) -> bool:
@@ -54,14 +55,34 @@ def _carried(shape: Shape, value: Any, path: str, names: Mapping[str, str]) -> A
     return value
 
 
-def additions(
-    wanted: Sequence[Mapping[str, Any]], live: Sequence[Mapping[str, Any]], *, key: str
-) -> list[Mapping[str, Any]] | None:
-    """The elements of `wanted` that `live` lacks, by their `key`. None: an element is to change or to go, which an
+@cache
+def replaced_maps(kind: Kind) -> frozenset[str]:
+    """Paths of the maps inside of what the kind's update takes: it is sent whole, so that a key which the spec lacks is to go.
+
+    A map of its own (a model package's metadata) is merged by SageMaker.
+    """
+    created = members(operation(kind.create).input_shape)
+    found = {path for name in kind.mutable if name in created for path in _maps(created[name], name)}
+    return frozenset(path for path in found - set(kind.mutable) if accepts(kind, path))
+
+
+def _maps(shape: Shape, path: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    match shape.type_name:
+        case "map":
+            yield path
+        case "list":
+            yield from _maps(shape.member, f"{path}[]", above)
+        case "structure" if shape.name not in above:
+            for name, inner in members(shape).items():
+                yield from _maps(inner, f"{path}.{name}", above | {shape.name})
+
+
+def additions(edit: Edit, member: str, *, key: str) -> list[Mapping[str, Any]] | None:
+    """The elements of a list that the resource lacks, by their `key`. None: an element is to change or to go, which an
     update that only adds cannot do."""
-    by_key = {element[key]: element for element in wanted}
-    for there in live:
+    by_key = {element[key]: element for element in edit.desired[member]}
+    for there in edit.observed.get(member) or ():
         element = by_key.pop(there[key], None)
-        if element is None or any(there.get(name) != value for name, value in element.items()):
+        if element is None or not edit.met(f"{member}[]", element, there):
             return None
     return list(by_key.values())

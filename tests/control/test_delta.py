@@ -52,6 +52,14 @@ def test_ignored_paths_are_not_compared() -> None:
 ONE, TWO = {"Image": "x"}, {"Image": "x", "Environment": {"A": "1"}}
 
 
+def test_a_map_that_is_named_is_compared_with_all_its_keys() -> None:
+    wanted, there = {"A": {"M": {"x": "1"}}}, {"A": {"M": {"x": "1", "y": "2"}, "N": 1}}
+    assert differences(wanted, there) == ()
+    assert differences(wanted, there, whole=["A.M"]) == ("A.M.y",)
+    assert differences({"A": {}}, there, whole=["A.M"]) == (), "what the user never set"
+    assert differences(wanted["A"], there["A"], at="A", whole=["A.M"]) == ("A.M.y",)
+
+
 def test_a_list_that_is_named_is_compared_in_order_and_below_it_others_are_not() -> None:
     desired = {"Pipeline": [{"N": 1, "Set": ["a", "b"]}, {"N": 2}], "Other": [1, 2]}
     same = {"Pipeline": [{"N": 1, "Set": ["b", "a"]}, {"N": 2, "D": 0}], "Other": [2, 1]}

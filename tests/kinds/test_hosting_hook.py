@@ -124,6 +124,18 @@ def test_a_component_with_several_specifications_as_wanted_is_left_alone() -> No
     assert component({"Specifications": parts}, {"Specifications": there}).request is not None
 
 
+def test_a_variable_taken_out_of_a_components_environment_is_an_edit() -> None:
+    def container(environment: dict[str, str], **image: Any) -> dict[str, Any]:
+        return {"Specification": {"Container": {"Environment": environment, **image}}}
+
+    there = container({"A": "1", "B": "2"}, DeployedImage={"SpecifiedImage": "image:1"})
+    for kept in ({"A": "1"}, {}):
+        wanted = container(kept, Image="image:1")
+        assert component(wanted, there).request == {"InferenceComponentName": "llm", **wanted}
+    assert component(container({"A": "1", "B": "2"}, Image="image:1"), there) == Verdict()
+    assert component({"Specification": {"Container": {"Image": "image:1"}}}, there) == Verdict(), "never set, no wish"
+
+
 def test_what_differs_of_a_component_is_sent_and_the_whole_spec_is_remembered_without_tags() -> None:
     verdict = component({"RuntimeConfig": {"CopyCount": 2}, "Tags": [{"Key": "a", "Value": "b"}]}, {})
     assert verdict.request == {"InferenceComponentName": "llm", "RuntimeConfig": {"CopyCount": 2}}

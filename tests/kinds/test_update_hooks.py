@@ -153,6 +153,28 @@ def test_inference_specifications_are_only_added() -> None:
     assert str(refused.reject).startswith("spec.additionalInferenceSpecifications")
 
 
+def test_what_sagemaker_added_to_an_inference_specification_is_no_change_of_it() -> None:
+    types = ["text/csv", "application/json"]
+    one = {"Name": "one", "Containers": [{"Image": "i:1"}], "SupportedContentTypes": types}
+    two = {"Name": "two", "Containers": [{"Image": "i:2"}]}
+    resolved = [{"Image": "i:1", "ImageDigest": "sha256:1"}]
+    there = {
+        "AdditionalInferenceSpecifications": [one | {"Containers": resolved, "SupportedContentTypes": types[::-1]}]
+    }
+    added = package({"AdditionalInferenceSpecifications": [one, two]}, there)
+    assert added == Verdict(request=PACKAGE | {"AdditionalInferenceSpecificationsToAdd": [two]})
+    other = {**one, "Containers": [{"Image": "i:3"}]}
+    assert package({"AdditionalInferenceSpecifications": [other, two]}, there).reject is not None
+
+
+def test_a_variable_taken_out_of_an_environment_that_is_sent_whole_is_an_edit() -> None:
+    def serving(*names: str) -> dict[str, Any]:
+        return {"InferenceSpecification": {"Containers": [{"Image": "i", "Environment": dict.fromkeys(names, "1")}]}}
+
+    assert package(serving("A"), serving("A", "B")).request == PACKAGE | serving("A")
+    assert package(serving("A", "B"), serving("A", "B")) == Verdict()
+
+
 PROJECT = {"ProjectName": "churn"}
 TEMPLATE = {"TemplateName": "t", "TemplateURL": "https://bucket/t.yaml", "RoleARN": "r"}
 

@@ -30,7 +30,7 @@ def plan_update(edit: Edit) -> Verdict:
     if _ADDITIONS in request:
         if edit.observed.get("NextToken"):
             return Verdict(wait=_UNREAD)
-        new = _new_features(edit)
+        new = additions(edit, "FeatureDefinitions", key="FeatureName")
         if new is None:
             return Verdict(reject="spec.featureDefinitions: features can be added, but neither changed nor removed.")
         del request[_ADDITIONS]
@@ -39,7 +39,3 @@ def plan_update(edit: Edit) -> Verdict:
     name = request.pop(_NAME)
     first = next(iter(sorted(request)), None)
     return NOTHING_TO_DO if first is None else Verdict(request={_NAME: name, first: request[first]})
-
-
-def _new_features(edit: Edit) -> list[Mapping[str, Any]] | None:
-    return additions(edit.desired["FeatureDefinitions"], edit.observed.get("FeatureDefinitions", ()), key="FeatureName")

@@ -28,7 +28,7 @@ def plan_update(edit: Edit) -> Verdict:
     if removed := [] if wanted is None else sorted(live.keys() - wanted.keys()):
         request |= {"ModelPackageArn": edit.observed["ModelPackageArn"], f"{_PROPERTIES}ToRemove": removed}
     if f"{_SPECIFICATIONS}ToAdd" in request:
-        new = additions(edit.desired[_SPECIFICATIONS], edit.observed.get(_SPECIFICATIONS) or (), key="Name")
+        new = additions(edit, _SPECIFICATIONS, key="Name")
         if not new:
             text = "specifications can be added, but neither changed nor removed."
             return Verdict(reject=f"spec.additionalInferenceSpecifications: {text}")
