@@ -53,14 +53,14 @@ def not_both(field: str, other: str) -> Rule:
 
 
 def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
-    """Fields of spec that no update can change. A rule on the whole object.
+    """Fields of spec that no update can change, by their paths (`resourceConfig.instanceType`). A rule on the whole object.
 
     It holds from the moment SageMaker accepted the resource, so that a refused spec can be mended, and not while the
     object is terminal, so that an edit which was stored before this rule was installed can be taken back, nor while
     fields wait for SageMaker's defaults. One rule for all fields, because a real server and the sandbox run it at every
     write of the status.
     """
-    same = {field: _same(_identifier(field)) for field in fields}
+    same = {field: _same(field) for field in fields}
     changed = [f"({unchanged} ? '' : ' spec.{field}')" for field, unchanged in same.items()]
     who = f"of a {kind.name} that exists; delete it and create another"
     return {
@@ -72,9 +72,17 @@ def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
     }
 
 
-def _same(field: str) -> str:
-    new, old = f"self.spec.{field}", f"oldSelf.spec.{field}"
-    return f"(has({new}) ? has({old}) && {new} == {old} : !has({old}))"
+def _same(path: str) -> str:
+    identifiers = [_identifier(field) for field in path.split(".")]
+    new, old = ".".join(("self.spec", *identifiers)), ".".join(("oldSelf.spec", *identifiers))
+    was = _present("oldSelf.spec", identifiers)
+    there_no_more = f"!{was}" if len(identifiers) == 1 else f"!({was})"
+    return f"({_present('self.spec', identifiers)} ? {was} && {new} == {old} : {there_no_more})"
+
+
+def _present(root: str, identifiers: Sequence[str]) -> str:
+    """A field below an optional one can be asked for only where that is."""
+    return " && ".join(f"has({'.'.join((root, *identifiers[:depth]))})" for depth in range(1, len(identifiers) + 1))
 
 
 def _identifier(field: str) -> str:

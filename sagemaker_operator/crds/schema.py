@@ -21,8 +21,9 @@ from sagemaker_operator.kinds.model import (
     summary,
     words,
 )
-from sagemaker_operator.kinds.naming import field_name
+from sagemaker_operator.kinds.naming import field_name, field_path
 from sagemaker_operator.kinds.references import Reference, reference_at, reference_field, reference_field_of
+from sagemaker_operator.kinds.updates import fixed_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -145,6 +146,7 @@ def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
     shape = operation(kind.create).input_shape
     unchangeable = [field_name(name) for name in fixed]
     unchangeable += [reference_field(name) for name in fixed if reference_at(shape, name)]
+    unchangeable += [field_path(shape, path).removeprefix("spec.") for path in fixed_within(kind)]
     if not relaxed and unchangeable:
         _add_rule(schema, frozen(kind, sorted(unchangeable)))
     return schema

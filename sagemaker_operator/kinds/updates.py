@@ -33,6 +33,20 @@ def accepts(kind: Kind, path: str) -> bool:
     return True
 
 
+def fixed_within(kind: Kind) -> tuple[str, ...]:
+    """Paths of the members, inside of structures that the kind's update takes, that it has no place for."""
+    created = members(operation(kind.create).input_shape)
+    return tuple(path for name in kind.mutable if name in created for path in _fixed(kind, created[name], name))
+
+
+def _fixed(kind: Kind, shape: Shape, path: str) -> Iterator[str]:
+    if not accepts(kind, path):
+        yield path
+    elif shape.type_name == "structure":
+        for name, inner in members(shape).items():
+            yield from _fixed(kind, inner, f"{path}.{name}")
+
+
 def carried(kind: Kind, member: str, value: Any) -> Any:
     """A Create member's value as the update takes it: renamed, and without what the update has no place for."""
     assert kind.update is not None  # noqa: S101  asked of kinds that can be updated

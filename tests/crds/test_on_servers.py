@@ -60,8 +60,10 @@ async def test_a_spec_that_sagemaker_has_not_accepted_can_be_mended(api: Client)
             {"trainingJobName": "other", "roleARN": "arn:aws:iam::123456789012:role/other"},
             ["spec.roleARN", "spec.trainingJobName"],
         ),
+        ({"resourceConfig": {"instanceType": "ml.m5.24xlarge"}}, ["spec.resourceConfig.instanceType"]),
+        ({"resourceConfig": {"volumeKMSKeyID": "other"}}, ["spec.resourceConfig.volumeKMSKeyID"]),
     ],
-    ids=["changed", "removed", "added", "two"],
+    ids=["changed", "removed", "added", "two", "inside", "added inside"],
 )
 async def test_what_no_update_can_change_is_refused_by_name(
     api: Client, change: dict[str, Any], named: list[str]

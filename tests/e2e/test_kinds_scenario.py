@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sagemaker_operator.errors import KubeError
+from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
+from sagemaker_operator.kinds.updates import fixed_within
 from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage, at
 
@@ -84,6 +86,50 @@ async def test_an_edit_that_sagemaker_cannot_make_is_refused_at_apply(kind: str)
     with pytest.raises(KubeError) as refused:
         await stage.edit(stage.story.frozen)
     assert f"spec.{next(iter(stage.story.frozen))}" in str(refused.value)
+
+
+FROZEN_INSIDE = {
+    "FeatureGroup": {"onlineStoreConfig": {"enableOnlineStore": False, "ttlDuration": {"unit": "Days", "value": 1}}},
+    "Project": {"serviceCatalogProvisioningDetails": {"pathID": "another"}},
+    "TrainingJob": {"resourceConfig": {"volumeSizeInGB": 77, "keepAlivePeriodInSeconds": 60}},
+}
+"""Changes of what an update has no place for, in structures that it takes."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if fixed_within(catalog()[kind])])
+async def test_so_is_one_inside_of_what_can_be_updated(kind: str) -> None:
+    stage = Stage(kind)
+    (change,) = FROZEN_INSIDE[kind].items()
+    async with operator(stage.cloud):
+        await stage.prepare()
+        await stage.apply()
+        await stage.settled()
+    field, inside = change
+    with pytest.raises(KubeError) as refused:
+        await stage.edit({field: inside})
+    assert f"SageMaker cannot change spec.{field}.{next(iter(inside))} of a" in str(refused.value)
+
+
+async def test_the_rest_of_a_structure_can_be_updated_and_left_out_where_it_never_was() -> None:
+    stage = Stage("FeatureGroup")
+    async with operator(stage.cloud):
+        await stage.apply()
+        await stage.settled()
+        await stage.edit({"onlineStoreConfig": {"ttlDuration": {"unit": "Days", "value": 1}}})
+        await stage.settled()
+    assert stage.mutating() == ["CreateFeatureGroup", "UpdateFeatureGroup"]
+    without = Stage("FeatureGroup")
+    del without.manifest["spec"]["onlineStoreConfig"]
+    async with operator(without.cloud):
+        await without.apply()
+        await without.settled()
+        await without.edit({"featureDefinitions": [*without.manifest["spec"]["featureDefinitions"], _VISITS]})
+        await without.settled()
+    with pytest.raises(KubeError, match=r"SageMaker cannot change spec\.onlineStoreConfig\.enableOnlineStore of a"):
+        await without.edit({"onlineStoreConfig": {"enableOnlineStore": True}})
+
+
+_VISITS = {"featureName": "visits", "featureType": "Integral"}
 
 
 @pytest.mark.parametrize("kind", FROZEN)
