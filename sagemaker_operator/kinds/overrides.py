@@ -229,6 +229,7 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "NotebookInstanceLifecycleConfig": {
         "short_names": ("smnblc",),
+        "hooks": Hooks(plan_update=notebooks.plan_config_update),
         "not_found": r"^Unable to describe Notebook Instance Lifecycle Config",
         "columns": (
             Column("CREATION-TIME", ".status.creationTime", "date"),

@@ -98,3 +98,17 @@ async def test_a_notebook_that_is_edited_each_time_it_starts_follows_and_is_not_
         assert described["NotebookInstanceStatus"] == "InService"
         assert described["VolumeSizeInGB"] == 60
         assert len(starts("UpdateNotebookInstance")) == len(sizes)
+
+
+async def test_a_script_taken_out_of_a_lifecycle_configuration_is_taken_out_in_sagemaker() -> None:
+    stage = Stage("NotebookInstanceLifecycleConfig")
+    async with operator(stage.cloud):
+        await stage.apply()
+        await stage.settled()
+        await stage.edit({"onCreate": stage.manifest["spec"]["onStart"], "onStart": None})
+        await stage.settled()
+        described = await stage.describe()
+        assert described["OnCreate"]
+        assert not described.get("OnStart")
+        await stage.cloud.pass_time(2 * 36_000)
+        assert stage.mutating().count("UpdateNotebookInstanceLifecycleConfig") == 1

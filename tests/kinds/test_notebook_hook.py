@@ -82,3 +82,26 @@ def test_what_no_update_takes_is_refused_before_anything_is_stopped(status: str)
     verdict = plan(BIGGER | {"SecurityGroupIds": ["sg-2"]}, status)
     assert "spec.securityGroupIDs" in str(verdict.reject)
     assert verdict.request is None
+
+
+CONFIG = derive("CreateNotebookInstanceLifecycleConfig")
+NAMED = {"NotebookInstanceLifecycleConfigName": "tools"}
+ONE, TWO, THREE = ([{"Content": text}] for text in ("b25l", "dHdv", "dGhyZWU="))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "sent"),
+    [
+        ({"OnCreate": ONE, "OnStart": TWO}, {"OnCreate": ONE, "OnStart": TWO}, None),
+        ({"OnCreate": ONE}, {"OnCreate": ONE, "OnStart": []}, None),
+        ({"OnCreate": ONE, "OnStart": THREE}, {"OnCreate": ONE, "OnStart": TWO}, {"OnCreate": ONE, "OnStart": THREE}),
+        ({"OnCreate": ONE, "OnStart": THREE}, {"OnCreate": ONE}, {"OnCreate": ONE, "OnStart": THREE}),
+        ({"OnCreate": ONE}, {"OnCreate": ONE, "OnStart": TWO}, {"OnCreate": ONE, "OnStart": []}),
+        ({"OnCreate": ONE, "OnStart": []}, {"OnCreate": ONE, "OnStart": TWO}, {"OnCreate": ONE, "OnStart": []}),
+        ({}, {"OnStart": TWO}, {"OnStart": []}),
+    ],
+    ids=["same", "never was", "changed", "added", "taken out", "emptied", "all taken out"],
+)
+def test_both_scripts_of_a_lifecycle_configuration_are_sent(wanted: Any, there: Any, sent: Any) -> None:
+    verdict = judge(CONFIG, Edit(NAMED | wanted, NAMED | there, (), False), identity=NAMED)[1]
+    assert verdict.request == (None if sent is None else NAMED | sent)

@@ -1,4 +1,4 @@
-"""Notebook instances are updated only while they are stopped: stop, update, start.
+"""Notebook instances are updated only while they are stopped: stop, update, start. And their lifecycle configurations.
 
 `status.stoppedByControllerMetadata` remembers, where ACK keeps it, that it was the operator who stopped one: a notebook
 that its user stopped is updated and left as it is.
@@ -48,6 +48,22 @@ def plan_update(edit: Edit) -> Verdict:
     if status in _ON_ITS_WAY and memory is not None:
         return Verdict(wait=f"NotebookInstance is {status.lower()}.")
     return Verdict(request=change, status={STOPPED_BY_US: _TRIGGERED} if memory == _PENDING else {})
+
+
+_CONFIG_NAME = "NotebookInstanceLifecycleConfigName"
+_SCRIPTS = ("OnCreate", "OnStart")
+
+
+def plan_config_update(edit: Edit) -> Verdict:
+    """Both scripts together, as ACK sends them: nobody says what becomes of the one that an update leaves out.
+
+    SageMaker gives a configuration no script by itself, so one that the spec lacks was taken out of it.
+    """
+    gone: dict[str, Any] = {name: [] for name in _SCRIPTS if edit.observed.get(name) and name not in edit.desired}
+    if edit.proposal.reject is not None or not (edit.proposal.request or gone):
+        return edit.proposal
+    wanted = {name: edit.desired[name] for name in _SCRIPTS if name in edit.desired}
+    return Verdict(request={_CONFIG_NAME: edit.observed[_CONFIG_NAME], **wanted, **gone})
 
 
 def _change(edit: Edit, name: Mapping[str, Any]) -> dict[str, Any] | None:
