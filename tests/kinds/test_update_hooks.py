@@ -37,6 +37,24 @@ def test_a_pipeline_is_compared_as_a_document(text: str, same: bool) -> None:
     assert verdict.request == (None if same else {**PIPELINE, "PipelineDefinition": text})
 
 
+@pytest.mark.parametrize(
+    ("wanted", "there", "same"),
+    [
+        ("1.0", "1", True),
+        ("1e3", "1000", True),
+        ("1.5", "1.50", True),
+        ("1e999", "1e999", True),
+        ("1", "2", False),
+        ('"1"', "1", False),
+        ("true", "1", False),
+        (str(2**53), str(2**53 + 1), False),
+    ],
+)
+def test_a_number_of_a_definition_may_be_spelt_otherwise(wanted: str, there: str, same: bool) -> None:
+    defined = plan("Pipeline", PIPELINE, {"PipelineDefinition": f"[{wanted}]"}, {"PipelineDefinition": f"[{there}]"})
+    assert (defined == Verdict()) == same
+
+
 def test_a_definition_in_s3_is_named_again_after_an_edit() -> None:
     place = {"PipelineDefinitionS3Location": {"Bucket": "b", "ObjectKey": "k"}}
     assert plan("Pipeline", PIPELINE, place, {}, edited=False) == Verdict()
@@ -135,6 +153,14 @@ def test_a_group_may_be_named_by_its_arn() -> None:
     wanted = {"ModelPackageGroupName": "arn:aws:sagemaker:us-east-1:123456789012:model-package-group/churn"}
     assert package(wanted, {"ModelPackageGroupName": "churn"}) == Verdict()
     assert "spec.modelPackageGroupName" in str(package(wanted, {"ModelPackageGroupName": "other"}).reject)
+
+
+def test_the_content_of_a_model_card_is_a_document() -> None:
+    def card(content: str) -> dict[str, Any]:
+        return {"ModelCard": {"ModelCardContent": content, "ModelCardStatus": "Draft"}}
+
+    assert package(card('{"a": 1, "b": 2}'), card('{"b":2,"a":1}')) == Verdict()
+    assert package(card('{"a": 2}'), card('{"a":1}')).request == PACKAGE | card('{"a": 2}')
 
 
 def test_metadata_that_the_spec_no_longer_has_is_removed() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
+
+from sagemaker_operator.kinds.hooks.documents import canonical
 
 if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Edit, Verdict
@@ -16,12 +17,7 @@ _LOCATION = "PipelineDefinitionS3Location"
 
 def normalise(path: str, value: Any) -> Any:
     """Two spellings of one JSON document are the same definition."""
-    if path != _DEFINITION or not isinstance(value, str):
-        return value
-    try:
-        return json.dumps(json.loads(value), sort_keys=True)
-    except ValueError:
-        return value
+    return canonical(value) if path == _DEFINITION else value
 
 
 def plan_update(edit: Edit) -> Verdict:

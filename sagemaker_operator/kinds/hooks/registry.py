@@ -7,16 +7,20 @@ from typing import Any
 from msgspec.structs import replace
 
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
+from sagemaker_operator.kinds.hooks.documents import canonical
 from sagemaker_operator.kinds.updates import additions
 
 _PROPERTIES = "CustomerMetadataProperties"
 _SPECIFICATIONS = "AdditionalInferenceSpecifications"
 _GROUP = "ModelPackageGroupName"
+_CARD = "ModelCard.ModelCardContent"
 
 
 def normalise(path: str, value: Any) -> Any:
-    """A group may be named by its ARN, and is described by its name."""
-    return value.rpartition("/")[2] if path == _GROUP and isinstance(value, str) else value
+    """A group may be named by its ARN, and is described by its name; a model card's content is a document."""
+    if path == _GROUP and isinstance(value, str):
+        return value.rpartition("/")[2]
+    return canonical(value) if path == _CARD else value
 
 
 def plan_update(edit: Edit) -> Verdict:
