@@ -529,6 +529,13 @@ EVENTS = (
         _KINDS + "crash.py::test_a_lost_reply_and_a_restart_leave_one_resource",
     ),
     row(
+        "a backup brings a PipelineExecution, a Domain or a model package version back without its status",
+        "run or made a second time",
+        IMPROVED,
+        "found again by an annotation that the backup keeps",
+        "e2e/test_restored_backup.py::test_it_finds_its_resource_again",
+    ),
+    row(
         "the resource vanished",
         "created again; a job runs a second time",
         IMPROVED,
