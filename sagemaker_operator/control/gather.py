@@ -151,8 +151,9 @@ def _is_requested(memory: Memory, meta: Meta, stored: Mapping[str, Any]) -> bool
 
 
 def rereferenced(resolution: Resolution, stored: Mapping[str, Any]) -> bool:
-    """A reference gives another value than the one that status remembers."""
-    return bool(resolution.values) and dict(resolution.values) != (stored.get("resolvedReferences") or {})
+    """All references are known, and give other values than those that status remembers."""
+    known = bool(resolution.values) and resolution.waiting is None
+    return known and dict(resolution.values) != (stored.get("resolvedReferences") or {})
 
 
 def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:

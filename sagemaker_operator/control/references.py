@@ -36,7 +36,7 @@ class Resolution(msgspec.Struct, frozen=True):
 
     spec: Mapping[str, Any]
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Path of the reference (`spec.modelRef`) -> what it gave."""
+    """Path of the reference and the object that it names (`spec.modelRef=default/churn`) -> what it gave."""
     problems: tuple[str, ...] = ()
     """What only an edit can mend."""
     waiting: str | None = None
@@ -138,12 +138,14 @@ class _Walk:
             return None
         key = ObjectKey(kind, namespace, name)
         self.targets.append(key)
-        value = self._given_by(key, reference, path)
+        # With the name: what one object gave says nothing of another that the reference was edited to.
+        remembered_as = f"{path}={namespace}/{name}"
+        value = self._given_by(key, reference, path, self._recorded.get(remembered_as))
         if value is not None:
-            self.values[path] = value
+            self.values[remembered_as] = value
         return value
 
-    def _given_by(self, key: ObjectKey, reference: Reference, path: str) -> str | None:
+    def _given_by(self, key: ObjectKey, reference: Reference, path: str, remembered: str | None) -> str | None:
         about = f"{path} waits for {key.kind} {key.name}" + (
             f" in namespace {key.namespace}" if key.namespace != self._namespace else ""
         )
@@ -159,7 +161,6 @@ class _Walk:
                 if value is not None:
                     return value
                 wait = f"{about}{wait}"
-        remembered = self._recorded.get(path)
         if remembered is None:
             self.waiting.append(wait)
         return remembered

@@ -160,7 +160,8 @@ async def _write_status(p: Pass, step: Settle) -> None:
         own = {name: value for name, value in facts.verdict.status.items() if p.stored.get(name) != value}
         patch = {**(patch or {}), **own} or None
     if facts.arn and rereferenced(p.resolution, p.stored):
-        patch = {**(patch or {}), "resolvedReferences": dict(p.resolution.values)}
+        gone = dict.fromkeys(p.stored.get("resolvedReferences") or ())
+        patch = {**(patch or {}), "resolvedReferences": {**gone, **p.resolution.values}}
     if managed := _managed_tags(p, recorded):
         patch = {**(patch or {}), **managed}
     if facts.requested and facts.error is None:

@@ -83,7 +83,7 @@ _COMMON_STATUS: Schema = {
     "conditions": {"type": "array", "items": _CONDITION},
     "resolvedReferences": {
         "type": "object",
-        "description": "What the references in spec gave, by their path, when the resource was made or last changed.",
+        "description": "What the references in spec gave, by path and object, when the resource was made or last changed.",
         "additionalProperties": {"type": "string"},
     },
     "lastHandledReconcileAt": {

@@ -73,7 +73,8 @@ async def test_a_reference_gives_what_the_name_gave(kind: str) -> None:
         conditions = await stage.conditions()
         assert conditions["ACK.ReferencesResolved"]["status"] == "True"
         status = await stage.status()
-        assert list(status["resolvedReferences"]) == ["spec." + _indexed(USES[kind][0])]
+        (remembered,) = status["resolvedReferences"]
+        assert remembered.partition("=")[0] == "spec." + _indexed(USES[kind][0])
         assert stage.creates() == 1
         assert (await stage.get())["spec"] == stage.manifest["spec"]
         stage.cloud.forget()
@@ -226,10 +227,31 @@ async def test_a_reference_that_names_another_is_an_edit() -> None:
         await cloud.until(lambda: cloud.sagemaker.calls.of("UpdateEndpoint"), seconds=60)
         await cloud.pass_time(600)
         status = await cloud.status("churn-by-ref", kind="Endpoint")
-        assert status["resolvedReferences"] == {"spec.endpointConfigRef": "second"}
+        assert status["resolvedReferences"] == {"spec.endpointConfigRef=default/second": "second"}
     described = await cloud.ask("DescribeEndpoint", EndpointName="churn-by-ref")
     assert described["EndpointConfigName"] == "second"
     assert len(cloud.sagemaker.calls.of("UpdateEndpoint")) == 1
+
+
+async def test_a_reference_edited_to_an_object_that_is_not_there_waits_for_that() -> None:
+    cloud = Cloud(kinds=HOSTING)
+    async with operator(cloud):
+        for manifest in CHAIN:
+            await cloud.apply(manifest)
+        await cloud.until(lambda: cloud.sagemaker.calls.of("CreateEndpoint"), seconds=60)
+        await cloud.pass_time(600)
+        for name in ("late", "churn-by-ref"):
+            change = {"spec": {"endpointConfigRef": {"from": {"name": name}}}}
+            await cloud.patch("churn-by-ref", change, kind="Endpoint")
+            await cloud.pass_time(600)
+            conditions = await cloud.conditions("churn-by-ref", kind="Endpoint")
+            assert (conditions[READY]["status"] == "True") == (name != "late")
+            assert ("spec.endpointConfigRef waits for" in str(conditions)) == (name == "late")
+        assert cloud.sagemaker.calls.of("UpdateEndpoint") == []
+        cloud.forget()
+        await cloud.pass_time(600)
+        assert [r.verb for r in cloud.kubernetes.requests if r.verb == "patch" and r.plural == "endpoints"] == []
+        assert cloud.sagemaker.calls.of("DescribeEndpoint") == []
 
 
 async def test_an_edit_that_waits_for_a_reference_is_made_when_that_is_there_and_not_without_it() -> None:
