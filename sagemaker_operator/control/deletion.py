@@ -89,8 +89,8 @@ def _deletion(facts: Facts) -> Step:
         if facts.owner is Owner.FOREIGN:
             return Settle(None, Follow.REST, release=True)
     last = facts.observed or facts.recalled
-    if last is None or (facts.observed is None and facts.failures):
-        # What was refused was asked for because of what the stored status says: it may be out of date.
+    if last is None or (facts.observed is None and (facts.failures or facts.waiting == _DELETING)):
+        # What was refused, or accepted, was asked for because of what the stored status says: it may be out of date.
         return Observe()
     state = last.state(kind)
     if state is StatusClass.GONE:

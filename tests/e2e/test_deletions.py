@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sagemaker_operator.annotations import RECONCILE_REQUESTED
+from sagemaker_operator.errors import NotFound
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.sandbox.sagemaker.behaviour import DELETE_FAILURE
@@ -50,6 +52,28 @@ async def test_a_deletion_that_failed_in_sagemaker_is_told_and_made_again_in_min
         assert len(stage.cloud.sagemaker.calls) == calls, "nobody asks meanwhile"
         await stage.cloud.until_gone(stage.name, kind=kind, step=5.0)
     assert stage.mutating() == [stage.kind.delete] * 2
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in catalog().items() if kind.status_member])
+async def test_what_happens_to_the_object_meanwhile_asks_for_no_second_deletion(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud):
+        await stage.prepare()
+        await stage.apply()
+        await stage.cloud.until(lambda: stage.creates(), step=0.5)
+        await stage.cloud.pass_time(3)
+        if not stage.kind.stop_on_delete:
+            await stage.settled()
+        stage.cloud.forget()
+        await stage.cloud.user.delete(stage.kind.resource, "default", stage.name)
+        for number in range(3):
+            await stage.cloud.pass_time(1.5)
+            try:
+                await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: str(number)}, kind=kind)
+            except NotFound:
+                break
+        await stage.cloud.until_gone(stage.name, kind=kind, step=5.0)
+    assert len(stage.mutating()) == len(set(stage.mutating())), stage.mutating()
 
 
 @pytest.mark.parametrize("kind", KINDS)
