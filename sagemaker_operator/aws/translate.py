@@ -82,7 +82,8 @@ def _structure(shape_name: str) -> _Structure:
 
 
 def to_api(shape: Shape, value: Any, *, path: str = "spec") -> Any:
-    """A CRD value as the request's. Times become seconds since the epoch; members set to null are left out.
+    """A CRD value as the request's. Times become seconds since the epoch; members set to null are left out, and enums set to
+    an empty string, as Go's SDK does for ACK.
 
     Raises UnknownField and FieldTypeError.
     """
@@ -118,8 +119,9 @@ def _structure_to_api(shape: Shape, value: Mapping[str, Any], path: str) -> dict
         if known is None:
             close = difflib.get_close_matches(field, by_field, n=1) or _same_letters(field, by_field)
             raise UnknownField(f"{path}.{field}", close[0] if close else None)
-        if item is not None:
-            member, target = known
+        member, target = known
+        unset = item is None or (item == "" and getattr(target, "enum", ()))
+        if not unset:
             request[member] = to_api(target, item, path=f"{path}.{field}")
     return request
 

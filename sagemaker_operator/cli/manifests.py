@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Write one file per CRD into this directory."
 )
-@click.option("--relaxed", is_flag=True, help="Only what the API server needs: no enums, patterns, lengths or rules.")
+@click.option(
+    "--relaxed",
+    is_flag=True,
+    help="Check what ACK's CRDs check: no enums, patterns, lengths or rules. For values that SageMaker learned since this "
+    "version, and for manifests that ACK took and apply now refuses.",
+)
 def crds(out: Path | None, relaxed: bool) -> None:
     """Print the CustomResourceDefinitions: sagemaker-operator crds | kubectl apply -f -"""
     if out is not None:

@@ -77,6 +77,7 @@ _JOB_CLASSES: Mapping[str, StatusClass] = {
     "scheduled": StatusClass.IN_PROGRESS,
     "running": StatusClass.IN_PROGRESS,
 }
+_READY = '.status.conditions[?(@.type=="Ready")].{}'
 
 
 @cache
@@ -258,6 +259,9 @@ def _columns(own: Override, status: str | None, secondary: str | None, failure: 
         columns.append(Column("SECONDARY-STATUS", f".status.{field_name(secondary)}"))
     if status:
         columns.append(Column("STATUS", f".status.{field_name(status)}"))
+    if not columns:
+        # SageMaker has no status for it: what is left to know is whether it is there, and if not, why.
+        columns = [Column("READY", _READY.format("status")), Column("MESSAGE", _READY.format("message"), priority=1)]
     # kubectl drops its own AGE as soon as a CRD has columns.
     return (*columns, Column("AGE", ".metadata.creationTimestamp", "date"))
 

@@ -110,12 +110,15 @@ OVERRIDES: Mapping[str, Override] = {
             "DomainSettings": "DomainSettingsForUpdate",
             "DomainSettings.RStudioServerProDomainSettings": "RStudioServerProDomainSettingsForUpdate",
         },
-        "shown": ("DomainId", "Url"),
+        "shown": (
+            *("DomainId", "Url", "HomeEfsFileSystemId", "SecurityGroupIdForDomainBoundary"),
+            *("SingleSignOnApplicationArn", "SingleSignOnManagedApplicationInstanceId"),
+        ),
         "columns": (Column("DOMAIN-ID", ".status.domainID"),),
     },
     "EdgePackagingJob": {"failure_member": "EdgePackagingJobStatusMessage"},
     "Endpoint": {
-        "shown": ("PendingDeploymentSummary", "ProductionVariants"),
+        "shown": ("PendingDeploymentSummary", "ProductionVariants", "ShadowProductionVariants"),
         "not_found": r"^Could not find endpoint",
         "short_names": ("smep",),
         "log_group": "/aws/sagemaker/Endpoints",
@@ -195,7 +198,7 @@ OVERRIDES: Mapping[str, Override] = {
     "ModelPackage": {
         "short_names": ("smmp",),
         "not_found": r"does not exist\.$",
-        "shown": ("ModelPackageStatusDetails",),
+        "shown": ("ModelPackageStatusDetails", "ModelPackageVersion"),
         "either_or": (("modelPackageName", "modelPackageGroupName"),),
         # Refused for a package in a group, which has the tags of the group; the token tells whose it is.
         "tags_on_create": False,
@@ -216,7 +219,7 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "NotebookInstance": {
         "short_names": ("smnb",),
-        "shown": ("Url",),
+        "shown": ("Url", "NetworkInterfaceId"),
         "own_status": (notebooks.STOPPED_BY_US,),
         "stop_before_delete": ("InService",),
         "read_from": {
@@ -276,7 +279,7 @@ OVERRIDES: Mapping[str, Override] = {
         "shown": (
             *("ModelArtifacts", "WarmPoolStatus", "DebugRuleEvaluationStatuses", "ProfilerRuleEvaluationStatuses"),
             *("SecondaryStatusTransitions", "FinalMetricDataList", "TrainingTimeInSeconds", "BillableTimeInSeconds"),
-            "ProgressInfo",
+            *("BillableTokenCount", "ProgressInfo", "MlflowDetails", "OutputModelPackageArn"),
         ),
         "log_group": "/aws/sagemaker/TrainingJobs",
         "not_found": r"^Requested resource not found",
@@ -292,7 +295,11 @@ OVERRIDES: Mapping[str, Override] = {
         "not_found": r"^Could not find requested job with name",
     },
     "TrialComponent": {"status_member": None},
-    "UserProfile": {"short_names": ("smup",), "arn_path": ("DomainId", "UserProfileName")},
+    "UserProfile": {
+        "short_names": ("smup",),
+        "shown": ("HomeEfsFileSystemUid",),
+        "arn_path": ("DomainId", "UserProfileName"),
+    },
 }
 
 NOT_FOUND_CODES = ("ResourceNotFound", "ResourceNotFoundException")

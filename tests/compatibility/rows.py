@@ -513,6 +513,16 @@ EVENTS = (
         _KINDS + "bad_input.py::test_a_bad_value_under_acks_crds_is_named_and_heals_with_the_edit",
     ),
     row(
+        "a value that SageMaker has learned since this version",
+        "passed on",
+        KEPT,
+        "refused at apply by `manifests/crds`; `sagemaker-operator crds --relaxed` prints CRDs that check what ACK's check, "
+        "and then it is passed on. An empty value of an enum is left out, as ACK leaves it out",
+        "control/test_request.py::test_whether_sagemaker_has_learned_a_value_is_for_it_to_say",
+        "aws/test_translate.py::test_an_empty_value_of_an_enum_is_none_and_of_a_text_is_empty",
+        "crds/test_schema.py::test_relaxed_checks_what_ack_checks_and_no_more",
+    ),
+    row(
         "the resource exists and is not ours",
         "Terminal `Resource already exists`",
         KEPT,

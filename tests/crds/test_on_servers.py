@@ -149,6 +149,22 @@ async def test_an_object_without_a_spec_is_accepted_as_adoption_needs_it(api: Cl
     assert (await api.merge(f"{JOBS}/adopted/status", {"status": ACCEPTED})).status == 200
 
 
+async def test_what_has_no_status_in_sagemaker_shows_whether_it_is_ready_and_why_not(api: Client) -> None:
+    models = JOBS.replace("trainingjobs", "models")
+    await api.install(crd_manifest(derive("CreateModel")), models)
+    await api.ask("DELETE", f"{models}/shown")
+    model = {"apiVersion": SAMPLE["apiVersion"], "kind": "Model", "metadata": {"name": "shown"}}
+    assert (await api.ask("POST", models, model)).status == 201
+    told = [{"type": "Synced", "status": "True"}, {"type": "Ready", "status": "False", "message": "No such role"}]
+    assert (await api.merge(f"{models}/shown/status", {"status": {"conditions": told}})).status == 200
+    table = (await api.ask("GET", f"{models}/shown", Accept="application/json;as=Table;v=v1;g=meta.k8s.io")).body
+    assert [(column["name"], column["priority"]) for column in table["columnDefinitions"]] == [
+        *(("Name", 0), ("READY", 0), ("MESSAGE", 1), ("AGE", 0))
+    ]
+    ((name, ready, message, _),) = [row["cells"] for row in table["rows"]]
+    assert (name, ready, message) == ("shown", "False", "No such role")
+
+
 def elsewhere(manifest: dict[str, Any]) -> dict[str, Any]:
     """The same CRD in a group of its own, so that changing its schema disturbs no other test."""
     moved = copy.deepcopy(manifest)
