@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.sagemaker_inputs import CASES
 from tests.sandbox.sagemaker_support import EPOCH, client_of, job, make_simulator, refusal, tagged
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -124,6 +125,54 @@ async def test_names_and_warm_pools_can_be_searched() -> None:
         pools = await client.list_training_jobs(WarmPoolStatusEquals="Available")
     assert names(contains) == ["job-1", "job-0"]
     assert names(pools) == ["pool"]
+
+
+async def test_a_list_can_be_sorted_by_the_last_change() -> None:
+    async with client_of(make_simulator()) as client:
+        for name in ("b", "c", "a"):
+            await client.create_notebook_instance_lifecycle_config(NotebookInstanceLifecycleConfigName=name)
+            await asyncio.sleep(1)
+        await client.update_notebook_instance_lifecycle_config(
+            NotebookInstanceLifecycleConfigName="b", OnStart=[{"Content": "IyEvYmluL3NoCg=="}]
+        )
+        order: dict[str, Any] = {"SortBy": "LastModifiedTime", "SortOrder": "Ascending", "MaxResults": 2}
+        first = await client.list_notebook_instance_lifecycle_configs(**order)
+        second = await client.list_notebook_instance_lifecycle_configs(**order, NextToken=first["NextToken"])
+    found = [*first["NotebookInstanceLifecycleConfigs"], *second["NotebookInstanceLifecycleConfigs"]]
+    assert [one["NotebookInstanceLifecycleConfigName"] for one in found] == ["c", "a", "b"]
+
+
+async def test_feature_groups_can_be_sorted_by_a_status_that_no_other_list_has() -> None:
+    group = CASES["FeatureGroup"].create
+    async with client_of(make_simulator()) as client:
+        for name, outcome in (("b", "Completed"), ("a", "Failed")):
+            await client.create_feature_group(**{**group, "FeatureGroupName": name}, Tags=tagged(outcome=outcome))
+        await asyncio.sleep(700)
+        found = {}
+        for by in ("FeatureGroupStatus", "OfflineStoreStatus"):
+            page = await client.list_feature_groups(SortBy=by, SortOrder="Descending")
+            found[by] = [one["FeatureGroupName"] for one in page["FeatureGroupSummaries"]]
+    assert found == {"FeatureGroupStatus": ["b", "a"], "OfflineStoreStatus": ["b", "a"]}
+
+
+async def test_executions_are_listed_by_the_arn_of_their_pipeline_and_sorted_by_their_own() -> None:
+    async with client_of(make_simulator()) as client:
+        arn = (await client.create_pipeline(**CASES["Pipeline"].create))["PipelineArn"]
+        made = [(await client.start_pipeline_execution(PipelineName=arn))["PipelineExecutionArn"] for _ in range(3)]
+        page = await client.list_pipeline_executions(
+            PipelineName=arn, SortBy="PipelineExecutionArn", SortOrder="Ascending"
+        )
+    assert [one["PipelineExecutionArn"] for one in page["PipelineExecutionSummaries"]] == sorted(made)
+
+
+@pytest.mark.parametrize(("repository", "found"), [("one", 1), ("two", 1), ("three", 0)])
+async def test_notebooks_are_found_by_any_of_their_additional_repositories(repository: str, found: int) -> None:
+    given = CASES["NotebookInstance"].create | {"AdditionalCodeRepositories": ["one", "two"]}
+    del given["LifecycleConfigName"]
+    async with client_of(make_simulator()) as client:
+        await client.create_notebook_instance(**given)
+        page = await client.list_notebook_instances(AdditionalCodeRepositoryEquals=repository)
+    assert len(page["NotebookInstances"]) == found
 
 
 async def test_creations_and_deletions_between_pages_neither_skip_nor_repeat() -> None:

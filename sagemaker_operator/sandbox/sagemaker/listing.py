@@ -45,26 +45,24 @@ def list_page(
     status_member: str | None,
 ) -> dict[str, Any]:
     """One page of output. `records` come oldest first. Raises ServiceError for a NextToken that is not ours."""
-    by = given.get("SortBy", "CreationTime")
-    ordered = _in_order(records, given, by, now)
+    position = _position(given.get("SortBy", "CreationTime"), summarize, now)
+    ordered = _in_order(records, given, position)
     found = (record for record in ordered if not record.gone(now) and _selected(record, facts, given))
     page = list(islice(found, given.get("MaxResults", _PAGE)))
     filters = {name: value for name, value in given.items() if _is_late_filter(name, facts)}
     entries = [entry for record in page if _passes(entry := summarize(record), filters, status_member)]
     output: dict[str, Any] = {facts.result: entries}
     if next(found, None) is not None:
-        output["NextToken"] = _token(_position(page[-1], by, now))
+        output["NextToken"] = _token(position(page[-1]))
     return output
 
 
-def _in_order(records: Sequence[Record], given: Mapping[str, Any], by: str, now: float) -> Iterator[Record]:
+def _in_order(
+    records: Sequence[Record], given: Mapping[str, Any], position: Callable[[Record], Position]
+) -> Iterator[Record]:
     """The records that are still to come, in the order asked for."""
-
-    def position(record: Record) -> Position:
-        return _position(record, by, now)
-
     # Creation order is how records come, so the common case neither sorts nor looks at what earlier pages held.
-    ordered = sorted(records, key=position) if by in ("Name", "Status") else records
+    ordered = records if given.get("SortBy", "CreationTime") == "CreationTime" else sorted(records, key=position)
     reached = _parse(given.get("NextToken"))
     # AWS documents Ascending as the default of several lists and answers newest first.
     if given.get("SortOrder", "Descending") == "Descending":
@@ -74,15 +72,25 @@ def _in_order(records: Sequence[Record], given: Mapping[str, Any], by: str, now:
     return (ordered[index] for index in range(start, len(ordered)))
 
 
-def _position(record: Record, by: str, now: float) -> Position:
-    match by:
-        case "Name":
-            return (record.name, record.number)
-        case "Status":
-            return (record.status(now), record.number)
-        case _:
-            # Creation time and number rise together.
-            return ("", record.number)
+def _position(by: str, summarize: Summarize, now: float) -> Callable[[Record], Position]:
+    """How to tell a record's place when the list is sorted `by` this."""
+
+    def value(record: Record) -> str:
+        match by:
+            case "CreationTime":
+                # Creation time and number rise together.
+                return ""
+            case "Name":
+                return record.name
+            case "Status":
+                return record.status(now)
+            case "LastModifiedTime":
+                # As text, of one length for centuries.
+                return f"{record.last_modified(now):.6f}"
+            case _:
+                return str(_plain(summarize(record).get(by, "")))
+
+    return lambda record: (value(record), record.number)
 
 
 def _selected(record: Record, facts: ListFacts, given: Mapping[str, Any]) -> bool:
@@ -94,7 +102,8 @@ def _selected(record: Record, facts: ListFacts, given: Mapping[str, Any]) -> boo
         and record.name.startswith(given.get("PipelineNamePrefix", ""))
         and (after is None or record.created > after)
         and (before is None or record.created < before)
-        and all(record.input.get(parent) == given[parent] for parent in facts.required)
+        # A parent may be named by its ARN.
+        and all(record.input.get(parent) == str(given[parent]).rpartition("/")[2] for parent in facts.required)
     )
 
 
@@ -113,10 +122,17 @@ def _satisfies(entry: Mapping[str, Any], name: str, wanted: Any, status_member: 
         return bool(entry.get(name.removesuffix("Before"), 0.0) < wanted)
     if name.endswith("Contains"):
         return wanted in str(entry.get(name.removesuffix("Contains"), ""))
+    if name == "AdditionalCodeRepositoryEquals":
+        return wanted in entry.get("AdditionalCodeRepositories", ())
     member = name.removesuffix("Equals")
     # StatusEquals filters TrainingJobStatus, WarmPoolStatusEquals WarmPoolStatus.Status.
     value = entry.get(status_member if member == "Status" and status_member else member)
-    return bool((value.get("Status") if isinstance(value, dict) else value) == wanted)
+    return bool(_plain(value) == wanted)
+
+
+def _plain(value: Any) -> Any:
+    """A status may lie in a structure with its reason (`WarmPoolStatus.Status`)."""
+    return value.get("Status") if isinstance(value, dict) else value
 
 
 def _token(position: Position) -> str:
