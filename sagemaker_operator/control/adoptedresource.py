@@ -94,7 +94,7 @@ def adoption_fields(kind: Kind, aws: Mapping[str, Any]) -> dict[str, str]:
     more = aws.get("additionalKeys") or {}
     if required == (ARN_KEY,):
         if not arn and not name:
-            raise ValueError(f"spec.aws.arn: required: a {kind.name} is known by its ARN")
+            raise ValueError(f"spec.aws.arn: required: {kind.name} is known by its ARN")
         where = "spec.aws.arn" if arn else "spec.aws.nameOrID"
         if not _ARN.fullmatch(arn or name):
             raise ValueError(
@@ -107,7 +107,7 @@ def adoption_fields(kind: Kind, aws: Mapping[str, Any]) -> dict[str, str]:
     fields = {**more, **({own: name} if name else {})}
     known = (*required, *optional)
     if unknown := sorted(fields.keys() - set(known)):
-        text = f"a {kind.name} has no {', '.join(unknown)}; it is known by {', '.join(known)}"
+        text = f"{kind.name} has no {', '.join(unknown)}; it is known by {', '.join(known)}"
         raise ValueError(f"spec.aws.additionalKeys: {text}")
     for key in required:
         if not fields.get(key):

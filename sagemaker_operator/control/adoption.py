@@ -116,7 +116,7 @@ def _fields(kind: Kind, text: str | None, *, needed: bool) -> tuple[dict[str, st
         return {}, f"{where}: must be a JSON object of strings: write {example}"
     if unknown := sorted(fields.keys() - {*required, *optional}):
         known = ", ".join((*required, *optional))
-        return {}, f"{where}: a {kind.name} has no {', '.join(unknown)}; it is known by {known}"
+        return {}, f"{where}: {kind.name} has no {', '.join(unknown)}; it is known by {known}"
     if missing := [key for key in required if not fields.get(key)]:
         return {}, f"{where}: {', '.join(missing)} is missing: write {example}"
     if ARN_KEY in fields and not fields[ARN_KEY].startswith("arn:"):

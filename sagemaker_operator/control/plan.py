@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from sagemaker_operator.annotations import ADOPTION_POLICY
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.deletion import LOOKS, deletion, looked_for
 from sagemaker_operator.control.failure import failed, told
@@ -118,8 +119,9 @@ def _acceptance(facts: Facts) -> Step:
                 NOT_SYNCED,
                 reason="AlreadyExists",
                 terminal=(
-                    f"Resource already exists: SageMaker has a {facts.kind.name} of this name that was not created for "
-                    "this object. Choose another name, or delete that resource."
+                    f"Resource already exists: SageMaker has another {facts.kind.name} of this name, not created for this "
+                    f"object. Choose another name, delete that resource, or take it over: annotate this object with "
+                    f"{ADOPTION_POLICY}=adopt-or-create."
                 ),
             )
             return Settle(findings, Follow.PARK, release=facts.managed)
@@ -131,7 +133,7 @@ def _acceptance(facts: Facts) -> Step:
             UNOBSERVED,
             reason="AlreadyExists",
             recoverable=(
-                f"{told(facts.taken)}. SageMaker cannot describe a {facts.kind.name} of this name yet; it is tried again."
+                f"{told(facts.taken)}. SageMaker cannot describe the {facts.kind.name} of this name yet; it is tried again."
             ),
         )
         return Settle(findings, Follow.RETRY)

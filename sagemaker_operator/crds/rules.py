@@ -62,7 +62,7 @@ def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
     """
     same = {field: _same(field) for field in fields}
     changed = [f"({unchanged} ? '' : ' spec.{field}')" for field, unchanged in same.items()]
-    who = f"of a {kind.name} that exists; delete it and create another"
+    who = f"of an existing {kind.name}; delete it and create another"
     return {
         "rule": _FROZEN + (_NOT_YET_FILLED if kind.late_init else "") + " &&\n".join(same.values()),
         "message": f"SageMaker cannot change this {who}",

@@ -73,7 +73,7 @@ async def test_what_no_update_can_change_is_refused_by_name(
     assert answer.status == 422
     ((field, message),) = answer.causes
     assert field == "spec"
-    assert f"SageMaker cannot change {' '.join(named)} of a TrainingJob that exists" in message
+    assert f"SageMaker cannot change {' '.join(named)} of an existing TrainingJob" in message
 
 
 @pytest.mark.parametrize(

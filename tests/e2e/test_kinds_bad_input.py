@@ -212,6 +212,7 @@ async def test_somebody_elses_resource_of_this_name_is_never_touched(kind: str) 
         await stage.apply()
         terminal = await stage.condition("ACK.Terminal")
         assert terminal["message"].startswith("Resource already exists")
+        assert "services.k8s.aws/adoption-policy=adopt-or-create" in terminal["message"]
         assert not (await stage.status()).get("ackResourceMetadata", {}).get("arn")
         spec = (await stage.get())["spec"]
         await stage.delete()

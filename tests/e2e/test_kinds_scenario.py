@@ -107,7 +107,7 @@ async def test_so_is_one_inside_of_what_can_be_updated(kind: str) -> None:
     field, inside = change
     with pytest.raises(KubeError) as refused:
         await stage.edit({field: inside})
-    assert f"SageMaker cannot change spec.{field}.{next(iter(inside))} of a" in str(refused.value)
+    assert f"SageMaker cannot change spec.{field}.{next(iter(inside))} of an existing" in str(refused.value)
 
 
 async def test_the_rest_of_a_structure_can_be_updated_and_left_out_where_it_never_was() -> None:
@@ -125,7 +125,7 @@ async def test_the_rest_of_a_structure_can_be_updated_and_left_out_where_it_neve
         await without.settled()
         await without.edit({"featureDefinitions": [*without.manifest["spec"]["featureDefinitions"], _VISITS]})
         await without.settled()
-    with pytest.raises(KubeError, match=r"SageMaker cannot change spec\.onlineStoreConfig\.enableOnlineStore of a"):
+    with pytest.raises(KubeError, match=r"SageMaker cannot change spec\.onlineStoreConfig\.enableOnlineStore of an existing"):
         await without.edit({"onlineStoreConfig": {"enableOnlineStore": True}})
 
 

@@ -172,7 +172,7 @@ async def test_edits_are_judged_and_a_running_job_is_stopped_before_its_object_g
         with pytest.raises(Invalid) as refused:
             await edit(somebody, name, roleARN="arn:aws:iam::123456789012:role/another")
         assert refused.value.message.endswith(
-            "SageMaker cannot change spec.roleARN of a TrainingJob that exists; delete it and create another"
+            "SageMaker cannot change spec.roleARN of an existing TrainingJob; delete it and create another"
         )
         await edit(somebody, name, tags=[*manifest["spec"]["tags"], {"key": "team", "value": "other"}])
 
