@@ -125,7 +125,9 @@ async def test_the_rest_of_a_structure_can_be_updated_and_left_out_where_it_neve
         await without.settled()
         await without.edit({"featureDefinitions": [*without.manifest["spec"]["featureDefinitions"], _VISITS]})
         await without.settled()
-    with pytest.raises(KubeError, match=r"SageMaker cannot change spec\.onlineStoreConfig\.enableOnlineStore of an existing"):
+    with pytest.raises(
+        KubeError, match=r"SageMaker cannot change spec\.onlineStoreConfig\.enableOnlineStore of an existing"
+    ):
         await without.edit({"onlineStoreConfig": {"enableOnlineStore": True}})
 
 

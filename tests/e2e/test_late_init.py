@@ -170,7 +170,9 @@ async def test_a_filled_field_that_the_user_changes_is_an_edit_like_any_other() 
         await stage.prepare()
         await stage.apply()
         await stage.settled()
-        with pytest.raises(Exception, match=r"SageMaker cannot change spec\.enableNetworkIsolation of a Model"):
+        with pytest.raises(
+            Exception, match=r"SageMaker cannot change spec\.enableNetworkIsolation of an existing Model"
+        ):
             await stage.edit({"enableNetworkIsolation": True})
 
 
