@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 # lost reply is usually found again within two seconds.
 _SILENT_FAILURES = 2
 
+# A slot is seconds away when many objects come at once; whoever still has none after this wants to know why.
+_THROTTLED_SECONDS = 120.0
+# The same for every operation and whoever holds the call back, AWS or our own rate limit: or the status would be rewritten.
+_THROTTLED = "SageMaker throttles this account: calls wait for their turn, and this one is made as soon as it has it."
+
 UNSURE = (ErrorCategory.TRANSIENT, ErrorCategory.UNKNOWN, ErrorCategory.THROTTLED)
 """After these a create may have taken effect, or may yet be sent."""
 
@@ -56,14 +61,18 @@ def failed(facts: Facts, error: AwsError) -> Step:
     unsent = facts.claimed and not error.sent
     creating = facts.arn is None and facts.managed and not facts.deleting
     creating = creating and (error.operation == facts.kind.create or unsent)
+    known = facts.arn is not None and facts.observed is not None and facts.observed.found
+    base = progress_of(facts, facts.observed) if known and facts.observed else Findings(Progress.UNKNOWN, UNOBSERVED)
     if error.category is ErrorCategory.THROTTLED:
         # Not a failure of the object: no condition changes, and the finalizer stays for the few seconds until the slot.
-        return Settle(None, Follow.RETRY, after=error.retry_after or 1.0)
+        # What is at rest waits for a look at most, and is no worse for it however long that takes.
+        asked_for = (facts.arn is None or facts.edited) and not facts.deleting
+        long = facts.throttled >= _THROTTLED_SECONDS and asked_for
+        findings = amended(base, reason=error.category.value, recoverable=_THROTTLED) if long else None
+        return Settle(findings, Follow.RETRY, after=error.retry_after or 1.0)
     unanswered = error.category in UNSURE
     if unanswered and facts.failures < _SILENT_FAILURES and not facts.deleting:
         return Settle(None, Follow.RETRY)
-    known = facts.arn is not None and facts.observed is not None and facts.observed.found
-    base = progress_of(facts, facts.observed) if known and facts.observed else Findings(Progress.UNKNOWN, UNOBSERVED)
     text = told(error)
     reason = error.category.value
     if error.category is ErrorCategory.VALIDATION and not facts.deleting:

@@ -62,6 +62,8 @@ class Memory:
     """What Kubernetes did not take into spec: it is not offered again at every look."""
     retag: set[str] = field(default_factory=set)
     """UIDs of objects whose tags are to be compared in the next pass: the last one could not, or has changed some."""
+    throttled: dict[str, float] = field(default_factory=dict)
+    """Loop time since when calls have been throttled and no pass has come to anything else."""
 
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
@@ -69,6 +71,7 @@ class Memory:
         self.requests.pop(uid, None)
         self.refused_fills.pop(uid, None)
         self.retag.discard(uid)
+        self.throttled.pop(uid, None)
 
 
 def gather(

@@ -15,7 +15,7 @@ from sagemaker_operator.control.observation import Missed, Observation
 from sagemaker_operator.control.placement import place
 from sagemaker_operator.control.references import resolve
 from sagemaker_operator.control.request import desired_input, identifiers, in_the_users_words
-from sagemaker_operator.errors import AwsError
+from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 
 if TYPE_CHECKING:
@@ -140,6 +140,9 @@ class Pass:
 
     def _fail(self, error: AwsError, **facts: Any) -> None:
         error.message = in_the_users_words(self.kind, error.message)
+        if error.category is ErrorCategory.THROTTLED:
+            now = asyncio.get_running_loop().time()
+            facts["throttled"] = now - self.memory.throttled.setdefault(self.obj.metadata.uid, now)
         self.learn(error=error, **facts)
 
     async def write_finalizers(self, finalizers: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ from sagemaker_operator.control.ports import Handle, Result
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.steps import Follow, Mutation, Owner
 from sagemaker_operator.control.transition import Transition, released, transitions
+from sagemaker_operator.errors import ErrorCategory
 from sagemaker_operator.logs import Event, emit
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _PARK_SECONDS = (1800.0, 3600.0)
 async def settle(p: Pass, step: Settle) -> Result:
     """Raises KubeError if Kubernetes refused a write: then nothing was told, and the pass runs again."""
     meta, facts = p.obj.metadata, p.facts
+    if step.findings is not None and step.findings.reason != ErrorCategory.THROTTLED.value:
+        p.memory.throttled.pop(meta.uid, None)
     if marked := _mark(p, step):
         # Before the status: whoever dies in between finds the resource by it.
         await p.write({"metadata": {"uid": meta.uid, "annotations": marked}}, subresource=None)

@@ -101,6 +101,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Created minutes ago: SageMaker's reads may not show it yet."""
     failures: int = 0
     """Passes of this key, and looks of the poller's, that failed in a row."""
+    throttled: float = 0.0
+    """Seconds for which calls have been throttled and no pass has come to anything else."""
 
     recalled: Observation | None = None
     """What the stored status says."""

@@ -84,7 +84,7 @@ REQUEUE = (
         IMPROVED,
         "1 s doubling to 5 min with full jitter; 1 to 15 min where a person or a quota must act; throttling waits for its slot",
         _JOB + "test_what_the_account_refuses_heals_without_an_edit",
-        _JOB + "test_throttling_never_shows_in_a_condition",
+        _JOB + "test_a_burst_of_throttling_never_shows_in_a_condition",
     ),
 )
 
@@ -502,8 +502,10 @@ EVENTS = (
         "throttled",
         "three attempts, then Recoverable and the finalizer off",
         IMPROVED,
-        "no condition changes; the call waits for its slot, and its worker is free meanwhile",
-        _JOB + "test_throttling_never_shows_in_a_condition",
+        "no condition changes for two minutes, then Recoverable (`Throttled`), told once; the call waits for its slot, and its "
+        "worker is free meanwhile",
+        _JOB + "test_a_burst_of_throttling_never_shows_in_a_condition",
+        _KINDS + "bad_input.py::test_an_account_that_is_throttled_for_minutes_is_told_once_and_heals",
     ),
     row(
         "ValidationException at create",

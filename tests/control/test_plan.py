@@ -261,6 +261,20 @@ def test_throttling_changes_no_condition_and_knows_its_slot() -> None:
     assert step == Settle(None, Follow.RETRY, after=7.0)
 
 
+def test_throttling_that_goes_on_is_told_where_something_is_asked_for() -> None:
+    error = failed(ErrorCategory.THROTTLED, retry_after=7.0)
+    edited = replace(finished, edited=True, observed=seen("Completed"))
+    for facts, progress in ((claimed, Progress.UNKNOWN), (edited, Progress.COMPLETE)):
+        step = next_step(replace(facts, error=error, throttled=120.0))
+        assert isinstance(step, Settle)
+        assert step.findings is not None
+        assert (step.findings.progress, step.findings.reason) == (progress, "Throttled")
+        assert "throttles" in (step.findings.recoverable or "")
+        assert (step.release, step.after) == (False, 7.0)
+    at_rest = replace(finished, error=error, throttled=86_400.0)
+    assert next_step(at_rest) == Settle(None, Follow.RETRY, after=7.0)
+
+
 def test_an_unanswered_create_keeps_its_finalizer_and_its_silence() -> None:
     assert next_step(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Settle(None, Follow.RETRY)
     told = next_step(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))

@@ -285,3 +285,25 @@ async def test_quota_throttling_and_outage_are_told_and_heal(kind: str) -> None:
         await stage.settled(seconds=14_400)
         assert "ACK.Recoverable" not in await stage.conditions()
     assert stage.creates() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_account_that_is_throttled_for_minutes_is_told_once_and_heals(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud):
+        await stage.prepare()
+        throttled = Fault(operation=stage.kind.create, kind=FaultKind.THROTTLE, times=1000)
+        stage.cloud.sagemaker.faults.add(throttled)
+        await stage.apply()
+        await stage.cloud.pass_time(90)
+        assert await stage.conditions() == {}, "seconds are nothing to tell of"
+        waiting = await stage.condition("ACK.Recoverable")
+        assert waiting["reason"] == "Throttled"
+        assert "throttles this account" in waiting["message"]
+        stage.cloud.kubernetes.requests.clear()
+        await stage.cloud.pass_time(600)
+        assert stage.writes() == []
+        stage.cloud.sagemaker.faults.remove(throttled)
+        await stage.settled(seconds=7200)
+        assert "ACK.Recoverable" not in await stage.conditions()
+    assert stage.creates() == 1

@@ -249,7 +249,7 @@ async def test_what_the_account_refuses_heals_without_an_edit(kind: FaultKind, c
     assert len(cloud.sagemaker.calls.of("CreateTrainingJob")) == 4
 
 
-async def test_throttling_never_shows_in_a_condition() -> None:
+async def test_a_burst_of_throttling_never_shows_in_a_condition() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
