@@ -85,8 +85,8 @@ async def everything() -> Cloud:
         manifest["spec"]["stoppingCondition"]["maxRuntimeInSeconds"] = 0
         await cloud.apply(manifest)
         # A second mistake beside the first, and then only the first again: that event is told a second time.
-        for mode in ("File", "Guess", "File"):
-            change = {"spec": {"algorithmSpecification": {"trainingInputMode": mode}}}
+        for count in (1, -1, 1):
+            change = {"spec": {"resourceConfig": {"instanceCount": count}}}
             await cloud.user.merge_patch(cloud.job, "default", "refused", change)
             generation = (await cloud.get("refused"))["metadata"]["generation"]
             await cloud.until(partial(_terminal, cloud, generation))
