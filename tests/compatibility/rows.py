@@ -200,7 +200,7 @@ ANNOTATIONS = (
         IMPROVED,
         "status only; drift is told in a condition",
         "e2e/test_adoption.py::test_a_read_only_object_only_reads",
-        "e2e/test_adoption.py::test_drift_under_read_only_is_told_and_left",
+        "e2e/test_adoption.py::test_drift_under_read_only_is_told_and_left_until_the_spec_agrees",
     ),
     row(
         "SageMaker's defaults in spec, ACK.LateInitialized",

@@ -115,6 +115,14 @@ async def test_an_edit_that_ack_stored_can_be_taken_back(api: Client) -> None:
     assert (await api.merge(path, {"spec": {"hyperParameters": {"eta": "0.3"}}})).status == 200
 
 
+async def test_a_read_only_object_that_differs_can_be_made_to_agree(api: Client) -> None:
+    path = await accepted(api, "observed")
+    for reason, answer in (("CreatedForAnotherObject", 422), ("Differs", 200)):
+        told = {"conditions": [{"type": "ACK.Advisory", "status": "True", "reason": reason}]}
+        await api.merge(f"{path}/status", {"status": told})
+        assert (await api.merge(path, {"spec": {"hyperParameters": {"eta": "0.3"}}})).status == answer
+
+
 async def test_algorithm_and_image_exclude_each_other(api: Client) -> None:
     path = await stored(api, "image")
     answer = await api.merge(path, {"spec": {"algorithmSpecification": {"algorithmName": "mine"}}})

@@ -140,13 +140,16 @@ async def test_a_read_only_object_without_a_resource_says_so_and_creates_nothing
         assert stage.creates() == 1
 
 
-async def test_drift_under_read_only_is_told_and_left() -> None:
+async def test_drift_under_read_only_is_told_and_left_until_the_spec_agrees() -> None:
     stage = Stage("Model")
     async with operator(stage.cloud):
         await made(stage)
         stage.manifest["spec"]["enableNetworkIsolation"] = True
         await apply(stage, **{READ_ONLY: "true"})
         assert "spec.enableNetworkIsolation" in (await stage.condition("ACK.Advisory"))["message"]
+        await stage.edit({"enableNetworkIsolation": False})
+        await stage.settled()
+        assert "ACK.Advisory" not in await stage.conditions()
         assert stage.mutating() == []
 
 
