@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
@@ -14,7 +15,7 @@ from sagemaker_operator.sandbox.sagemaker.records import Change, Identity, Store
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from botocore.model import Shape
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.sandbox.sagemaker.records import Record
 
 LAST_MODIFIED = "LastModifiedTime"
+FAILURE = f"The sandbox was asked for the outcome {FAILED}."
 UPDATE_FAILURE = "The sandbox was asked to fail this update."
 DELETE_FAILURE = "The sandbox was asked to fail this deletion."
 
@@ -39,7 +41,9 @@ class Behaviour:
     """The life and the looks of one kind's resources."""
 
     actions: ClassVar[tuple[str, ...]] = ()
-    """Operations beyond create, describe, list, update, stop and delete, carried out by `act`."""
+    """Operations beyond create, update, stop and delete that change a resource, carried out by `act`."""
+    queries: ClassVar[tuple[str, ...]] = ()
+    """Operations beyond describe and list that only tell, answered by `query`."""
 
     def __init__(
         self,
@@ -116,6 +120,14 @@ class Behaviour:
         """Carry out one of `actions`. Raises ServiceError."""
         raise NotImplementedError(operation)
 
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        """The output of one of `queries`. `records`: the one that the input names, or all. Raises ServiceError."""
+        raise NotImplementedError(operation)
+
+    def addressed(self, given: Mapping[str, Any], scope: Scope, now: float) -> Record | None:
+        """A resource that an action tells by something else than its identifiers or its ARN."""
+        return None
+
     def busy(self, record: Record, operation: str | None, now: float) -> ServiceError:
         """What `operation` answers when the resource's status does not allow it."""
         return texts.wrong_status(self.kind, record.status(now), declared=declared_errors(operation))
@@ -186,7 +198,7 @@ class Behaviour:
         elif kind.failure_member and record.failure:
             facts[kind.failure_member] = record.failure
         elif kind.failure_member and kind.classify(phase.step.status) is StatusClass.FAILED:
-            facts[kind.failure_member] = f"The sandbox was asked for the outcome {FAILED}."
+            facts[kind.failure_member] = FAILURE
         facts.update(self.details(record, now))
         shown = {name: facts[name] for name in self._described.members if name in facts}
         if kind.status_member:
@@ -264,12 +276,16 @@ def _least(shape: Shape, record: Record) -> Any:
             return shape.metadata.get("enum", [record.arn if shape.name.endswith("Arn") else record.name])[0]
 
 
-def answer(operation: str, record: Record) -> dict[str, Any]:
-    """The output of an operation that answers with no more than the ARN and the identifiers, as far as it has them."""
+def answer(operation: str, record: Record, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """The output of an operation that answers with no more than the ARN and the identifiers, as far as it has them.
+
+    `given`: the input, for an operation that names a part of the resource.
+    """
     shape = service_model().operation_model(operation).output_shape
     if shape is None:
         return {}
     kind = record.kind
     facts = dict(zip((member.api for member in kind.identifiers), record.identity, strict=True)) | record.notes
+    facts |= given
     facts[kind.arn_member] = record.arn
     return _complete(shape, {name: facts[name] for name in shape.members if name in facts}, record)

@@ -50,6 +50,9 @@ class Engine:
     def __repr__(self) -> str:
         return f"<Engine kinds={len(self._behaviours)} {self.store!r}>"
 
+    def speaks(self, operation: str) -> bool:
+        return operation in self._routes
+
     def mutating(self, operation: str) -> bool:
         route = self._routes.get(operation)
         return route is not None and route.verb in _MUTATING
@@ -81,6 +84,8 @@ class Engine:
             return self._create(route.kinds[0], request, now)
         if route.verb == "list":
             return self._list(route.kinds, request, now, blind_seconds)
+        if route.verb == "query":
+            return self._query(route.kinds[0], request, now)
         record = self._find(route.kinds, given, scope, now)
         behaviour = self._behaviours[record.kind.name]
         if route.verb == "describe":
@@ -94,6 +99,7 @@ class Engine:
                 behaviour.stop(record, now)
             case "act":
                 behaviour.act(request.operation, record, given, now)
+                return answer(request.operation, record, given)
             case _ if behaviour.delete(record, now):
                 self.store.remove(record)
         return answer(request.operation, record)
@@ -150,10 +156,21 @@ class Engine:
             identity = tuple(str(given.get(member.api, "")) for member in kind.identifiers)
             if (record := self.store.collection(scope, kind).get(identity, now=now)) is not None:
                 return record
+            if (record := self._behaviours[kind.name].addressed(given, scope, now)) is not None:
+                return record
             for arn in (identity[-1], given.get(kind.arn_member, "")):
                 if (record := self.store.by_arn(arn, scope, now=now)) is not None and record.kind is kind:
                     return record
         return None
+
+    def _query(self, kind: Kind, request: Request, now: float) -> dict[str, Any]:
+        """About the resource that the input names; about all of the kind, if it names none."""
+        given, scope = request.input, request.scope
+        if given.keys() & {kind.arn_member, *(member.api for member in kind.identifiers)}:
+            records = [self._find((kind,), given, scope, now)]
+        else:
+            records = [record for record in self.store.collection(scope, kind) if not record.gone(now)]
+        return self._behaviours[kind.name].query(request.operation, records, given, now)
 
     def _list(self, kinds: tuple[Kind, ...], request: Request, now: float, blind_seconds: float) -> dict[str, Any]:
         facts = kinds[0].listing
@@ -196,6 +213,7 @@ def _routes(behaviours: Mapping[str, Behaviour]) -> dict[str, _Route]:
             (stop if stop in operations() else kind.stop, "stop"),
             (kind.listing.operation if kind.listing else None, "list"),
             *((operation, "act") for operation in behaviour.actions),
+            *((operation, "query") for operation in behaviour.queries),
         )
         for operation, verb in found:
             if operation is not None:

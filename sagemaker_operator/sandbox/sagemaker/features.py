@@ -7,19 +7,52 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.sandbox.sagemaker.behaviour import UPDATE_FAILURE, Behaviour
-from sagemaker_operator.sandbox.sagemaker.protocol import invalid
+from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError, invalid
 from sagemaker_operator.sandbox.sagemaker.records import Change
 from sagemaker_operator.sandbox.sagemaker.rewriting import fill, overlay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
 
 
 class FeatureGroups(Behaviour):
-    """Features can be added, never taken away."""
+    """Features can be added, never taken away. `notes`: `described`, what people say of them, by name."""
+
+    actions = ("UpdateFeatureMetadata",)
+    queries = ("DescribeFeatureMetadata",)
+
+    def act(self, operation: str, record: Record, given: Mapping[str, Any], now: float) -> None:
+        feature = self._feature(record, given["FeatureName"])
+        told = record.notes.setdefault("described", {}).setdefault(feature["FeatureName"], {"Parameters": {}})
+        told["Description"] = given.get("Description", told.get("Description", ""))
+        told["Parameters"] |= {one["Key"]: one["Value"] for one in given.get("ParameterAdditions", ())}
+        for key in given.get("ParameterRemovals", ()):
+            told["Parameters"].pop(key, None)
+        told["LastModifiedTime"] = now
+
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        [record] = records
+        feature = self._feature(record, given["FeatureName"])
+        told = record.notes.get("described", {}).get(feature["FeatureName"], {})
+        return {
+            "FeatureGroupArn": record.arn,
+            "FeatureGroupName": record.name,
+            "FeatureName": feature["FeatureName"],
+            "FeatureType": feature["FeatureType"],
+            "CreationTime": record.created,
+            "LastModifiedTime": told.get("LastModifiedTime", record.created),
+            "Description": told.get("Description", ""),
+            "Parameters": [{"Key": key, "Value": value} for key, value in told.get("Parameters", {}).items()],
+        }
+
+    def _feature(self, record: Record, name: str) -> dict[str, Any]:
+        for feature in record.input["FeatureDefinitions"]:
+            if feature["FeatureName"] == name:
+                return dict(feature)
+        raise ServiceError("ResourceNotFound", f"Feature {name} does not exist in feature group {record.arn}.")
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if "OfflineStoreConfig" not in given and not given.get("OnlineStoreConfig", {}).get("EnableOnlineStore"):

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour
 from sagemaker_operator.sandbox.sagemaker.lifecycle import LifeCycle, Step
+from sagemaker_operator.sandbox.sagemaker.listing import part_page
 from sagemaker_operator.sandbox.sagemaker.protocol import invalid
 from sagemaker_operator.sandbox.sagemaker.rewriting import channels, fill, fill_deep, metric_definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.sandbox.sagemaker.around import Around
@@ -23,6 +24,13 @@ _START_SECONDS = 60.0
 """Instances are up a minute after creation."""
 _LABELING_WAIT_SECONDS = 864_000
 """AWS's default for how long a task waits for a worker: ten days."""
+
+
+_CHILD_MEMBERS = {
+    "Status": "TrainingJobStatus",
+    "Name": "TrainingJobName",
+    "FinalObjectiveMetricValue": "FinalHyperParameterTuningJobObjectiveMetric.Value",
+}
 
 
 class Jobs(Behaviour):
@@ -88,6 +96,8 @@ class TransformJobs(Jobs):
 class LabelingJobs(Jobs):
     """People at work; Describe returns the tags, as no other kind's does."""
 
+    queries = ("ListLabelingJobsForWorkteam",)
+
     def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
         super().__init__(kind, around=around, seconds=seconds)
         opening = Step("Initializing", _START_SECONDS)
@@ -129,6 +139,25 @@ class LabelingJobs(Jobs):
             found["LabelingJobOutput"] = {"OutputDatasetS3Uri": manifest}
         return found
 
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        entries = []
+        for record in records:
+            task, described = record.input["HumanTaskConfig"], self.describe(record, now)
+            if task["WorkteamArn"] != given["WorkteamArn"]:
+                continue
+            counters = described["LabelCounters"]
+            human, unlabeled = counters["HumanLabeled"], counters["Unlabeled"]
+            entry = {
+                "LabelingJobName": record.name,
+                "JobReferenceCode": described["JobReferenceCode"],
+                "WorkRequesterAccountId": record.scope.account,
+                "CreationTime": record.created,
+                "LabelCounters": {"HumanLabeled": human, "PendingHuman": unlabeled, "Total": human + unlabeled},
+                "NumberOfHumanWorkersPerDataObject": task["NumberOfHumanWorkersPerDataObject"],
+            }
+            entries.append(entry)
+        return part_page(operation, entries, given, {})
+
     def summarized(self, record: Record, described: Mapping[str, Any]) -> dict[str, Any]:
         task = record.input["HumanTaskConfig"]
         found = {n: task[n] for n in ("WorkteamArn", "PreHumanTaskLambdaArn") if n in task}
@@ -139,6 +168,7 @@ class LabelingJobs(Jobs):
 class TuningJobs(Jobs):
     """Hyperparameter tuning: as many training jobs as allowed, run in waves, all good or all bad."""
 
+    queries = ("ListTrainingJobsForHyperParameterTuningJob",)
     ended = "HyperParameterTuningEndTime"
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
@@ -171,48 +201,57 @@ class TuningJobs(Jobs):
 
     def details(self, record: Record, now: float) -> dict[str, Any]:
         found = super().details(record, now)
-        limits = record.input["HyperParameterTuningJobConfig"]["ResourceLimits"]
-        total, parallel = limits.get("MaxNumberOfTrainingJobs", 1), limits["MaxParallelTrainingJobs"]
-        share = min(1.0, (now - record.created) / max(1.0, record.timeline.end - record.created))
-        over = record.finished(now)
-        good = record.status_class(now) is StatusClass.SUCCEEDED
-        ended = total if good else int(total * share)
-        failed = ended if over and record.status_class(now) is StatusClass.FAILED else 0
-        running = 0 if over else min(parallel, total - ended)
+        completed, failed, running = self._children(record, now)
         found["TrainingJobStatusCounters"] = {
-            "Completed": ended - failed,
+            "Completed": completed,
             "InProgress": running,
             "RetryableError": 0,
             "NonRetryableError": failed,
             "Stopped": 0,
         }
-        found["ObjectiveStatusCounters"] = {"Succeeded": ended - failed, "Pending": running, "Failed": failed}
-        if ended > failed:
-            found["BestTrainingJob"] = self._best(record)
+        found["ObjectiveStatusCounters"] = {"Succeeded": completed, "Pending": running, "Failed": failed}
+        if completed:
+            # The first child wins: it stays the same while others end, so that it is no news at every look.
+            found["BestTrainingJob"] = self._child(record, 1, "Completed")
         return found
 
-    def _best(self, record: Record) -> dict[str, Any]:
-        """The first child wins: it stays the same while others end, so that it is no news at every look."""
-        name = f"{record.name}-001-{record.number:08x}"
+    def _children(self, record: Record, now: float) -> tuple[int, int, int]:
+        """How many training jobs have completed, have failed, and are running."""
+        limits = record.input["HyperParameterTuningJobConfig"]["ResourceLimits"]
+        total, parallel = limits.get("MaxNumberOfTrainingJobs", 1), limits["MaxParallelTrainingJobs"]
+        share = min(1.0, (now - record.created) / max(1.0, record.timeline.end - record.created))
+        ended = total if record.status_class(now) is StatusClass.SUCCEEDED else int(total * share)
+        failed = ended if record.status_class(now) is StatusClass.FAILED else 0
+        return ended - failed, failed, 0 if record.finished(now) else min(parallel, total - ended)
+
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        [record] = records
+        words = zip(("Completed", "Failed", "InProgress"), self._children(record, now), strict=True)
+        statuses = [word for word, count in words for _ in range(count)]
+        entries = [self._child(record, number, status) for number, status in enumerate(statuses, start=1)]
+        return part_page(operation, entries, given, _CHILD_MEMBERS)
+
+    def _child(self, record: Record, number: int, status: str) -> dict[str, Any]:
+        name = f"{record.name}-{number:03d}-{record.number:08x}"
         definition = next(_definitions(record.input))
         config = record.input["HyperParameterTuningJobConfig"]
         objective = definition.get("TuningObjective") or config.get("HyperParameterTuningJobObjective", {})
-        best: dict[str, Any] = {
+        child: dict[str, Any] = {
             "TrainingJobName": name,
             "TrainingJobArn": record.scope.arn(f"training-job/{name}"),
             "CreationTime": record.created,
-            "TrainingJobStatus": "Completed",
+            "TrainingJobStatus": status,
             "TunedHyperParameters": {},
-            "ObjectiveStatus": "Succeeded",
+            "ObjectiveStatus": {"Completed": "Succeeded", "InProgress": "Pending"}.get(status, "Failed"),
         }
         if "DefinitionName" in definition:
-            best["TrainingJobDefinitionName"] = definition["DefinitionName"]
-        if objective:
-            best["FinalHyperParameterTuningJobObjectiveMetric"] = {
+            child["TrainingJobDefinitionName"] = definition["DefinitionName"]
+        if objective and status == "Completed":
+            child["FinalHyperParameterTuningJobObjectiveMetric"] = {
                 "MetricName": objective["MetricName"],
-                "Value": round(0.05 + record.luck / 4, 4),
+                "Value": round((0.05 + record.luck / 4) / number, 4),
             }
-        return best
+        return child
 
     def summarized(self, record: Record, described: Mapping[str, Any]) -> dict[str, Any]:
         config = record.input["HyperParameterTuningJobConfig"]

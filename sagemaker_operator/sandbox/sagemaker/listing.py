@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_operator.kinds.model import service_model
 from sagemaker_operator.sandbox.sagemaker.protocol import invalid
 from sagemaker_operator.sandbox.sagemaker.records import Record
 
@@ -23,6 +24,7 @@ _PAGE = 10
 """AWS's page when MaxResults is not given."""
 
 _PAGING = frozenset({"NextToken", "MaxResults", "SortBy", "SortOrder"})
+_COMPARISONS = ("After", "Before", "Contains", "Equals")
 _BEFORE_PAGING = frozenset(
     {
         *("NameContains", "PipelineNamePrefix", "CreationTimeAfter", "CreationTimeBefore"),
@@ -55,6 +57,42 @@ def list_page(
     if next(found, None) is not None:
         output["NextToken"] = _token(position(page[-1]))
     return output
+
+
+def part_page(
+    operation: str, entries: Sequence[Mapping[str, Any]], given: Mapping[str, Any], members: Mapping[str, str]
+) -> dict[str, Any]:
+    """One page of what is no resource of its own: a pipeline's versions, an execution's steps.
+
+    `entries` come oldest first. `members`: where a word of SortBy or a filter means another member of an entry
+    ("Status": "AlertStatus"), a dot leads into a structure. Raises ServiceError for a NextToken that is not ours.
+    """
+    model = service_model().operation_model(operation)
+    [(result, shape)] = [(name, one) for name, one in model.output_shape.members.items() if one.type_name == "list"]
+    # What is no member of an entry and no comparison names the owner of the entries.
+    told = {name for name in given if name in shape.member.members or name.endswith(_COMPARISONS)}
+    filters = {name: given[name] for name in told}
+    found = [entry for entry in entries if _passes(entry, filters, members.get("Status"))]
+    by = given.get("SortBy", "CreationTime")
+    if by != "CreationTime":
+        found.sort(key=lambda entry: _member(entry, members.get(by, by)))
+    # Newest first, as in the lists of resources; what has no time keeps its order.
+    if "SortOrder" in model.input_shape.members and given.get("SortOrder", "Descending") == "Descending":
+        found.reverse()
+    _, start = _parse(given.get("NextToken")) or ("", 0)
+    end = start + given.get("MaxResults", _PAGE)
+    output: dict[str, Any] = {result: found[start:end]}
+    if end < len(found):
+        output["NextToken"] = _token(("", end))
+    return output
+
+
+def _member(entry: Mapping[str, Any], path: str) -> tuple[bool, Any]:
+    """A sort value; entries without one come first."""
+    value: Any = entry
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value is not None, value
 
 
 def _in_order(

@@ -8,11 +8,12 @@ from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.sandbox.sagemaker import texts
 from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour, declared_errors
 from sagemaker_operator.sandbox.sagemaker.lifecycle import CHANGE_SECONDS, FAILED, GOOD, LifeCycle, Step
-from sagemaker_operator.sandbox.sagemaker.protocol import invalid
+from sagemaker_operator.sandbox.sagemaker.listing import part_page
+from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError, invalid
 from sagemaker_operator.sandbox.sagemaker.rewriting import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.sandbox.sagemaker.around import Around
@@ -77,9 +78,13 @@ def _endpoint(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class MonitoringSchedules(Behaviour):
-    """A schedule is busy while one of its executions runs."""
+    """A schedule is busy while one of its executions runs. It has one alert, which is never raised.
 
-    actions = ("StartMonitoringSchedule",)
+    `notes`: `alert`, what UpdateMonitoringAlert made of it.
+    """
+
+    actions = ("StartMonitoringSchedule", "UpdateMonitoringAlert")
+    queries = ("ListMonitoringAlertHistory", "ListMonitoringAlerts", "ListMonitoringExecutions")
 
     def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
         super().__init__(kind, around=around, life=LIFE, seconds=seconds)
@@ -120,18 +125,51 @@ class MonitoringSchedules(Behaviour):
         record.move(self.life.stop, now)
 
     def act(self, operation: str, record: Record, given: Mapping[str, Any], now: float) -> None:
+        if operation == "UpdateMonitoringAlert":
+            alert = self._alert(record)
+            if given["MonitoringAlertName"] != alert["MonitoringAlertName"]:
+                text = f"Monitoring alert {given['MonitoringAlertName']} does not exist in schedule {record.arn}."
+                raise ServiceError("ResourceNotFound", text)
+            wanted = {name: given[name] for name in ("DatapointsToAlert", "EvaluationPeriod")}
+            record.notes["alert"] = wanted | {"LastModifiedTime": now}
+            return
         if record.status_class(now) is not StatusClass.STOPPED:
             raise self.busy(record, operation, now)
         record.move(self.life.update, now)
 
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        match operation:
+            case "ListMonitoringExecutions":
+                runs = (
+                    self._execution(record, start, now)
+                    for record in records
+                    for first, count in _spells(record, now)
+                    for start in (first + number * _HOUR for number in range(count))
+                )
+                entries = sorted(runs, key=lambda run: run["CreationTime"])
+                return part_page(operation, entries, given, {"Status": "MonitoringExecutionStatus"})
+            case "ListMonitoringAlerts":
+                return part_page(operation, [self._alert(record) for record in records], given, {})
+            case _:
+                return part_page(operation, [], given, {"Status": "AlertStatus"})
+
+    def _alert(self, record: Record) -> dict[str, Any]:
+        return {
+            "MonitoringAlertName": record.name,
+            "CreationTime": record.created,
+            "LastModifiedTime": record.created,
+            "AlertStatus": "OK",
+            "DatapointsToAlert": 1,
+            "EvaluationPeriod": 1,
+            "Actions": {"ModelDashboardIndicator": {"Enabled": True}},
+            **record.notes.get("alert", {}),
+        }
+
     def details(self, record: Record, now: float) -> dict[str, Any]:
         config = record.input["MonitoringScheduleConfig"]
         found: dict[str, Any] = {"MonitoringType": config["MonitoringType"], **self._watched(record, now)}
-        if (run := _execution(record, now)) is not None:
-            found["LastMonitoringExecutionSummary"] = run | {
-                "MonitoringType": config["MonitoringType"],
-                **self._watched(record, now),
-            }
+        if (run := self._last_execution(record, now)) is not None:
+            found["LastMonitoringExecutionSummary"] = run
         return found
 
     def summarized(self, record: Record, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +177,7 @@ class MonitoringSchedules(Behaviour):
         return {n: config[n] for n in ("MonitoringJobDefinitionName",) if n in config}
 
     def _check_execution(self, record: Record, operation: str | None, now: float) -> None:
-        run = _execution(record, now)
+        run = self._last_execution(record, now)
         if run is not None and run["MonitoringExecutionStatus"] == "InProgress":
             text = f"Monitoring schedule {record.arn} has an execution in progress."
             raise texts.in_use(text, declared=declared_errors(operation))
@@ -154,26 +192,34 @@ class MonitoringSchedules(Behaviour):
                 inputs += [value for member, value in definition.input.items() if member.endswith("JobInput")]
         return next((found for found in map(_endpoint, inputs) if found), {})
 
+    def _last_execution(self, record: Record, now: float) -> dict[str, Any] | None:
+        spells = list(_spells(record, now))
+        if not spells:
+            return None
+        first, count = spells[-1]
+        return self._execution(record, first + (count - 1) * _HOUR, now)
 
-def _execution(record: Record, now: float) -> dict[str, Any] | None:
-    """The last execution: one hour after it was first scheduled, and every hour since, while it is scheduled."""
-    started = list(_starts(record, now))
-    if not started:
-        return None
-    start = started[-1]
-    end = start + _EXECUTION_SECONDS
-    return {
-        "MonitoringScheduleName": record.name,
-        "ScheduledTime": start,
-        "CreationTime": start,
-        "LastModifiedTime": min(end, now),
-        "MonitoringExecutionStatus": "Completed" if now >= end else "InProgress",
-        "ProcessingJobArn": record.scope.arn(f"processing-job/{record.name[:40]}-{int(start)}"),
-    }
+    def _execution(self, record: Record, start: float, now: float) -> dict[str, Any]:
+        config, end = record.input["MonitoringScheduleConfig"], start + _EXECUTION_SECONDS
+        named = {name: config[name] for name in ("MonitoringJobDefinitionName",) if name in config}
+        return {
+            "MonitoringScheduleName": record.name,
+            "ScheduledTime": start,
+            "CreationTime": start,
+            "LastModifiedTime": min(end, now),
+            "MonitoringExecutionStatus": "Completed" if now >= end else "InProgress",
+            "ProcessingJobArn": record.scope.arn(f"processing-job/{record.name[:40]}-{int(start)}"),
+            "MonitoringType": config["MonitoringType"],
+            **named,
+            **self._watched(record, now),
+        }
 
 
-def _starts(record: Record, now: float) -> Iterator[float]:
-    """When executions began, the last one of each spell of being scheduled."""
+def _spells(record: Record, now: float) -> Iterator[tuple[float, int]]:
+    """(when the first began, how many) executions of each spell of being scheduled.
+
+    The first begins one hour after it was scheduled, and one every hour since.
+    """
     phases = record.timeline.passed(now)
     for phase, following in zip(phases, [*phases[1:], None], strict=True):
         if phase.step.status != _SCHEDULED.status:
@@ -181,4 +227,4 @@ def _starts(record: Record, now: float) -> Iterator[float]:
         until = now if following is None else following.start
         runs = int((until - phase.start) // _HOUR)
         if runs:
-            yield phase.start + runs * _HOUR
+            yield phase.start + _HOUR, runs

@@ -11,7 +11,7 @@ from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError, invalid
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.sandbox.sagemaker.around import Around
@@ -51,6 +51,7 @@ class NotebookInstances(Behaviour):
     """`input` has Describe's names from the start."""
 
     actions = ("StartNotebookInstance",)
+    queries = ("CreatePresignedNotebookInstanceUrl",)
 
     def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
         super().__init__(kind, around=around, life=LIFE, seconds=seconds)
@@ -95,6 +96,12 @@ class NotebookInstances(Behaviour):
         record.failure = ""
         record.move(_START, now)
 
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        [record] = records
+        if record.status_class(now) is not StatusClass.STEADY:
+            invalid(f"Notebook Instance ({record.arn}) is {record.status(now)}: only one in service can be opened.")
+        return {"AuthorizedUrl": f"https://{_address(record)}?authToken=sandbox"}
+
     def check_update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
         self._check_status(record, "UpdateNotebookInstance", now)
         self._check_config(change, record.scope, now)
@@ -117,7 +124,7 @@ class NotebookInstances(Behaviour):
     def details(self, record: Record, now: float) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if record.status_class(now) is StatusClass.STEADY:
-            found["Url"] = f"{record.name}.notebook.{record.scope.region}.sagemaker.aws"
+            found["Url"] = _address(record)
         if "SubnetId" in record.input:
             found["NetworkInterfaceId"] = f"eni-{record.number:017x}"
         return found
@@ -125,3 +132,7 @@ class NotebookInstances(Behaviour):
     def _check_config(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if "LifecycleConfigName" in given:
             self.around.need("NotebookInstanceLifecycleConfig", scope, given["LifecycleConfigName"], now=now)
+
+
+def _address(record: Record) -> str:
+    return f"{record.name}.notebook.{record.scope.region}.sagemaker.aws"

@@ -1,16 +1,19 @@
-"""Pipelines and their executions."""
+"""Pipelines, their versions, and their executions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour, Naming, declared_errors
-from sagemaker_operator.sandbox.sagemaker.protocol import invalid
+from sagemaker_operator.sandbox.sagemaker import steps
+from sagemaker_operator.sandbox.sagemaker.behaviour import FAILURE, Behaviour, Naming, declared_errors
+from sagemaker_operator.sandbox.sagemaker.lifecycle import Step
+from sagemaker_operator.sandbox.sagemaker.listing import part_page
+from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError, invalid
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo
 from sagemaker_operator.sandbox.sagemaker.texts import in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
@@ -19,8 +22,15 @@ _FROM_S3 = '{"Version": "2020-12-01", "Steps": []}'
 """The sandbox has no S3: a definition kept there is described as one without steps."""
 
 
+_CREATED = {"CreatedAfter": "CreationTimeAfter", "CreatedBefore": "CreationTimeBefore"}
+_VERSION_TEXTS = ("PipelineVersionDisplayName", "PipelineVersionDescription")
+
+
 class Pipelines(Behaviour):
-    """`notes`: `PipelineVersionId`, one more with every update."""
+    """`notes`: `PipelineVersionId`, one more with every update, and `versions`, their definitions and texts, by id."""
+
+    actions = ("UpdatePipelineVersion",)
+    queries = ("ListPipelineVersions",)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if ("PipelineDefinition" in given) == ("PipelineDefinitionS3Location" in given):
@@ -35,11 +45,34 @@ class Pipelines(Behaviour):
     def begin(self, record: Record) -> None:
         super().begin(record)
         record.input.setdefault("PipelineDisplayName", record.name)
-        record.notes["PipelineVersionId"] = 1
+        record.notes |= {"PipelineVersionId": 0, "versions": {}}
+        self._add_version(record, record.created)
 
-    def apply(self, record: Record, change: Mapping[str, Any]) -> None:
-        super().apply(record, change)
+    def update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
+        super().update(record, change, now)
+        if not record.failure:
+            self._add_version(record, now)
+
+    def _add_version(self, record: Record, now: float) -> None:
         record.notes["PipelineVersionId"] += 1
+        version = {"CreationTime": now, "PipelineDefinition": record.input["PipelineDefinition"]}
+        record.notes["versions"][record.notes["PipelineVersionId"]] = version
+
+    def act(self, operation: str, record: Record, given: Mapping[str, Any], now: float) -> None:
+        version = version_of(record, given["PipelineVersionId"])
+        version.update((name, given[name]) for name in _VERSION_TEXTS if name in given)
+
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        [record] = records
+        last = {execution.input["PipelineVersionId"]: execution.arn for execution in self._executions(record, now)}
+        entries = []
+        for number, version in record.notes["versions"].items():
+            entry = {"PipelineArn": record.arn, "PipelineVersionId": number, **version}
+            del entry["PipelineDefinition"]
+            if number in last:
+                entry["LastExecutionPipelineExecutionArn"] = last[number]
+            entries.append(entry)
+        return part_page(operation, entries, {_CREATED.get(name, name): value for name, value in given.items()}, {})
 
     def check_delete(self, record: Record, now: float) -> None:
         super().check_delete(record, now)
@@ -59,11 +92,32 @@ class Pipelines(Behaviour):
         return [execution for execution in found if execution.input["PipelineName"] == record.name]
 
 
+def version_of(pipeline: Record, number: int) -> dict[str, Any]:
+    """Raises ServiceError."""
+    version: dict[str, Any] | None = pipeline.notes["versions"].get(number)
+    if version is None:
+        raise ServiceError("ResourceNotFound", f"Version {number} of pipeline '{pipeline.arn}' does not exist.")
+    return version
+
+
 class PipelineExecutions(Behaviour):
-    """AWS names them; the same token starts the same one. They may be renamed at any time."""
+    """AWS names them; the same token starts the same one. They may be renamed at any time.
+
+    `notes`: `version`, what is run; `answers`, the output parameters that callback steps were told, by token; `kept`, the
+    steps that a retry need not run; `tokens` of actions, so that none is done twice.
+    """
+
+    actions = ("RetryPipelineExecution", "SendPipelineExecutionStepFailure", "SendPipelineExecutionStepSuccess")
+    queries = (
+        "DescribePipelineDefinitionForExecution",
+        "ListPipelineExecutionSteps",
+        "ListPipelineParametersForExecution",
+    )
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        self.around.need("Pipeline", scope, _name(given), now=now)
+        pipeline = self.around.need("Pipeline", scope, _name(given), now=now)
+        if pipeline is not None and "PipelineVersionId" in given:
+            version_of(pipeline, given["PipelineVersionId"])
 
     def naming(self, given: Mapping[str, Any], scope: Scope, drawn: str) -> Naming:
         arn = scope.arn(f"pipeline/{_name(given)}/execution/{drawn}")
@@ -83,10 +137,87 @@ class PipelineExecutions(Behaviour):
 
     def begin(self, record: Record) -> None:
         super().begin(record)
+        record.notes |= {"answers": {}, "kept": [], "tokens": set()}
+        record.notes["version"] = {"PipelineDefinition": _FROM_S3, "CreationTime": record.created}
         record.input.setdefault("PipelineExecutionDisplayName", f"execution-{int(record.created * 1000)}")
         pipeline = self.around.find("Pipeline", record.scope, record.input["PipelineName"], now=record.created)
         if pipeline is not None:
             record.input.setdefault("PipelineVersionId", pipeline.notes["PipelineVersionId"])
+            record.notes["version"] = version_of(pipeline, record.input["PipelineVersionId"])
+
+    def act(self, operation: str, record: Record, given: Mapping[str, Any], now: float) -> None:
+        token = given.get("ClientRequestToken")
+        if token is not None and token in record.notes["tokens"]:
+            return
+        if operation == "RetryPipelineExecution":
+            self._retry(record, given, now)
+        elif operation == "SendPipelineExecutionStepFailure":
+            record.failure = given.get("FailureReason", "A callback step failed.")
+            record.timeline.schedule((Step("Failed"),), start=now)
+        else:
+            # The step still takes its time, so that the whole keeps its own.
+            record.notes["answers"][given["CallbackToken"]] = list(given.get("OutputParameters", ()))
+        record.notes["tokens"].add(token)
+        record.modified = now
+
+    def _retry(self, record: Record, given: Mapping[str, Any], now: float) -> None:
+        """Steps that succeeded are not run again; the execution ends as its pipeline's tags and name want."""
+        if not record.finished(now) or record.status(now) == steps.SUCCEEDED:
+            text = f"Only failed and stopped executions can be retried; '{record.arn}' is {record.status(now)}."
+            raise ServiceError("ConflictException", text)
+        shown = self._steps(record, now)
+        record.notes["kept"] = [entry for entry in shown if entry["StepStatus"] == steps.SUCCEEDED]
+        record.failure = ""
+        if "ParallelismConfiguration" in given:
+            record.input["ParallelismConfiguration"] = dict(given["ParallelismConfiguration"])
+        record.timeline.schedule(self.life.runs[record.wishes.outcome], start=now, total=self._length(record))
+
+    def addressed(self, given: Mapping[str, Any], scope: Scope, now: float) -> Record | None:
+        """By the token of a callback step that is waiting."""
+        if (token := given.get("CallbackToken")) is None:
+            return None
+        for record in self.around.all("PipelineExecution", scope, now=now):
+            for entry in self._steps(record, now):
+                callback = entry["Metadata"].get("Callback", {})
+                if callback.get("CallbackToken") == token and entry["StepStatus"] == steps.RUNNING:
+                    return record
+        raise ServiceError("ResourceNotFound", f"No callback step waits for the token {token}.")
+
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        if "PipelineExecutionArn" not in given:
+            invalid("PipelineExecutionArn must be given.")
+        [record] = records
+        version = record.notes["version"]
+        if operation == "DescribePipelineDefinitionForExecution":
+            return {name: version[name] for name in ("PipelineDefinition", "CreationTime")}
+        if operation == "ListPipelineExecutionSteps":
+            return part_page(operation, self._steps(record, now), given, {})
+        chosen = {one["Name"]: one["Value"] for one in record.input.get("PipelineParameters", ())}
+        values = steps.parameters(version["PipelineDefinition"]) | chosen
+        entries = [{"Name": name, "Value": value} for name, value in values.items()]
+        return part_page(operation, entries, given, {})
+
+    def _length(self, record: Record) -> float:
+        return self.seconds if record.wishes.seconds is None else record.wishes.seconds
+
+    def _steps(self, record: Record, now: float) -> list[dict[str, Any]]:
+        """The steps that have begun: those that an earlier try brought to their end, and those of the last one."""
+        shown: list[dict[str, Any]] = list(record.notes["kept"])
+        done = {entry["StepName"] for entry in shown}
+        phases = record.timeline.phases
+        first = max(i for i, p in enumerate(phases) if p.step.status == steps.RUNNING and p.start <= now)
+        planned = steps.planned(record.notes["version"]["PipelineDefinition"])
+        left = [step for step in planned if step["Name"] not in done]
+        for step, told in steps.run(left, phases[first:], seconds=self._length(record), now=now):
+            told["StepName"] = step["Name"]
+            told["StepDisplayName"] = step.get("DisplayName", step["Name"])
+            told["Metadata"] = steps.metadata(step, record.arn, record.scope, record.notes["answers"])
+            if "Description" in step:
+                told["StepDescription"] = step["Description"]
+            if told["StepStatus"] == "Failed":
+                told["FailureReason"] = record.failure or FAILURE
+            shown.append(told)
+        return shown
 
     def check_update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
         """Allowed in every status."""

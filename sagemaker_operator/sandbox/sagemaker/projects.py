@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import StatusClass
-from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour
-from sagemaker_operator.sandbox.sagemaker.lifecycle import FAILED
+from sagemaker_operator.sandbox.sagemaker.behaviour import FAILURE, Behaviour
 from sagemaker_operator.sandbox.sagemaker.protocol import invalid
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo, overlay
 from sagemaker_operator.sandbox.sagemaker.tags import to_dict
@@ -55,9 +54,7 @@ class Projects(Behaviour):
         if _CATALOG in record.input and not creating:
             product = {"ProvisionedProductId": f"pp-{record.number:013d}"}
             if record.status_class(now) is StatusClass.FAILED:
-                product["ProvisionedProductStatusMessage"] = (
-                    record.failure or f"The sandbox was asked for the outcome {FAILED}."
-                )
+                product["ProvisionedProductStatusMessage"] = record.failure or FAILURE
             found["ServiceCatalogProvisionedProductDetails"] = product
         return found
 

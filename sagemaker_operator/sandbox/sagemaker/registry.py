@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_operator.kinds.model import service_model
 from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour, Naming, declared_errors
 from sagemaker_operator.sandbox.sagemaker.protocol import invalid
 from sagemaker_operator.sandbox.sagemaker.rewriting import digest, echo, fill
-from sagemaker_operator.sandbox.sagemaker.texts import in_use
+from sagemaker_operator.sandbox.sagemaker.texts import in_use, not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.sandbox.sagemaker.around import Around
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _GROUP = "ModelPackageGroupName"
 _TO_ADD = "AdditionalInferenceSpecificationsToAdd"
 _TO_REMOVE = "CustomerMetadataPropertiesToRemove"
+_POLICY = "ResourcePolicy"
+_BATCH = frozenset(service_model().shape_for("BatchDescribeModelPackageSummary").members)
 _MERGED = ("CustomerMetadataProperties",)
 
 
@@ -30,7 +33,26 @@ def _created_by(record: Record) -> dict[str, Any]:
 
 
 class ModelPackageGroups(Behaviour):
-    """A group cannot go before its packages."""
+    """A group cannot go before its packages. `notes`: `ResourcePolicy`, once one was put."""
+
+    actions = ("PutModelPackageGroupPolicy", "DeleteModelPackageGroupPolicy")
+    queries = ("GetModelPackageGroupPolicy",)
+
+    def act(self, operation: str, record: Record, given: Mapping[str, Any], now: float) -> None:
+        if operation == "PutModelPackageGroupPolicy":
+            record.notes[_POLICY] = given[_POLICY]
+        else:
+            self._policy(record)
+            del record.notes[_POLICY]
+
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        [record] = records
+        return {_POLICY: self._policy(record)}
+
+    def _policy(self, record: Record) -> str:
+        if _POLICY not in record.notes:
+            invalid(f"Cannot find resource policy of Model Package Group: {record.name}")
+        return str(record.notes[_POLICY])
 
     def check_delete(self, record: Record, now: float) -> None:
         super().check_delete(record, now)
@@ -45,6 +67,8 @@ class ModelPackageGroups(Behaviour):
 
 class ModelPackages(Behaviour):
     """A versioned package is known by its ARN, and numbered within its group; numbers are never used twice."""
+
+    queries = ("BatchDescribeModelPackage",)
 
     def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
         super().__init__(kind, around=around, seconds=seconds)
@@ -117,6 +141,19 @@ class ModelPackages(Behaviour):
         if record.modified > record.created:
             found["LastModifiedBy"] = _created_by(record)
         return found
+
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        found = {record.arn: record for record in records}
+        summaries, errors = {}, {}
+        for arn in given["ModelPackageArnList"]:
+            if arn in found:
+                described = self.describe(found[arn], now)
+                described["ModelPackageGroupName"] = described.get(_GROUP, described["ModelPackageName"])
+                summaries[arn] = {name: described[name] for name in _BATCH if name in described}
+            else:
+                missing = not_found(self.kind, name=arn, arn=arn)
+                errors[arn] = {"ErrorCode": missing.code, "ErrorResponse": missing.message}
+        return {"ModelPackageSummaries": summaries, "BatchDescribeModelPackageErrorMap": errors}
 
     def listed(self, record: Record, given: Mapping[str, Any]) -> bool:
         """AWS lists unversioned packages alone unless it is told otherwise."""

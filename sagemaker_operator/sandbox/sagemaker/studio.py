@@ -10,7 +10,7 @@ from sagemaker_operator.sandbox.sagemaker.rewriting import fill, fill_deep, over
 from sagemaker_operator.sandbox.sagemaker.texts import in_use, words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
@@ -54,6 +54,7 @@ class Domains(Tenants):
     """Domains have an id of their own; their names need not be unique."""
 
     dependants = ("App", "Space", "UserProfile")
+    queries = ("CreatePresignedDomainUrl",)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if given.get("AppNetworkAccessType") == "VpcOnly" and not given.get("SubnetIds"):
@@ -73,13 +74,23 @@ class Domains(Tenants):
             record.input = overlay(record.input, {"DomainSettings": renamed})
 
     def details(self, record: Record, now: float) -> dict[str, Any]:
-        [domain_id] = record.identity
-        short = domain_id.removeprefix("d-")
+        short = record.identity[0].removeprefix("d-")
         return {
             "HomeEfsFileSystemId": f"fs-{short}",
             "SecurityGroupIdForDomainBoundary": f"sg-{short}",
-            "Url": f"https://{domain_id}.studio.{record.scope.region}.sagemaker.aws",
+            "Url": _url(record),
         }
+
+    def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
+        [record] = records
+        for owner in ("UserProfile", "Space"):
+            if name := given.get(f"{owner}Name"):
+                self.around.need(owner, record.scope, *record.identity, name, now=now, ready=True)
+        return {"AuthorizedUrl": f"{_url(record)}/auth?token=sandbox"}
+
+
+def _url(domain: Record) -> str:
+    return f"https://{domain.identity[0]}.studio.{domain.scope.region}.sagemaker.aws"
 
 
 class UserProfiles(Tenants):
