@@ -86,7 +86,8 @@ class Controller:
         return self.informer.store.get(key.namespace, key.name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
-        """What answers our write also has what somebody else wrote just before it, and then the watch brings nothing new."""
+        """What answers our write (or was read past the watch) also has what somebody else wrote just before it, and then the
+        watch brings nothing new."""
         cached = self.get(obj.key)
         self.informer.apply_own_write(obj)
         if cached is not None and cached.version < obj.version and _matters(cached.metadata, obj.metadata):
@@ -172,6 +173,8 @@ class Controller:
             # The object went away during the pass; the watch tells when it is really gone.
             self.queue.forget(key)
         except Conflict:
+            if self.queue.failures(key):
+                await self._refresh(key)
             self.queue.add_rate_limited(key, CONFLICT)
             outcome = "requeue"
         except (OperatorError, TimeoutError) as error:
@@ -189,6 +192,19 @@ class Controller:
             self.metrics.panicked()
             outcome = "error"
         self.metrics.passed(outcome, loop.time() - started)
+
+    async def _refresh(self, key: ObjectKey) -> None:
+        """Read an object of which the watch tells no news.
+
+        A stalled watch is found after 90 s, or at its timeout of ten minutes: until then every pass would ask AWS and
+        be refused by the API server, and a deletion would not be seen.
+        """
+        try:
+            obj = await self.informer.read(key.namespace, key.name)
+        except OperatorError:
+            return  # the next pass meets the same trouble, and tells it
+        if obj is not None:
+            self.apply_own_write(obj)
 
     def _schedule(self, key: ObjectKey, result: Result) -> str:
         if result.failed:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.listwatch import ListPage, WatchEvent
-    from sagemaker_operator.objects import Resource
+    from sagemaker_operator.objects import KubeObject, Resource
 
 
 class Collection:
@@ -41,6 +41,17 @@ class Collection:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
+
+    async def read(self, namespace: str, name: str) -> KubeObject | None:
+        """The object as stored, if it is still there: a list of one, which the rules that allow lists allow as well."""
+        selectors = (f"metadata.name={name}", self._field_selector)
+        page = await self._client.list_page(
+            self._resource,
+            namespace=namespace,
+            label_selector=self._label_selector,
+            field_selector=",".join(filter(None, selectors)),
+        )
+        return next(iter(page.items), None)
 
     def watch(
         self, namespace: str | None, *, resource_version: str, timeout_seconds: int

@@ -31,6 +31,8 @@ class Source(Protocol):
 
     async def list_page(self, namespace: str | None, *, continue_: str | None, limit: int) -> ListPage: ...
 
+    async def read(self, namespace: str, name: str) -> KubeObject | None: ...
+
     def watch(
         self, namespace: str | None, *, resource_version: str, timeout_seconds: int
     ) -> AsyncGenerator[WatchEvent, None]: ...
@@ -49,6 +51,7 @@ class Informer:
     ) -> None:
         """`namespaces` empty: all. `on_error` is told each failure and the seconds until the next attempt."""
         self.name = source.name
+        self._source = source
         self.store = Store(namespaces)
         self._listeners: list[Listener] = []
         self._all_ears: list[Listener] = []
@@ -73,6 +76,10 @@ class Informer:
         Whoever wrote knows already, and must not be woken by it; whoever follows somebody else's objects has to be.
         """
         (self._all_ears if own_writes else self._listeners).append(listener)
+
+    async def read(self, namespace: str, name: str) -> KubeObject | None:
+        """An object as stored, past the watch and the store. Raises KubeError."""
+        return await self._source.read(namespace, name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
         """The answer to our own write: the watch's echo of it is no news any more."""

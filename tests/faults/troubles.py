@@ -71,8 +71,8 @@ def trouble(mode: str, *, at: int, seed: int, cloud: Cloud) -> Trouble:
     if mode in AT_A_CALL:
         return Trouble(script=_at(at, AT_A_CALL[mode]), budget=Budget(calls=10))
     if mode in STALE:
-        # What the operator cannot see it goes on following: four calls a minute while a watch is stalled.
-        return Trouble(around=_stale(STALE[mode], rng, _STALE_SECONDS), budget=Budget(calls=180))
+        # Lists after every broken watch, and two refused writes before an object is read past a watch that is stalled.
+        return Trouble(around=_stale(STALE[mode], rng, _STALE_SECONDS), budget=Budget(calls=100))
     if mode in STORMS:
         _storm(mode, rng, cloud, _STORM_SECONDS)
         return Trouble(budget=Budget(calls=100, mutations=20))

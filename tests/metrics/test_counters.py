@@ -87,6 +87,9 @@ class _Nowhere:
     async def list_page(self, namespace: str | None, *, continue_: str | None, limit: int) -> ListPage:
         raise AssertionError("not watched here")
 
+    async def read(self, namespace: str, name: str) -> KubeObject | None:
+        raise AssertionError("not watched here")
+
     def watch(
         self, namespace: str | None, *, resource_version: str, timeout_seconds: int
     ) -> AsyncGenerator[WatchEvent, None]:
