@@ -136,6 +136,7 @@ async def test_a_socket_serves_any_sdk_and_cuts_connections_on_request() -> None
         found = await client.describe_training_job(TrainingJobName="train")
         assert found["TrainingJobStatus"] == "Completed"
         await client.delete_training_job(TrainingJobName="train")
+        simulator.advance(31)
         missing = await refusal(client.describe_training_job(TrainingJobName="train"))
         assert missing == ("ValidationException", "Requested resource not found.")
         simulator.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.LOST_REPLY))

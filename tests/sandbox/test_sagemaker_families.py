@@ -69,18 +69,55 @@ async def test_a_failed_deployment_leaves_the_endpoint_as_it_was_and_the_next_on
         await account.client.update_endpoint(EndpointName="endpoint", EndpointConfigName=bad)
         during = await account.describe("Endpoint")
         await asyncio.sleep(AFTER_CHANGE)
+        back = await account.describe("Endpoint")
+        await asyncio.sleep(AFTER_CHANGE)
         after = await account.describe("Endpoint")
         await config(account, "good", count=7)
         await account.client.update_endpoint(EndpointName="endpoint", EndpointConfigName="good")
         await asyncio.sleep(AFTER_CHANGE)
         healed = await account.describe("Endpoint")
     assert (during["EndpointStatus"], "FailureReason" in during) == ("Updating", False)
+    assert (back["EndpointStatus"], back["EndpointConfigName"]) == ("RollingBack", "config")
     assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "config")
     assert after["FailureReason"]
     assert variant(after)["CurrentInstanceCount"] == 2
     if by == "name":
         assert healed["EndpointConfigName"] == "good"
         assert "FailureReason" not in healed
+
+
+async def test_a_rollback_can_fail_too_and_the_next_update_is_let_in() -> None:
+    async with fresh_account() as account:
+        await made(account, "Endpoint", Tags=tagged(**{"update-outcome": "RollbackFailed"}))
+        await config(account, "next", count=5)
+        seen = []
+        for _ in range(2):
+            await account.client.update_endpoint(EndpointName="endpoint", EndpointConfigName="next")
+            await asyncio.sleep(2 * AFTER_CHANGE)
+            found = await account.describe("Endpoint")
+            seen.append((found["EndpointStatus"], found["EndpointConfigName"], bool(found["FailureReason"])))
+    assert seen == [("UpdateRollbackFailed", "config", True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "statuses", "refused"),
+    [
+        ("Endpoint", ["SystemUpdating"], "Cannot delete in-progress endpoint"),
+        ("NotebookInstance", ["PendingMaintenance", "InMaintenance"], "Unable to transition to (Deleting)"),
+    ],
+)
+async def test_aws_maintains_what_its_tags_ask_it_to(name: str, statuses: list[str], refused: str) -> None:
+    async with fresh_account() as account:
+        await made(account, name, Tags=tagged(**{"maintenance-after": "600"}))
+        seen = [await account.status(name)]
+        await asyncio.sleep(600)
+        _, message = await refusal(account.delete(name))
+        for _ in statuses:
+            seen.append(await account.status(name))
+            await asyncio.sleep(CHANGE_SECONDS)
+        seen.append(await account.status(name))
+    assert seen == ["InService", *statuses, "InService"]
+    assert refused in message
 
 
 async def test_variant_properties_are_retained_if_asked() -> None:
@@ -429,6 +466,6 @@ async def test_what_is_made_again_under_a_deleted_name_is_the_newest() -> None:
         await account.create("Project", ProjectName="one")
         page = await account.client.list_projects()
     assert [(entry["ProjectName"], entry["ProjectStatus"]) for entry in page["ProjectSummaryList"]] == [
-        ("one", "CreateInProgress"),
+        ("one", "Pending"),
         ("two", "CreateCompleted"),
     ]

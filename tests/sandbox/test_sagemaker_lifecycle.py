@@ -7,11 +7,31 @@ import random
 
 import pytest
 
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.sandbox.sagemaker.engine import Engine
 from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP, Step, Timeline, wishes
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError
 from tests.sandbox.sagemaker_support import EPOCH, client_of, job, make_simulator, refusal, tagged
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+
+
+UNREACHABLE = {"Endpoint": {"OutOfService"}, "PipelineExecution": {"CompletedWithFailures"}}
+"""The model does not say what leads to them."""
+
+
+async def test_every_status_of_the_model_is_passed_by_some_life() -> None:
+    engine = Engine(catalog(), rng=random.Random(1))
+    missing = {}
+    for name, kind in catalog().items():
+        life = engine.behaviour(name).life
+        ways = [*life.runs.values(), life.maintenance]
+        ways += [life.stop] if engine.speaks(f"Stop{name}") else []
+        ways += [life.update, life.update_failed, life.rollback_failed] if kind.update else []
+        ways += [life.delete, life.delete_failed] if kind.delete else []
+        if left := set(kind.classes) - {step.status for way in ways for step in way}:
+            missing[name] = left
+    assert missing == UNREACHABLE
 
 
 async def test_a_job_passes_every_state_at_its_time() -> None:

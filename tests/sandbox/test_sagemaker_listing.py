@@ -183,6 +183,7 @@ async def test_creations_and_deletions_between_pages_neither_skip_nor_repeat() -
         await client.create_training_job(**job("newer"))
         await client.delete_training_job(TrainingJobName="job-4")
         await client.delete_training_job(TrainingJobName="job-2")
+        await asyncio.sleep(31)
         second = await client.list_training_jobs(MaxResults=2, NextToken=first["NextToken"])
         third = await client.list_training_jobs(MaxResults=2, NextToken=second["NextToken"])
     assert (names(first), names(second), names(third)) == (["job-5", "job-4"], ["job-3", "job-1"], ["job-0"])

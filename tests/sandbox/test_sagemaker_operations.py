@@ -78,9 +78,12 @@ async def test_a_name_is_taken_until_the_job_is_deleted() -> None:
         busy = await refusal(client.delete_training_job(TrainingJobName="train"))
         await asyncio.sleep(601)
         await client.delete_training_job(TrainingJobName="train")
+        going = await client.describe_training_job(TrainingJobName="train")
+        await asyncio.sleep(31)
         gone = await refusal(client.describe_training_job(TrainingJobName="train"))
         await client.create_training_job(**job())
     assert busy[1] == "The request was rejected because the training job is in status InProgress."
+    assert (going["TrainingJobStatus"], going["SecondaryStatus"]) == ("Deleting", "Completed")
     assert gone == ("ValidationException", "Requested resource not found.")
 
 

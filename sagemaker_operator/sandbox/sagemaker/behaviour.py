@@ -10,7 +10,7 @@ from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.kinds.model import input_members, service_model
 from sagemaker_operator.sandbox.sagemaker import texts
 from sagemaker_operator.sandbox.sagemaker.around import Around
-from sagemaker_operator.sandbox.sagemaker.lifecycle import FAILED, GOOD, LifeCycle, life_cycle
+from sagemaker_operator.sandbox.sagemaker.lifecycle import FAILED, GOOD, LifeCycle, Step, life_cycle
 from sagemaker_operator.sandbox.sagemaker.records import Change, Identity, Store
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo
 
@@ -102,6 +102,8 @@ class Behaviour:
         steps = self.life.runs.get(record.wishes.outcome, self.life.runs[GOOD])
         total = self.seconds if record.wishes.seconds is None else record.wishes.seconds
         record.timeline.schedule(steps, start=record.created, total=total)
+        if record.wishes.maintenance_after is not None and steps is self.life.runs[GOOD]:
+            record.move(self.life.maintenance, record.timeline.end + record.wishes.maintenance_after)
 
     def doom(self, record: Record) -> None:
         """What it uses makes it fail."""
@@ -140,7 +142,13 @@ class Behaviour:
         if not failing:
             self.apply(record, change)
         record.modified = now
-        record.move(self.life.update_failed if failing else self.life.update, now)
+        record.move(self.changing(record, failing=failing), now)
+
+    def changing(self, record: Record, *, failing: bool) -> tuple[Step, ...]:
+        """The way of an update."""
+        if not failing:
+            return self.life.update
+        return (self.life.rollback_failed if record.wishes.rollback_fails else ()) or self.life.update_failed
 
     def check_update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
         """Raises ServiceError."""
@@ -155,7 +163,7 @@ class Behaviour:
         """Begin an update that shows only when it is over."""
         record.failure = ""
         record.modified = now
-        record.move(self.life.update, now)
+        record.move(self.changing(record, failing=bool(failure)), now)
         record.pending = Change(at=record.timeline.end, input=change, notes=notes, failure=failure)
 
     def delete(self, record: Record, now: float) -> bool:

@@ -50,6 +50,9 @@ class Engine:
     def __repr__(self) -> str:
         return f"<Engine kinds={len(self._behaviours)} {self.store!r}>"
 
+    def behaviour(self, kind: str) -> Behaviour:
+        return self._behaviours[kind]
+
     def speaks(self, operation: str) -> bool:
         return operation in self._routes
 

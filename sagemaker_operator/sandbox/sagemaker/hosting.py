@@ -85,7 +85,8 @@ class Hosted(Behaviour):
 
     def check_update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
         super().check_update(record, change, now)
-        if record.status_class(now) is StatusClass.FAILED:
+        retried = {step.status for step in self.life.rollback_failed[-1:]}
+        if record.status_class(now) is StatusClass.FAILED and record.status(now) not in retried:
             invalid(f'Cannot update failed {words(self.kind)} "{record.arn}".')
 
     def deploy(self, record: Record, now: float, *, names: Iterable[str], change: dict[str, Any], **notes: Any) -> None:

@@ -6,7 +6,7 @@ Nothing runs in the background: a timeline is computed when something happens, a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.sandbox.sagemaker.protocol import invalid
@@ -19,6 +19,7 @@ SECONDS_TAG = "sandbox/seconds"
 CHANGE_SECONDS_TAG = "sandbox/change-seconds"
 UPDATE_OUTCOME_TAG = "sandbox/update-outcome"
 DELETE_OUTCOME_TAG = "sandbox/delete-outcome"
+MAINTENANCE_TAG = "sandbox/maintenance-after"
 INTERRUPTIONS_TAG = "sandbox/interruptions"
 FAILING_NAME = "-fails-"
 
@@ -28,10 +29,12 @@ The sandbox decides from a resource's tags or name how its life goes:
                              how a job ends (default: as hoped); for other resources only Failed means something
   tag {SECONDS_TAG}=N         simulated seconds from creation to the end (job) or to readiness (anything else)
   tag {CHANGE_SECONDS_TAG}=N  simulated seconds that stopping, updating and deleting take (default: 30)
-  tag {UPDATE_OUTCOME_TAG}=Failed
-                             its updates fail
+  tag {UPDATE_OUTCOME_TAG}=Failed|RollbackFailed
+                             its updates fail; an endpoint rolls back then, which may fail as well
   tag {DELETE_OUTCOME_TAG}=Failed
                              its first deletion fails, if SageMaker has a word for that (a domain's Delete_Failed)
+  tag {MAINTENANCE_TAG}=N
+                             simulated seconds from readiness until AWS maintains an endpoint or a notebook
   tag {INTERRUPTIONS_TAG}=N   how often a managed spot training job loses its instances on the way
   a name with "{FAILING_NAME}" in it (or ending in "{FAILING_NAME[:-1]}") fails as well; so does what uses one:
   an endpoint whose configuration, or an inference component whose model or image, is called so fails to deploy it
@@ -50,10 +53,14 @@ REMEMBERED_SECONDS = 3_600.0
 """How long SageMaker goes on describing what it deleted, for kinds that have a word for it (App `Deleted`). AWS keeps
 apps for a day; an hour is beyond any wait of a client."""
 
+PENDING_SECONDS = 5.0
+"""How long what begins as Pending waits for its turn."""
+
 GOOD = "Completed"
 FAILED = "Failed"
 STOPPED = "Stopped"
 MAX_RUNTIME = "MaxRuntimeExceeded"
+ROLLBACK_FAILED = "RollbackFailed"
 OUTCOMES = (GOOD, FAILED, STOPPED, MAX_RUNTIME)
 
 
@@ -87,6 +94,10 @@ class LifeCycle:
     """Empty: an update is done at once."""
     update_failed: tuple[Step, ...] = ()
     """An update that fails; empty: there is no word for it, the resource is as it was."""
+    rollback_failed: tuple[Step, ...] = ()
+    """An update that fails and cannot be taken back; empty: as `update_failed`."""
+    maintenance: tuple[Step, ...] = ()
+    """What AWS does to it without being asked; empty: nothing."""
     delete: tuple[Step, ...] = ()
     """While it is being deleted; empty: gone at once."""
     delete_failed: tuple[Step, ...] = ()
@@ -102,7 +113,9 @@ class Wishes:
     seconds: float | None = None
     interruptions: int = 0
     change_seconds: float = CHANGE_SECONDS
+    maintenance_after: float | None = None
     update_fails: bool = False
+    rollback_fails: bool = False
     delete_fails: bool = False
 
 
@@ -117,25 +130,36 @@ def wishes(name: str, tags: Mapping[str, str]) -> Wishes:
     if outcome not in OUTCOMES:
         invalid(f"Tag {OUTCOME_TAG} must be one of {', '.join(OUTCOMES)}")
     updates, deletes = (tags.get(tag, GOOD) for tag in (UPDATE_OUTCOME_TAG, DELETE_OUTCOME_TAG))
-    for tag, wanted in ((UPDATE_OUTCOME_TAG, updates), (DELETE_OUTCOME_TAG, deletes)):
-        if wanted not in (GOOD, FAILED):
-            invalid(f"Tag {tag} must be one of {GOOD}, {FAILED}")
-    seconds = tags.get(SECONDS_TAG)
-    change_seconds = tags.get(CHANGE_SECONDS_TAG)
-    interruptions = tags.get(INTERRUPTIONS_TAG, "0")
-    # Nine digits are 30 years: beyond any test, and far from where a timestamp stops being a date.
-    numbers = (seconds or "0", change_seconds or "0", interruptions)
-    if any(not (text.isdecimal() and len(text) < 10) for text in numbers):
-        names = f"{SECONDS_TAG}, {CHANGE_SECONDS_TAG} and {INTERRUPTIONS_TAG}"
-        invalid(f"Tags {names} must be whole numbers of at most nine digits")
+    for tag, wanted, known in (
+        (UPDATE_OUTCOME_TAG, updates, (GOOD, FAILED, ROLLBACK_FAILED)),
+        (DELETE_OUTCOME_TAG, deletes, (GOOD, FAILED)),
+    ):
+        if wanted not in known:
+            invalid(f"Tag {tag} must be one of {', '.join(known)}")
     return Wishes(
         outcome,
-        None if seconds is None else float(seconds),
-        int(interruptions),
-        CHANGE_SECONDS if change_seconds is None else float(change_seconds),
-        updates == FAILED,
-        deletes == FAILED,
+        seconds=_number(tags, SECONDS_TAG),
+        interruptions=int(_number(tags, INTERRUPTIONS_TAG) or 0),
+        change_seconds=_number(tags, CHANGE_SECONDS_TAG, CHANGE_SECONDS),
+        maintenance_after=_number(tags, MAINTENANCE_TAG),
+        update_fails=updates != GOOD,
+        rollback_fails=updates == ROLLBACK_FAILED,
+        delete_fails=deletes == FAILED,
     )
+
+
+@overload
+def _number(tags: Mapping[str, str], tag: str) -> float | None: ...
+@overload
+def _number(tags: Mapping[str, str], tag: str, otherwise: float) -> float: ...
+def _number(tags: Mapping[str, str], tag: str, otherwise: float | None = None) -> float | None:
+    text = tags.get(tag)
+    if text is None:
+        return otherwise
+    # Nine digits are 30 years: beyond any test, and far from where a timestamp stops being a date.
+    if not (text.isdecimal() and len(text) < 10):
+        invalid(f"Tag {tag} must be a whole number of at most nine digits")
+    return float(text)
 
 
 @dataclass(slots=True)
@@ -210,8 +234,14 @@ def life_cycle(kind: Kind) -> LifeCycle:
     remembered = (Step(deleted, REMEMBERED_SECONDS),) if deleted else ()
     updated = _word(words[StatusClass.STEADY], ("updatecompleted", "updated"), only=True) or good
     update_failed = _word(words[StatusClass.FAILED], ("updatefailed",), only=True)
+    rolling_back = _word(words[StatusClass.IN_PROGRESS], ("rollingback",), only=True)
+    rollback_failed = _word(words[StatusClass.FAILED], ("updaterollbackfailed",), only=True)
+    maintained = _word(words[StatusClass.IN_PROGRESS], ("systemupdating",), only=True)
     updating = _word(words[StatusClass.IN_PROGRESS], ("updating", "updateinprogress"), only=True)
-    opening = (Step(begin),) if begin else ()
+    pending = _word(words[StatusClass.IN_PROGRESS], ("pending",), only=True)
+    waiting = (Step(pending, PENDING_SECONDS),) if pending not in ("", begin) else ()
+    opening = (*waiting, Step(begin)) if begin else ()
+    back = (Step(updating, CHANGE_SECONDS), *((Step(rolling_back, CHANGE_SECONDS),) if rolling_back else ()))
     runs = {GOOD: (*opening, Step(good))}
     if failed:
         runs[FAILED] = (*opening, Step(failed))
@@ -221,11 +251,11 @@ def life_cycle(kind: Kind) -> LifeCycle:
         runs,
         stop=stopped,
         update=(Step(updating, CHANGE_SECONDS), Step(updated)) if updating else (),
-        update_failed=(Step(updating, CHANGE_SECONDS), Step(update_failed or good)) if updating else (),
-        delete=(Step(deleting, CHANGE_SECONDS), *remembered, Step("")) if deleting and not succeeded else (),
-        delete_failed=(Step(deleting, CHANGE_SECONDS), Step(delete_failed))
-        if deleting and delete_failed and not succeeded
-        else (),
+        update_failed=(*back, Step(update_failed or good)) if updating else (),
+        rollback_failed=(*back, Step(rollback_failed)) if rolling_back and rollback_failed else (),
+        maintenance=(Step(maintained, CHANGE_SECONDS), Step(good)) if maintained else (),
+        delete=(Step(deleting, CHANGE_SECONDS), *remembered, Step("")) if deleting else (),
+        delete_failed=(Step(deleting, CHANGE_SECONDS), Step(delete_failed)) if deleting and delete_failed else (),
         seconds=JOB_SECONDS if succeeded else READY_SECONDS,
     )
 

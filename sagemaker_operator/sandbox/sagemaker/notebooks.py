@@ -26,6 +26,7 @@ LIFE = LifeCycle(
     stop=(Step("Stopping", CHANGE_SECONDS), _DOWN),
     update=(Step("Updating", CHANGE_SECONDS), _DOWN),
     update_failed=(Step("Updating", CHANGE_SECONDS), Step("Failed")),
+    maintenance=(Step("PendingMaintenance", CHANGE_SECONDS), Step("InMaintenance", CHANGE_SECONDS), _UP),
     delete=(Step("Deleting", CHANGE_SECONDS), Step("")),
 )
 _START = (Step("Pending", CHANGE_SECONDS), _UP)

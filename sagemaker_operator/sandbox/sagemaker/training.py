@@ -62,6 +62,7 @@ LIFE = LifeCycle(
         MAX_RUNTIME: (*_START, _TRAIN, _EXCEEDED),
     },
     stop=_STOP,
+    delete=(Step("Deleting", CHANGE_SECONDS, "Completed"), Step("")),
     seconds=JOB_SECONDS,
 )
 
@@ -157,13 +158,11 @@ class TrainingJobs(Behaviour):
         if len(known | set(added)) < len(known) + len(added):
             invalid("Profiler rule configuration names must be unique within a training job.")
 
-    def delete(self, record: Record, now: float) -> bool:
-        if not record.finished(now):
-            raise texts.wrong_status(self.kind, record.status(now))
+    def check_delete(self, record: Record, now: float) -> None:
+        super().check_delete(record, now)
         pool = _warm_pool(record, now)
         if pool is not None and pool["Status"] == "Available":
             raise ServiceError("ResourceInUse", "The training job has a warm pool in status Available.")
-        return True
 
     def details(self, record: Record, now: float) -> dict[str, Any]:
         given = record.input
