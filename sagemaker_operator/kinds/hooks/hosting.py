@@ -30,6 +30,8 @@ _ROLLOUT = (
     "ExcludeRetainedVariantProperties",
     "RetainDeploymentConfig",
 )
+# Where an update ends that was taken back, or could not be: then a mix of both configurations serves.
+_BACK = ("InService", "UpdateRollbackFailed")
 # Instances could not be had: the same update may succeed tomorrow.
 _WORTH_ANOTHER_TRY = "Request to service failed"
 
@@ -47,7 +49,7 @@ def update_endpoint(edit: Edit) -> Verdict:
     live, wanted = observed.get(_CONFIG, ""), edit.desired[_CONFIG]
     status, failure = observed.get("EndpointStatus"), observed.get("FailureReason", "")
     tried = failure and not failure.startswith(_WORTH_ANOTHER_TRY) and edit.annotations.get(LAST_CONFIG) == wanted
-    if status == "Failed" or (status == "InService" and tried and wanted != live):
+    if status == "Failed" or (status in _BACK and tried and wanted != live):
         text = f"unable to update endpoint. check FailureReason. latest EndpointConfigName is {live}"
         return Verdict(reject=f"api error EndpointUpdateError: {text}")
     rollout = {name: edit.desired[name] for name in _ROLLOUT if name in edit.desired}
