@@ -63,7 +63,7 @@ class Pass:
         self.stored = obj.decode_status()
         self.resolution = self._resolve()
         around = world.surroundings.of(self.key.namespace)
-        self.placement = place(self.kind, obj, self.stored, around, world.settings, world.identity)
+        self.placement = place(self.kind, obj, self.stored, around, world.settings, world.identity, world.regions)
         self.facts = gather(
             self.kind, world, self.memory, obj, self.resolution, self.stored, self.placement, failures=self._failures
         )
