@@ -323,6 +323,16 @@ def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCatego
     assert text.startswith("CreateTrainingJob: Code: no")
 
 
+def test_an_error_without_words_is_told_by_its_code() -> None:
+    error = AwsError(
+        "", category=ErrorCategory.UNKNOWN, operation="CreateTrainingJob", code="UnknownOperationException"
+    )
+    step = next_step(replace(claimed, error=error, failures=2))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert step.findings.recoverable == "CreateTrainingJob: UnknownOperationException. It is tried again."
+
+
 def test_a_refused_update_keeps_the_finalizer() -> None:
     step = next_step(
         replace(running, error=failed(ErrorCategory.VALIDATION, "UpdateTrainingJob"), observed=seen("InProgress"))
