@@ -333,6 +333,7 @@ class Manager:
                 recorder=self.events,
                 told=controller.metrics.told,
                 surroundings=self.surroundings,
+                regions=self._sessions.region_problem,
                 clock=self._clock,
                 rng=self._rng,
             ),

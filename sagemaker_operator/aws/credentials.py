@@ -130,10 +130,16 @@ class _Guarded(AioCredentials):  # type: ignore[misc]  # aiobotocore is untyped
         return account
 
 
+_OF_A_ROLE = {
+    ErrorCategory.THROTTLED: ErrorCategory.TRANSIENT,
+    ErrorCategory.VALIDATION: ErrorCategory.ACCESS_DENIED,
+}
+
+
 def role_not_assumed(error: AwsError, role_arn: str) -> AwsError:
     """An AssumeRole's failure with the role's name in it. Who may assume what is not the operator's own credentials'
-    fault: access denied stays access denied."""
-    category = ErrorCategory.TRANSIENT if error.category is ErrorCategory.THROTTLED else error.category
+    fault: access denied stays access denied. Nor is a request that STS refuses the fault of the object that waits for it."""
+    category = _OF_A_ROLE.get(error.category, error.category)
     return _unsent(error, category, message=f"cannot assume {role_arn}: {error.message}")
 
 

@@ -37,6 +37,14 @@ _EXPIRED_HINT = (
     "(IRSA or EKS Pod Identity); a clock that is minutes off does the same"
 )
 
+_UNKNOWN_KEY_HINT = f"{CREDENTIALS_HINT}; if the same credentials work in other regions, then this one has yet to be enabled for the account"
+
+_CLOCK_HINT = "set the clock of the node that the operator runs on: AWS accepts five minutes of difference"
+
+# What AWS answers to an access key that a region does not know: a wrong one, or a right one where the account has not opted in.
+_UNKNOWN_KEY_CODES = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure"})
+_CLOCK = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
+
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _NOISE: tuple[tuple[re.Pattern[str], str], ...] = (
     # The Java SDK's trailer, passed on by services that call one another.
@@ -130,7 +138,7 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None) -> AwsEr
         code, text = "", f"HTTP {status} without an AWS error code"
     message = clean_message(text)
     if category is ErrorCategory.CREDENTIALS:
-        message = f"{message.rstrip('.') or code}; {_EXPIRED_HINT if code in EXPIRED_CODES else CREDENTIALS_HINT}"
+        message = f"{message.rstrip('.') or code}; {_credentials_hint(code, text)}"
     return AwsError(
         message,
         category=category,
@@ -140,6 +148,14 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None) -> AwsEr
         request_id=str(metadata.get("RequestId", "")),
         retry_after=_retry_after(metadata.get("HTTPHeaders", {})),
     )
+
+
+def _credentials_hint(code: str, text: str) -> str:
+    if _CLOCK.search(text):
+        return _CLOCK_HINT
+    if code in EXPIRED_CODES:
+        return _EXPIRED_HINT
+    return _UNKNOWN_KEY_HINT if code in _UNKNOWN_KEY_CODES else CREDENTIALS_HINT
 
 
 def _unanswered(exc: BaseException, operation: str) -> AwsError:

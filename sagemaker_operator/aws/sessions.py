@@ -153,6 +153,19 @@ class Sessions:
         arn = str(answer["Arn"])
         return Identity(account=str(answer["Account"]), partition=arn.split(":")[1], arn=arn)
 
+    def region_problem(self, region: str) -> str | None:
+        """Why no endpoint can be found by the name of a region; None: AWS has it."""
+        if not self._regions:
+            partitions = self._root.get_component("data_loader").load_data("partitions")["partitions"]
+            names = {name for partition in partitions for name in partition["regions"]}
+            # Where IAM is, and nothing like SageMaker.
+            self._regions = frozenset(name for name in names if not name.endswith("-global"))
+        if region in self._regions:
+            return None
+        nearest = _nearest(region, self._regions)
+        hint = f" (did you mean {nearest}?)" if nearest else ""
+        return f"AWS region {region!r} does not exist{hint}; for a region newer than this release set an endpoint URL"
+
     async def drop(self, target: Target, *, stale: AioBaseClient | None = None) -> None:
         """Forget the clients and the credentials behind `target`: AWS called them expired. The next call reloads them.
 
@@ -190,8 +203,8 @@ class Sessions:
 
     async def _create(self, service: str, target: Target) -> _Entry:
         await self._warm_up(service)
-        if target.endpoint_url is None:
-            self._check_region(target.region)
+        if target.endpoint_url is None and (problem := self.region_problem(target.region)):
+            raise ConfigurationError(problem)
         stack = AsyncExitStack()
         client = await stack.enter_async_context(
             self._session(target).create_client(
@@ -219,18 +232,6 @@ class Sessions:
         # Parsing the model takes 0.15 s; in a thread it leaves 12 ms of client building on the loop.
         await asyncio.to_thread(self._root.warm_up_loader_caches, service)
         self._warm.add(service)
-
-    def _check_region(self, region: str) -> None:
-        if not self._regions:
-            partitions = self._root.get_component("data_loader").load_data("partitions")["partitions"]
-            self._regions = frozenset(name for partition in partitions for name in partition["regions"])
-        if region in self._regions:
-            return
-        nearest = _nearest(region, self._regions)
-        hint = f" (did you mean {nearest}?)" if nearest else ""
-        raise ConfigurationError(
-            f"AWS region {region!r} does not exist{hint}; for a region newer than this release set an endpoint URL"
-        )
 
     def _session(self, target: Target) -> AioSession:
         identity = self._identities.get(target.role_arn)

@@ -88,6 +88,11 @@ def asked(kind: Kind, annotations: Mapping[str, str], spec: Mapping[str, Any], g
     """What the annotations mean. A gate that is off makes its annotations mean nothing."""
     adopted = annotations.get(ADOPTED, "").lower() == "true"
     read_only = gates.read_only_resources and annotations.get(READ_ONLY, "").lower() == "true"
+    for name in (ADOPTED, READ_ONLY) if gates.read_only_resources else (ADOPTED,):
+        if annotations.get(name, "false").lower() not in ("true", "false"):
+            # A word that may mean yes would, taken for no, create what the user only wanted to look at.
+            text = f"metadata.annotations[{name}]: must be true or false, not {annotations[name]!r}"
+            return Adoption(adopted=adopted, read_only=read_only, problem=text)
     given = annotations.get(ADOPTION_POLICY) if gates.resource_adoption else None
     if given is None and not read_only:
         return Adoption(adopted=adopted)

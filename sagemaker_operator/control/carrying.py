@@ -21,6 +21,7 @@ from sagemaker_operator.control.steps import (
     Claim,
     Create,
     Delete,
+    Disown,
     Fill,
     Find,
     Identify,
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 _TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
 
+_OF_THE_OBJECT = frozenset({"conditions", "lastHandledReconcileAt"})
+"""What status says of the object itself. All else it says of the resource."""
+
 
 async def carry_out(p: Pass, step: Step) -> None:
     """One step that is not the last. Raises KubeError if Kubernetes refused a write; an AWS error is a fact."""
@@ -49,6 +53,8 @@ async def carry_out(p: Pass, step: Step) -> None:
         case Claim():
             await p.write_finalizers((*p.obj.metadata.finalizers, p.kind.finalizer))
             p.learn(managed=True, claimed=True)
+        case Disown():
+            await _disown(p)
         case Adopt():
             await _adopt(p)
         case Create():
@@ -73,6 +79,15 @@ async def carry_out(p: Pass, step: Step) -> None:
             await _mutate(p, p.kind.delete, Mutation.DELETED)
         case Settle():
             raise AssertionError("a pass ends with it")
+
+
+async def _disown(p: Pass) -> None:
+    """Before the finalizer: beside that a recorded ARN is ours, to be updated and deleted."""
+    meta = p.obj.metadata
+    lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+    gone = {name: None for name in p.stored if name not in _OF_THE_OBJECT}
+    await p.write({"metadata": lock, "status": gone}, subresource="status")
+    p.begin()
 
 
 async def _adopt(p: Pass) -> None:

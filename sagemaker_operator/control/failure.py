@@ -52,7 +52,7 @@ _ASSUME_ROLE_HINT = (
 def told(error: AwsError) -> str:
     """SageMaker's own words, and what they answer."""
     code = f"{error.code}: " if error.code else ""
-    return f"{error.operation}: {code}{error.message}".rstrip(".")
+    return f"{error.operation}: {code}{error.message}".rstrip(".: ")
 
 
 def failed(facts: Facts, error: AwsError) -> Step:

@@ -49,16 +49,24 @@ class Pass:
         self.log = log
         self.key = key
         self.obj = obj
-        self.stored = obj.decode_status()
-        self.resolution = self._resolve()
-        around = world.surroundings.of(key.namespace)
-        self.placement = place(kind, obj, self.stored, around, world.settings, world.identity)
-        self.facts = gather(kind, world, memory, obj, self.resolution, self.stored, self.placement, failures=failures)
+        self._failures = failures
+        self.begin()
         match world.tracker.take(key):
             case Missed(error, times):
                 self._fail(error, failures=failures + times)
             case Observation() as polled:
                 self.see(polled)
+
+    def begin(self) -> None:
+        """What the object says as it stands."""
+        world, obj = self.world, self.obj
+        self.stored = obj.decode_status()
+        self.resolution = self._resolve()
+        around = world.surroundings.of(self.key.namespace)
+        self.placement = place(self.kind, obj, self.stored, around, world.settings, world.identity, world.regions)
+        self.facts = gather(
+            self.kind, world, self.memory, obj, self.resolution, self.stored, self.placement, failures=self._failures
+        )
 
     @property
     def spec(self) -> Mapping[str, Any]:

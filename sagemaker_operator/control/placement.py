@@ -29,12 +29,13 @@ from sagemaker_operator.control.roles import (
     recorded_place,
     role_for,
 )
+from sagemaker_operator.objects import Meta
 from sagemaker_operator.settings import DeletionPolicy, endpoint_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sagemaker_operator.control.ports import Identity
+    from sagemaker_operator.control.ports import Identity, Regions
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject
     from sagemaker_operator.settings import Settings
@@ -45,8 +46,9 @@ UNKNOWN_DELETION_POLICY = "UnknownDeletionPolicy"
 _ADVICE = frozenset({REGION_DRIFT, ACCOUNT_DRIFT, UNKNOWN_DELETION_POLICY})
 
 INVALID_ENDPOINT = "InvalidEndpointURL"
+INVALID_REGION = "InvalidRegion"
 UNKNOWN_NAMESPACE = "UnknownNamespace"
-REFUSALS = frozenset({IAM_ROLE_NOT_AVAILABLE, INVALID_ENDPOINT, UNKNOWN_NAMESPACE})
+REFUSALS = frozenset({IAM_ROLE_NOT_AVAILABLE, INVALID_ENDPOINT, INVALID_REGION, UNKNOWN_NAMESPACE})
 """Reasons of a refusal: a stored condition that bears one is out of date once there is a place."""
 
 # The watch of namespaces may lag behind the watch of the objects in a new one, by milliseconds.
@@ -72,7 +74,13 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def place(
-    kind: Kind, obj: KubeObject, stored: Mapping[str, Any], around: Around, settings: Settings, identity: Identity
+    kind: Kind,
+    obj: KubeObject,
+    stored: Mapping[str, Any],
+    around: Around,
+    settings: Settings,
+    identity: Identity,
+    regions: Regions,
 ) -> Placement:
     """`stored` is the object's status. Total: whatever the annotations and maps say, there is an answer."""
     policy, policy_from, advice = deletion_policy(obj, around, settings)
@@ -80,10 +88,15 @@ def place(
     if around.namespace is None:
         return Placement(target=None, refusal=_NOT_YET, deletion_policy=policy, policy_from=policy_from)
     recorded = recorded_place(stored)
-    endpoint = around.namespace.annotations.get(ENDPOINT_URL) or None
-    if endpoint is not None and (problem := endpoint_problem(endpoint, unsafe=settings.allow_unsafe_aws_endpoint_urls)):
+    own_endpoint = around.namespace.annotations.get(ENDPOINT_URL) or None
+    endpoint = own_endpoint or settings.aws_endpoint_url
+    region, asked_by, drift = _region(obj, recorded, around, settings)
+    role: Role | Refusal
+    if own_endpoint and (problem := endpoint_problem(own_endpoint, unsafe=settings.allow_unsafe_aws_endpoint_urls)):
         text = f"annotation {ENDPOINT_URL} of namespace {around.namespace.name}: {problem}"
-        role: Role | Refusal = Refusal(INVALID_ENDPOINT, "AWS endpoint is not usable", text)
+        role = Refusal(INVALID_ENDPOINT, "AWS endpoint is not usable", text)
+    elif asked_by and not endpoint and (wrong := regions(region)):
+        role = Refusal(INVALID_REGION, "AWS region is not usable", f"{asked_by}: {wrong}")
     else:
         role = role_for(kind.resource, obj.metadata, recorded, around, settings, identity)
     if isinstance(role, Refusal):
@@ -92,11 +105,10 @@ def place(
         )
     if role.drift:
         notes.append((ACCOUNT_DRIFT, role.drift))
-    region, drift = _region(obj, recorded, around, settings)
     if drift:
         notes.append((REGION_DRIFT, drift))
     return Placement(
-        target=Target(role.account, region, role.arn, endpoint or settings.aws_endpoint_url),
+        target=Target(role.account, region, role.arn, endpoint),
         partition=recorded.partition if recorded else role.partition,
         deletion_policy=policy,
         policy_from=policy_from,
@@ -127,22 +139,28 @@ def deletion_policy(obj: KubeObject, around: Around, settings: Settings) -> tupl
     return settings.deletion_policy, "flag", ""
 
 
-def _region(obj: KubeObject, recorded: Place | None, around: Around, settings: Settings) -> tuple[str, str]:
-    """(region, what to say if another one is asked for): recorded, else the object's, else its namespace's, else the flag."""
-    namespace = around.namespace.annotations if around.namespace else {}
+def _region(obj: KubeObject, recorded: Place | None, around: Around, settings: Settings) -> tuple[str, str, str]:
+    """(region, the annotation that gives it, what to say if another one is asked for).
+
+    The recorded one, else the object's, else its namespace's, else the flag's.
+    """
+    namespace = around.namespace or Meta()
     for name, value, source in (
-        (REGION, obj.metadata.annotations.get(REGION), "of the object"),
-        (DEFAULT_REGION, namespace.get(DEFAULT_REGION), "of the namespace"),
+        (REGION, obj.metadata.annotations.get(REGION), "the object"),
+        (DEFAULT_REGION, namespace.annotations.get(DEFAULT_REGION), f"namespace {namespace.name}"),
     ):
         if not value:
             continue
-        if recorded is None or recorded.region == value:
-            return value, ""
-        return recorded.region, (
-            f"Annotation {name} {source} asks for region {value}, but the resource exists in {recorded.region} and "
+        if recorded is None:
+            return value, f"annotation {name} of {source}", ""
+        if recorded.region == value:
+            return value, "", ""
+        drift = (
+            f"Annotation {name} of {source} asks for region {value}, but the resource exists in {recorded.region} and "
             "stays there. To move it, delete and apply the object; to keep it, take the annotation back."
         )
-    return (recorded.region if recorded else settings.aws_region), ""
+        return recorded.region, "", drift
+    return (recorded.region if recorded else settings.aws_region), "", ""
 
 
 def _told(notes: list[tuple[str, str]], role: Role | None) -> dict[str, Told]:

@@ -20,6 +20,7 @@ from sagemaker_operator.control.placement import REFUSALS
 from sagemaker_operator.control.steps import (
     Claim,
     Create,
+    Disown,
     Facts,
     Fill,
     Follow,
@@ -127,6 +128,9 @@ def _acceptance(facts: Facts) -> Step:
             return Settle(findings, Follow.PARK, release=facts.managed)
         # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
         return _convergence(facts) if facts.managed else Claim()
+    if facts.arn is not None and not facts.managed:
+        # ACK records the ARN of what it only found to exist, and so do we while an object is read-only.
+        return Disown()
     if facts.taken:
         findings = Findings(
             Progress.UNKNOWN,

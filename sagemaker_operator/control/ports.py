@@ -82,6 +82,11 @@ class Teller(Protocol):
         """A change was logged as `event`; `terminal`: only an edit can mend it."""
 
 
+class Regions(Protocol):
+    def __call__(self, region: str) -> str | None:
+        """What is wrong with the name of a region; None: AWS has it."""
+
+
 class Surroundings(Protocol):
     """Namespaces, role maps and selectors, as a reconciler needs them."""
 
@@ -133,5 +138,6 @@ class World:
     recorder: Recorder
     told: Teller
     surroundings: Surroundings
+    regions: Regions
     clock: Clock
     rng: random.Random

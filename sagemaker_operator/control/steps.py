@@ -135,6 +135,10 @@ class Claim(msgspec.Struct, frozen=True):
     """Put our finalizer on."""
 
 
+class Disown(msgspec.Struct, frozen=True):
+    """Take what status says of a resource that is not this object's out of it, and begin anew."""
+
+
 class Adopt(msgspec.Struct, frozen=True):
     """Take over the resource that was observed: our finalizer, the mark, and the spec if the policy says so."""
 
@@ -190,4 +194,19 @@ class Settle(msgspec.Struct, frozen=True):
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = Claim | Adopt | Create | Observe | Find | Identify | Update | Fill | ReadTags | Retag | Stop | Delete | Settle
+Step = (
+    Claim
+    | Disown
+    | Adopt
+    | Create
+    | Observe
+    | Find
+    | Identify
+    | Update
+    | Fill
+    | ReadTags
+    | Retag
+    | Stop
+    | Delete
+    | Settle
+)

@@ -10,7 +10,7 @@ from sagemaker_operator.annotations import ADOPTION_FIELDS, READ_ONLY
 from sagemaker_operator.conditions import ADVISORY, Findings, Progress
 from sagemaker_operator.control.adoption import Policy, adoption_keys
 from sagemaker_operator.control.findings import NOT_SYNCED, PARKED, UNOBSERVED, progress_of
-from sagemaker_operator.control.steps import Adopt, Facts, Follow, Identify, Observe, Owner, Settle
+from sagemaker_operator.control.steps import Adopt, Disown, Facts, Follow, Identify, Observe, Owner, Settle
 
 if TYPE_CHECKING:
     from sagemaker_operator.control.steps import Step
@@ -39,6 +39,8 @@ def takeover(facts: Facts) -> Step | None:
     if facts.managed and creates and facts.owner is not Owner.FOREIGN:
         # An earlier create of ours may have made it.
         return Identify() if facts.owner is Owner.UNKNOWN else None
+    if not facts.managed and facts.arn not in (None, observed.data.get(facts.kind.arn_member)):
+        return Disown()
     return Adopt()
 
 

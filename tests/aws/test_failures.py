@@ -41,6 +41,40 @@ def test_an_answer_keeps_its_code_status_and_request_id_apart_from_the_text() ->
 
 
 @pytest.mark.parametrize(
+    ("code", "text", "says"),
+    [
+        (
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+            "has yet to be enabled",
+        ),
+        ("InvalidClientTokenId", "The security token included in the request is invalid", "has yet to be enabled"),
+        (
+            "InvalidSignatureException",
+            "Signature expired: 20260101T000000Z is now earlier than ...",
+            "the clock of the node",
+        ),
+        (
+            "SignatureDoesNotMatch",
+            "Signature not yet current: 20260101T000000Z is still later",
+            "the clock of the node",
+        ),
+        ("ExpiredTokenException", "The security token included in the request is expired", "renew what the operator"),
+        (
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match",
+            "give the operator AWS credentials",
+        ),
+    ],
+)
+def test_credentials_that_are_refused_say_what_may_be_the_cause(code: str, text: str, says: str) -> None:
+    error = answered(code, text)
+    assert error.category is ErrorCategory.CREDENTIALS
+    assert error.message.startswith(text.rstrip("."))
+    assert says in error.message
+
+
+@pytest.mark.parametrize(
     ("headers", "seconds"),
     [({"x-amz-retry-after": "1500"}, 1.5), ({"retry-after": "7"}, 7.0), ({"retry-after": "soon"}, None), ({}, None)],
 )

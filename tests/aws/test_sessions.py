@@ -254,6 +254,16 @@ async def test_a_role_that_may_not_be_assumed_is_asked_for_once_and_named(assumi
     assert [request.operation for request in fake.requests] == ["AssumeRole"]
 
 
+async def test_what_sts_finds_wrong_with_a_role_is_not_the_fault_of_the_object_that_waits(
+    assuming: Sessions, fake: FakeAws
+) -> None:
+    fake.script("AssumeRole", sts_error("ValidationError", "1 validation error detected", status=400))
+    async with assuming.client("sagemaker", target(fake, role_arn=ROLE)) as client:
+        with pytest.raises(AwsError, match=f"cannot assume {ROLE}") as failed:
+            await client.list_models()
+    assert failed.value.category is ErrorCategory.ACCESS_DENIED
+
+
 async def test_throttled_sts_is_transient_for_the_call_that_waits(assuming: Sessions, fake: FakeAws) -> None:
     fake.script("AssumeRole", sts_error("Throttling", "Rate exceeded", status=400))
     async with assuming.client("sagemaker", target(fake, role_arn=ROLE)) as client:

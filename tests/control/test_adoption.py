@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from sagemaker_operator.annotations import ADOPTED, ADOPTION_FIELDS, ADOPTION_POLICY, READ_ONLY
-from sagemaker_operator.control.adoption import Adoption, Policy, adoption_keys, asked
+from sagemaker_operator.control.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.plan import next_step
 from sagemaker_operator.control.steps import (
@@ -73,6 +73,7 @@ def test_the_keys_are_acks(kind: str) -> None:
         ({}, Adoption()),
         ({ADOPTED: "true"}, Adoption(adopted=True)),
         ({READ_ONLY: "true"}, Adoption(read_only=True)),
+        ({READ_ONLY: "False", ADOPTED: "false"}, Adoption()),
         ({ADOPTION_POLICY: "adopt-or-create"}, Adoption(Policy.ADOPT_OR_CREATE)),
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: NAMED}, Adoption(Policy.ADOPT, {"modelName": "churn"})),
     ],
@@ -92,6 +93,8 @@ def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) ->
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"arn": "x"}'}, "has no arn; it is known by modelName"),
         ({ADOPTION_POLICY: "adopt-or-create", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
         ({READ_ONLY: "true", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
+        ({READ_ONLY: "yes"}, "must be true or false, not 'yes'"),
+        ({ADOPTED: "1"}, "must be true or false, not '1'"),
     ],
 )
 def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
@@ -103,8 +106,15 @@ def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, st
     assert step.findings.terminal == meaning.problem
 
 
+def test_what_is_managed_already_stays_so_whatever_word_its_annotation_has() -> None:
+    """ACK took every word but true for no."""
+    meaning = asked(MODEL, {READ_ONLY: "yes"}, {}, FeatureGates())
+    managed = Facts(kind=MODEL, adoption=meaning, managed=True, arn=ARN, recalled=FOUND)
+    assert next_step(managed) == next_step(replace(managed, adoption=NO_ADOPTION))
+
+
 def test_a_gate_that_is_off_makes_its_annotations_mean_nothing() -> None:
-    annotations = {ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "[", READ_ONLY: "true"}
+    annotations = {ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "[", READ_ONLY: "yes"}
     gates = FeatureGates(resource_adoption=False, read_only_resources=False)
     assert asked(MODEL, annotations, {}, gates) == Adoption()
 

@@ -37,6 +37,10 @@ def at(account: str, region: str = "us-west-2") -> dict[str, Any]:
     return {"ackResourceMetadata": {"arn": f"arn:aws:sagemaker:{region}:{account}:training-job/x"}}
 
 
+def regions(region: str) -> str | None:
+    return None if region in ("ap-south-1", "eu-west-1", "us-west-2") else f"no region {region}"
+
+
 def placed(
     annotations: dict[str, str] | None = None,
     *,
@@ -57,7 +61,7 @@ def placed(
         teams=teams,
         selectors=selectors,
     )
-    return place(KIND, obj, stored or {}, around, Settings(**(FLAGS | flags)), IDENTITY)
+    return place(KIND, obj, stored or {}, around, Settings(**(FLAGS | flags)), IDENTITY, regions)
 
 
 def who(placement: Placement) -> tuple[str, str | None]:
@@ -128,6 +132,26 @@ def test_deletion_policy(own: str | None, namespace: str | None, flag: str, expe
     if unknown:
         assert found.also["ACK.Advisory"][1] == "UnknownDeletionPolicy"
         assert "write delete or retain" in found.also["ACK.Advisory"][2]
+
+
+@pytest.mark.parametrize(
+    ("own", "default", "says"),
+    [
+        ("us-wset-2", None, "annotation services.k8s.aws/region of the object: no region us-wset-2"),
+        ("us-wset-2", "eu-west-1", "annotation services.k8s.aws/region of the object: no region us-wset-2"),
+        (None, "europe", "annotation services.k8s.aws/default-region of namespace ns: no region europe"),
+    ],
+)
+def test_a_region_that_does_not_exist_is_told_with_where_it_is_written(
+    own: str | None, default: str | None, says: str
+) -> None:
+    asked = {
+        "annotations": {REGION: own} if own else {},
+        "namespace": {DEFAULT_REGION: default} if default else {},
+    }
+    assert cause(placed(**asked)) == says
+    for fine in ({"stored": at(OWN, "us-new-1")}, {"aws_endpoint_url": "https://newer.example"}):
+        assert placed(**asked, **fine).refusal is None
 
 
 @pytest.mark.parametrize(

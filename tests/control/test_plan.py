@@ -9,12 +9,15 @@ import pytest
 from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Progress
+from sagemaker_operator.control.adoption import Adoption, Policy
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.plan import next_step
 from sagemaker_operator.control.steps import (
+    Adopt,
     Claim,
     Create,
     Delete,
+    Disown,
     Facts,
     Find,
     Follow,
@@ -95,6 +98,24 @@ def test_a_taken_name_is_looked_at() -> None:
 def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly() -> None:
     """ACK writes the ARN of a foreign resource into the status of the object that collides with it."""
     assert next_step(replace(new, arn=ARN)) == Observe()
+
+
+@pytest.mark.parametrize(
+    ("kind", "observed"),
+    [
+        ("TrainingJob", ABSENT),
+        ("Project", Observation({"ProjectStatus": "DeleteCompleted", "ProjectArn": ARN})),
+    ],
+)
+def test_a_recorded_arn_that_is_not_ours_goes_before_the_finalizer_comes(kind: str, observed: Observation) -> None:
+    """Beside the finalizer it would be believed, and somebody else's resource be updated and deleted."""
+    assert next_step(replace(new, kind=catalog()[kind], arn=ARN, observed=observed)) == Disown()
+
+
+def test_what_is_adopted_takes_the_place_of_what_was_only_observed_before() -> None:
+    facts = replace(new, observed=seen("Completed"), adoption=Adoption(Policy.ADOPT, {"trainingJobName": "xgb"}))
+    assert next_step(replace(facts, arn=ARN)) == Adopt()
+    assert next_step(replace(facts, arn=f"{ARN}-other")) == Disown()
 
 
 def test_a_wrong_spec_makes_no_call_and_names_the_field() -> None:
@@ -300,6 +321,16 @@ def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCatego
     assert step.findings is not None
     text = step.findings.terminal or step.findings.recoverable or ""
     assert text.startswith("CreateTrainingJob: Code: no")
+
+
+def test_an_error_without_words_is_told_by_its_code() -> None:
+    error = AwsError(
+        "", category=ErrorCategory.UNKNOWN, operation="CreateTrainingJob", code="UnknownOperationException"
+    )
+    step = next_step(replace(claimed, error=error, failures=2))
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert step.findings.recoverable == "CreateTrainingJob: UnknownOperationException. It is tried again."
 
 
 def test_a_refused_update_keeps_the_finalizer() -> None:

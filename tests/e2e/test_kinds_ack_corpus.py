@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from sagemaker_operator.annotations import UID_TAG
-from sagemaker_operator.control.request import desired_input
+from sagemaker_operator.control.request import desired_input, identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
-from tests.e2e.harness import operator
+from tests.e2e.harness import killed, operator
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage, document
+from tests.e2e.wire import Mode, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +111,48 @@ async def test_an_object_of_acks_is_deleted_as_ack_would(kind: str) -> None:
         assert stage.mutating()[-1] == stage.kind.delete
         gone = stage.kind.classify(after.get(stage.kind.status_member or "")) is StatusClass.GONE
         assert gone or stage.kind.arn_member not in after
+
+
+@pytest.mark.parametrize("kind", ["Endpoint", "Model", "TrainingJob"])
+@pytest.mark.parametrize("dies_at", [0, 1, 2, 3, 4])
+async def test_a_resource_that_ack_found_to_exist_is_never_taken_for_the_objects_own(kind: str, dies_at: int) -> None:
+    """ACK writes its ARN into the object's status, beside `Resource already exists`, and no finalizer."""
+    ack = Ack(kind)
+    await ack.make()
+    stage, cloud = ack.stage, ack.cloud
+    spec, arn = stage.manifest["spec"], (await stage.status())["ackResourceMetadata"]["arn"]
+    terminal = {"type": "ACK.Terminal", "status": "True", "message": "Resource already exists"}
+    await cloud.patch(stage.name, {"metadata": {"finalizers": None}}, kind=kind)
+    await cloud.patch(stage.name, {"status": {"conditions": [terminal]}}, kind=kind, subresource="status")
+    name = stage.kind.identifiers[0].field
+    await stage.edit({name: f"{spec[name]}-two"})
+    if dies_at:
+        await killed(cloud, Wire(at=dies_at, mode=Mode.KILL_AFTER))
+    async with operator(cloud):
+        await stage.settled()
+        status = await stage.status()
+        assert status["ackResourceMetadata"]["arn"] == f"{arn}-two"
+        await stage.delete()
+    applied = [call for call in cloud.sagemaker.calls.mutating() if call.applied]
+    assert {call.name for call in applied} == {f"{spec[name]}-two"}
+    assert [call.operation for call in applied].count(stage.kind.create) == 1
+    assert stage.kind.arn_member in await stage.ask_about(spec, arn)
+
+
+@pytest.mark.parametrize("kind", ["App", "Project"])
+async def test_what_ack_found_to_exist_is_made_when_that_is_gone(kind: str) -> None:
+    """Also where SageMaker goes on describing what is gone."""
+    ack = Ack(kind)
+    await ack.make()
+    stage, cloud = ack.stage, ack.cloud
+    spec, arn = stage.manifest["spec"], (await stage.status())["ackResourceMetadata"]["arn"]
+    await cloud.patch(stage.name, {"metadata": {"finalizers": None}}, kind=kind)
+    await cloud.ask(stage.kind.delete or "", **identifiers(stage.kind, spec, arn))
+    await cloud.pass_time(3600)
+    cloud.forget()
+    async with operator(cloud):
+        await stage.settled()
+        assert stage.mutating() == [stage.kind.create]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -271,13 +271,24 @@ async def selector(cloud: Cloud, name: str, arn: str, **spec: Any) -> None:
     await cloud.user.create(SELECTORS, None, manifest)
 
 
-async def test_a_region_that_does_not_exist_can_be_mended_before_anything_is_created() -> None:
-    cloud = await cloud_with()
+@pytest.mark.parametrize("annotated", ["object", "namespace"])
+async def test_a_region_that_does_not_exist_can_be_mended_before_anything_is_created(annotated: str) -> None:
+    own, default = ({REGION: "us-esat-1"}, {}) if annotated == "object" else ({}, {DEFAULT_REGION: "us-esat-1"})
+    cloud = await cloud_with(one=default)
     async with operator(cloud):
-        await job(cloud, "mended", "default", **{REGION: "us-esat-1"})
-        await told(cloud, "mended", "default", "ACK.Terminal", "us-east-1")
-        await cloud.annotate("mended", {REGION: "us-east-1"})
-        await reached(cloud, "mended", "default", "InProgress")
+        await job(cloud, "mended", "one", **own)
+        await told(cloud, "mended", "one", "ACK.Recoverable", "us-east-1")
+        cloud.forget()
+        await cloud.pass_time(600)
+        assert [r for r in cloud.kubernetes.requests if r.verb == "patch" and r.plural == "trainingjobs"] == []
+        assert len(cloud.sagemaker.calls) == 0
+        right = {"metadata": {"annotations": {next(iter(own | default)): "us-east-1"}}}
+        if own:
+            await cloud.user.merge_patch(cloud.job, "one", "mended", right)
+        else:
+            await cloud.user.merge_patch(NAMESPACES, None, "one", right)
+        await reached(cloud, "mended", "one", "InProgress")
+        assert not await condition(cloud, "mended", "one", "ACK.Recoverable")
     assert {c.region for c in cloud.sagemaker.calls.of("CreateTrainingJob")} == {"us-east-1"}
 
 
