@@ -37,7 +37,7 @@ _EXPIRED_HINT = (
     "(IRSA or EKS Pod Identity); a clock that is minutes off does the same"
 )
 
-_UNKNOWN_KEY_HINT = f"{CREDENTIALS_HINT}; if the same credentials work in other regions, then this one has yet to be enabled for the account"
+_UNKNOWN_KEY_HINT = f"{CREDENTIALS_HINT}; if they work in other regions, this one has yet to be enabled for the account"
 
 _CLOCK_HINT = "set the clock of the node that the operator runs on: AWS accepts five minutes of difference"
 

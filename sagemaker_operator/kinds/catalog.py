@@ -60,10 +60,10 @@ _CLASSES: Mapping[str, StatusClass] = {
         StatusClass.SUCCEEDED: "succeeded",
         StatusClass.FAILED: (
             "failed createfailed updatefailed createrollbackfailed updaterollbackfailed importfailed stopfailed"
-            " startfailed maintenancefailed completedwithfailures"
+            " startfailed maintenancefailed completedwithfailures outofservice"
         ),
         StatusClass.STOPPING: "stopping",
-        StatusClass.STOPPED: "stopped expired cancelled outofservice",
+        StatusClass.STOPPED: "stopped expired cancelled",
         StatusClass.DELETING: "deleting deleteinprogress deletepending pendingdelete contentdeleted exportjobsdeleted",
         StatusClass.DELETE_FAILED: "deletefailed deleterollbackfailed deletionfailed",
         StatusClass.GONE: "deleted deletecompleted",

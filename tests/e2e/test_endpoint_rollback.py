@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import yaml
 
 from tests.e2e.harness import SAMPLES, Cloud, operator
-from tests.e2e.kinds import VIRTUAL, Stage, document
+from tests.e2e.kinds import VIRTUAL, Stage
 
 pytestmark = VIRTUAL
 
@@ -59,34 +58,6 @@ async def test_a_failed_update_is_told_in_acks_words_and_not_repeated() -> None:
     assert len(cloud.sagemaker.calls.of("UpdateEndpoint")) == 2
 
 
-async def test_a_rollback_that_fails_is_told_and_the_same_update_not_repeated() -> None:
-    stage = Stage("Endpoint")
-    stage.manifest["spec"]["tags"] = [{"key": "sandbox/update-outcome", "value": "RollbackFailed"}]
-    live = stage.manifest["spec"]["endpointConfigName"]
-
-    async def status(wanted: str) -> bool:
-        return (await stage.status())["endpointStatus"] == wanted
-
-    async with operator(stage.cloud):
-        await stage.prepare()
-        for number in (2, 3):
-            await stage.cloud.apply(_copy(document("endpointconfig"), f"{live}-{number}"))
-        await stage.apply()
-        await stage.settled()
-        for number in (2, 3):
-            await stage.edit({"endpointConfigName": f"{live}-{number}"})
-            await stage.cloud.until(partial(status, "RollingBack"), step=5.0)
-            conditions = await stage.conditions()
-            assert [conditions[name]["status"] for name in ("Ready", "ACK.ResourceSynced")] == ["False"] * 2
-            await stage.cloud.until(partial(status, "UpdateRollbackFailed"), step=5.0)
-            assert "check FailureReason" in (await stage.condition("ACK.Terminal"))["message"]
-            assert (await stage.status())["failureReason"]
-            await stage.cloud.pass_time(2 * 36_000)
-            assert stage.mutating().count("UpdateEndpoint") == number - 1
-            assert await status("UpdateRollbackFailed")
-        await stage.delete()
-
-
 async def test_a_component_is_rolled_out_as_its_spec_says() -> None:
     stage = Stage("InferenceComponent")
     size = {"type_": "COPY_COUNT", "value": 1}
@@ -115,6 +86,6 @@ async def test_a_component_is_rolled_out_as_its_spec_says() -> None:
 def _copy(config: dict[str, Any], name: str) -> dict[str, Any]:
     return {
         **config,
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name},
         "spec": {**config["spec"], "endpointConfigName": name},
     }

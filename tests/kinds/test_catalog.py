@@ -217,7 +217,8 @@ def test_statuses_mean_what_they_mean_for_the_kind(name: str) -> None:
     meanings = {"Good": good, "Running": StatusClass.IN_PROGRESS if job else StatusClass.STEADY}
     if kind.status_member is not None:
         for value, meaning in facts["statuses"].items():
-            assert kind.classify(value) == meanings.get(meaning, meaning), value
+            told = meanings.get(meaning, meaning) if value != "OutOfService" else StatusClass.FAILED
+            assert kind.classify(value) == told, value
     assert kind.log_lines_kind == "job" if job else kind.log_lines_kind in ("resource", "endpoint")
 
 
@@ -226,6 +227,11 @@ def test_the_same_word_differs_by_kind() -> None:
     assert kind_of("ModelPackage").classify("Completed") is StatusClass.STEADY
     assert kind_of("FeatureGroup").classify("Created") is StatusClass.STEADY
     assert kind_of("InferenceExperiment").classify("Created") is StatusClass.IN_PROGRESS
+
+
+def test_an_endpoint_that_takes_no_requests_is_not_at_rest_as_a_stopped_notebook_is() -> None:
+    assert kind_of("NotebookInstance").classify("Stopped") is StatusClass.STOPPED
+    assert kind_of("Endpoint").classify("OutOfService") is StatusClass.FAILED
 
 
 def test_an_unknown_status_is_in_progress_and_no_status_is_steady() -> None:

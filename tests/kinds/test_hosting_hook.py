@@ -49,6 +49,12 @@ def test_an_endpoint_as_wanted_is_left_alone() -> None:
         ({"FailureReason": "The image does not exist"}, None, False),
         ({"FailureReason": "Request to service failed. Try again."}, "new", False),
         ({}, "new", False),
+        ({"EndpointStatus": "UpdateRollbackFailed", "FailureReason": "No capacity"}, "new", True),
+        ({"EndpointStatus": "UpdateRollbackFailed", "FailureReason": "Request to service failed."}, "new", True),
+        ({"EndpointStatus": "UpdateRollbackFailed"}, "new", True),
+        ({"EndpointStatus": "UpdateRollbackFailed", "FailureReason": "No capacity"}, "bad", False),
+        ({"EndpointStatus": "UpdateRollbackFailed", "FailureReason": "No capacity"}, None, False),
+        ({"EndpointStatus": "OutOfService", "FailureReason": "No capacity"}, "new", True),
     ],
 )
 def test_an_update_that_failed_is_not_sent_again(observed: dict[str, Any], tried: str | None, blocked: bool) -> None:
@@ -60,6 +66,19 @@ def test_an_update_that_failed_is_not_sent_again(observed: dict[str, Any], tried
 def test_the_failure_of_the_last_update_does_not_speak_for_the_one_in_flight() -> None:
     observed = {"EndpointStatus": "Updating", "FailureReason": "The image does not exist"}
     assert endpoint({"EndpointConfigName": "new"}, observed, "new").reject is None
+
+
+def test_after_a_failed_rollback_the_old_configuration_is_deployed_again_once_it_is_asked_for() -> None:
+    mixed = {"EndpointStatus": "UpdateRollbackFailed", "FailureReason": "No capacity"}
+    verdict = endpoint({}, mixed, "new")
+    request = {"EndpointName": "churn", "EndpointConfigName": "good", "RetainAllVariantProperties": True}
+    assert verdict == Verdict(request=request, annotations={LAST_CONFIG: "good"})
+    assert endpoint({}, mixed, "good") == Verdict(), "that failed too"
+    assert endpoint({}, mixed) == Verdict(), "nobody here began what went wrong"
+    assert endpoint({}, {"FailureReason": "No capacity"}, "new") == Verdict(), "SageMaker went back by itself"
+    first = endpoint({"DeploymentConfig": DEPLOYMENT}, mixed, "new").request
+    assert first == {**request, "DeploymentConfig": DEPLOYMENT}
+    assert "spec.endpointName" in str(endpoint({"EndpointName": "other"}, mixed, "new").reject)
 
 
 def test_a_deployment_configuration_counts_once_there_was_a_deployment() -> None:

@@ -2,6 +2,7 @@
 
 SageMaker takes a failed update back and reports the resource InService with a FailureReason: only the annotation knows
 what was tried. Its keys and the texts are ACK's, so that either controller understands what the other remembered.
+An endpoint that could not be taken back either runs a mix of both configurations, whatever Describe calls live.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _ROLLOUT = (
     "ExcludeRetainedVariantProperties",
     "RetainDeploymentConfig",
 )
-# Where an update ends that was taken back, or could not be: then a mix of both configurations serves.
-_BACK = ("InService", "UpdateRollbackFailed")
 # Instances could not be had: the same update may succeed tomorrow.
 _WORTH_ANOTHER_TRY = "Request to service failed"
+_MIXED = "UpdateRollbackFailed"
+_AT_REST = ("InService", "OutOfService", _MIXED)
 
 
 def update_endpoint(edit: Edit) -> Verdict:
@@ -42,18 +43,22 @@ def update_endpoint(edit: Edit) -> Verdict:
     A deployment configuration alone is compared with the last one that was used: before the first update there is none.
     """
     proposal, observed = edit.proposal, edit.observed
-    if proposal.request is None:
-        return proposal
-    if edit.differing and _CONFIG not in edit.differing and not observed.get("LastDeploymentConfig"):
-        return NOTHING_TO_DO
     live, wanted = observed.get(_CONFIG, ""), edit.desired[_CONFIG]
     status, failure = observed.get("EndpointStatus"), observed.get("FailureReason", "")
-    tried = failure and not failure.startswith(_WORTH_ANOTHER_TRY) and edit.annotations.get(LAST_CONFIG) == wanted
-    if status == "Failed" or (status in _BACK and tried and wanted != live):
+    last, mixed = edit.annotations.get(LAST_CONFIG), status == _MIXED
+    # Back to what is called live after an update of ours that went wrong: no difference shows that it is not deployed.
+    back = mixed and last is not None and last != wanted and proposal.reject is None
+    if proposal.request is None and not back:
+        return proposal
+    if edit.differing and _CONFIG not in edit.differing and not observed.get("LastDeploymentConfig") and not back:
+        return NOTHING_TO_DO
+    tried = last == wanted and (mixed or (failure and not failure.startswith(_WORTH_ANOTHER_TRY)))
+    if status == "Failed" or (status in _AT_REST and tried and wanted != live):
         text = f"unable to update endpoint. check FailureReason. latest EndpointConfigName is {live}"
         return Verdict(reject=f"api error EndpointUpdateError: {text}")
     rollout = {name: edit.desired[name] for name in _ROLLOUT if name in edit.desired}
-    request = {"RetainAllVariantProperties": True} | rollout | dict(proposal.request)
+    deployed = {"EndpointName": edit.desired["EndpointName"], _CONFIG: wanted}
+    request = {"RetainAllVariantProperties": True} | rollout | dict(proposal.request or deployed)
     return Verdict(request=request, annotations={LAST_CONFIG: wanted})
 
 

@@ -6,6 +6,7 @@ An update of the last two shows when it is over; one that fails leaves everythin
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import StatusClass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.sandbox.sagemaker.records import Record
 
 _ROLLED_BACK = "The deployment did not reach InService and was rolled back, as the sandbox was asked to do."
+_STUCK = "The deployment did not reach InService and its rollback failed, as the sandbox was asked to do."
 _VARIANTS = ("ProductionVariants", "ShadowProductionVariants")
 _FROM_CONFIG = ("AsyncInferenceConfig", "ExplainerConfig", "MetricsConfig")
 
@@ -91,8 +93,14 @@ class Hosted(Behaviour):
 
     def deploy(self, record: Record, now: float, *, names: Iterable[str], change: dict[str, Any], **notes: Any) -> None:
         """`names`: what is deployed; one that fails takes the update with it."""
-        failing = record.wishes.update_fails or any(fails(name) for name in names)
-        self.defer(record, now, change=change, failure=_ROLLED_BACK if failing else "", **notes)
+        wishes = record.wishes
+        failing = wishes.update_fails or any(fails(name) for name in names)
+        stuck = failing and wishes.rollback_fails and bool(self.life.rollback_failed)
+        failure = _STUCK if stuck else _ROLLED_BACK if failing else ""
+        self.defer(record, now, change=change, failure=failure, **notes)
+        if stuck:
+            # Once: the next one finds the way free.
+            record.wishes = replace(wishes, update_fails=False, rollback_fails=False)
 
 
 class Endpoints(Hosted):

@@ -30,7 +30,8 @@ The sandbox decides from a resource's tags or name how its life goes:
   tag {SECONDS_TAG}=N         simulated seconds from creation to the end (job) or to readiness (anything else)
   tag {CHANGE_SECONDS_TAG}=N  simulated seconds that stopping, updating and deleting take (default: 30)
   tag {UPDATE_OUTCOME_TAG}=Failed|RollbackFailed
-                             its updates fail; an endpoint rolls back then, which may fail as well
+                             its updates fail, and an endpoint is rolled back; RollbackFailed: its first update fails,
+                             and the rollback too, if SageMaker has a word for that (UpdateRollbackFailed)
   tag {DELETE_OUTCOME_TAG}=Failed
                              its first deletion fails, if SageMaker has a word for that (a domain's Delete_Failed)
   tag {MAINTENANCE_TAG}=N
@@ -53,7 +54,7 @@ REMEMBERED_SECONDS = 3_600.0
 """How long SageMaker goes on describing what it deleted, for kinds that have a word for it (App `Deleted`). AWS keeps
 apps for a day; an hour is beyond any wait of a client."""
 
-PENDING_SECONDS = 5.0
+PENDING_SECONDS = 15.0
 """How long what begins as Pending waits for its turn."""
 
 GOOD = "Completed"
