@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.control.roles import Refusal
 
+_VANISHED = "Vanished"
 _REPEATS = 2
 # Half a second and more of backoff: a namespace's news has long arrived.
 _FLEETING_FAILURES = 3
@@ -129,6 +130,9 @@ def _acceptance(facts: Facts) -> Step:
         # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
         return _convergence(facts) if facts.managed else Claim()
     if facts.arn is not None and not facts.managed:
+        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal in (None, _VANISHED):
+            # Nothing says that the job was somebody else's: only the finalizer was lost, and then the job.
+            return _vanished(facts)
         # ACK records the ARN of what it only found to exist, and so do we while an object is read-only.
         return Disown()
     if facts.taken:
@@ -250,7 +254,7 @@ def _vanished(facts: Facts) -> Step:
             f"SageMaker no longer has {facts.arn}. A job is not run a second time by itself: "
             "delete and apply this object to run it again."
         )
-        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="Vanished", terminal=text), Follow.REST)
+        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
     return Create()
 
 

@@ -112,6 +112,17 @@ def test_a_recorded_arn_that_is_not_ours_goes_before_the_finalizer_comes(kind: s
     assert next_step(replace(new, kind=catalog()[kind], arn=ARN, observed=observed)) == Disown()
 
 
+def test_a_job_that_lost_its_finalizer_and_then_its_record_is_not_run_again() -> None:
+    ran = replace(new, arn=ARN, recalled=seen("Completed"), observed=ABSENT)
+    step = next_step(ran)
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert "not run a second time" in str(step.findings.terminal)
+    assert next_step(replace(ran, terminal="Vanished")) == step
+    for was_not_ours in ({"terminal": ""}, {"edited": True}, {"recalled": None}):
+        assert next_step(replace(ran, **was_not_ours)) == Disown()
+
+
 def test_what_is_adopted_takes_the_place_of_what_was_only_observed_before() -> None:
     facts = replace(new, observed=seen("Completed"), adoption=Adoption(Policy.ADOPT, {"trainingJobName": "xgb"}))
     assert next_step(replace(facts, arn=ARN)) == Adopt()

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from sagemaker_operator.control.request import identifiers
+from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.e2e.harness import killed, operator
@@ -87,6 +89,25 @@ async def test_a_restart_right_after_an_update_finds_it_settled(kind: str) -> No
         await stage.settled()
     assert at(await stage.describe(), edit.at) == edit.value
     assert stage.mutating() == list(edit.calls)
+
+
+@pytest.mark.parametrize("kind", [name for name in KINDS if catalog()[name].stop_on_delete and catalog()[name].delete])
+async def test_a_job_whose_finalizer_and_record_are_lost_is_not_run_a_second_time(kind: str) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud):
+        await stage.prepare()
+        await stage.apply()
+        await stage.settled()
+    await stage.cloud.patch(stage.name, {"metadata": {"finalizers": None}}, kind=kind)
+    spec = stage.manifest["spec"]
+    await stage.cloud.ask(stage.kind.delete or "", **identifiers(stage.kind, spec, None))
+    await stage.cloud.pass_time(60)
+    async with operator(stage.cloud):
+        told = await stage.condition("ACK.Terminal")
+        await stage.cloud.pass_time(40_000)
+        assert await stage.condition("ACK.Terminal") == told
+    assert "not run a second time" in told["message"]
+    assert stage.creates() == 1
 
 
 async def _ready(stage: Stage) -> None:
