@@ -306,6 +306,21 @@ ANNOTATIONS = (
         "the same, read and written",
         "e2e/test_endpoint_rollback.py::test_a_failed_update_is_told_in_acks_words_and_not_repeated",
     ),
+    row(
+        "an endpoint in UpdateRollbackFailed",
+        "the same update is not sent again; the old configuration in spec is the live one by name: nothing to do",
+        IMPROVED,
+        "not sent again either; the old configuration written back into spec is deployed again",
+        "e2e/test_rare_statuses.py::test_a_rollback_that_failed_is_told_and_not_tried_again_before_the_spec_says_so",
+        "e2e/test_rare_statuses.py::test_going_back_to_the_old_configuration_heals_a_rollback_that_failed",
+    ),
+    row(
+        "an endpoint in OutOfService",
+        "Synced and Ready are True",
+        IMPROVED,
+        "not Ready",
+        "kinds/test_catalog.py::test_an_endpoint_that_takes_no_requests_is_not_at_rest_as_a_stopped_notebook_is",
+    ),
 )
 
 _FLAGS = "cli/test_ack_flags.py::"
