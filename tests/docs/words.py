@@ -19,9 +19,9 @@ PATHS = ("sagemaker_operator", "docs", "README.md")
 
 REPLACEMENTS: Mapping[str, str] = {
     "told|tells?|telling|said": "reported, reports, message, value",
-    "words?": "message, value, text, term",
+    "in (?:[a-z']+ )?words|words of|own words?|(?<='s )words?|(?:a|no|one) word": "message, value, text, term",
     "wish(?:es|ed)?|wanted by": "desired",
-    "looks?|looked|looking|seen": "poll, describe, observe, observed",
+    "looks?(?![- ]?(?:up|around|alike))|looked|looking|(?<!first[_ ])(?<!last[_ ])seen": "poll, describe, observe, observed",
     "(?:a|an|the|one|this|that|each|every|any|first|last|next|second|former|same|few|no|more|whole|of) pass(?:es)?": "reconcile",
     "floors?|rooms?|house": "layer, package, module",
     "mend(?:s|ed|ing)?|heal(?:s|ed|ing)?": "fix, recover",
@@ -33,9 +33,7 @@ REPLACEMENTS: Mapping[str, str] = {
 }
 """Regular expression of the words to avoid, and the standard terms."""
 
-_PATTERN = re.compile(
-    "|".join(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])" for words in REPLACEMENTS), re.IGNORECASE
-)
+_PATTERN = re.compile("|".join(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])" for words in REPLACEMENTS), re.IGNORECASE)
 
 
 class Occurrence(NamedTuple):

@@ -1,8 +1,7 @@
-"""Every kind's sample, what it needs before it can be applied, and what may be changed of it."""
+"""One object of a kind and the world around it: its sample, what it needs before it can be applied, its counterpart."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from sagemaker_operator.control.adoption import adoption_keys
 from sagemaker_operator.control.request import desired_input, identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from tests.e2e.harness import SAMPLES, Cloud
+from tests.stories import STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,217 +24,6 @@ KINDS = tuple(catalog())
 
 # Nothing comes from outside, so two idle turns of the loop say as much as looptime's 42, and take less time.
 VIRTUAL = [pytest.mark.asyncio, pytest.mark.looptime(end=500_000, noop_cycles=2)]
-OTHER_ROLE = "arn:aws:iam::123456789012:role/sagemaker-other"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edit:
-    """One change that SageMaker can make."""
-
-    spec: Mapping[str, Any]
-    """Merge patch of the spec."""
-    calls: tuple[str, ...]
-    """The mutating calls that it takes, in order."""
-    at: str
-    """Path in the Describe output."""
-    value: Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Story:
-    """What is particular about the life of a kind's sample."""
-
-    needs: tuple[str, ...] = ()
-    """Documents, as `<file>` or `<file>#<number>`, that must be settled before."""
-    ends: str = ""
-    """The status in which it comes to rest; empty: it has none."""
-    status: tuple[str, ...] = ()
-    """Fields of status that are there at rest, beside the status itself."""
-    edit: Edit | None = None
-    also: tuple[str, ...] = ()
-    """Documents that the edit needs."""
-    frozen: Mapping[str, Any] = field(default_factory=dict)
-    """A change that SageMaker cannot make."""
-
-
-_HOSTED = ("model", "endpointconfig")
-_STUDIO = ("domain",)
-_SHARED = tuple(f"chain-inferencecomponent#{number}" for number in range(3))
-
-_JOB_DEFINITION = Story(frozen={"roleARN": OTHER_ROLE})
-
-STORIES: Mapping[str, Story] = {
-    "App": Story(
-        needs=("domain", "userprofile"), ends="InService", frozen={"resourceSpec": {"instanceType": "ml.t3.medium"}}
-    ),
-    "DataQualityJobDefinition": _JOB_DEFINITION,
-    "Domain": Story(
-        ends="InService",
-        status=("domainID", "url"),
-        edit=Edit(
-            spec={"defaultUserSettings": {"executionRole": OTHER_ROLE}},
-            calls=("UpdateDomain",),
-            at="DefaultUserSettings.ExecutionRole",
-            value=OTHER_ROLE,
-        ),
-        frozen={"authMode": "SSO"},
-    ),
-    "Endpoint": Story(
-        needs=_HOSTED,
-        ends="InService",
-        status=("creationTime", "lastModifiedTime", "productionVariants"),
-        edit=Edit(
-            spec={"endpointConfigName": "shared"},
-            calls=("UpdateEndpoint",),
-            at="EndpointConfigName",
-            value="shared",
-        ),
-        also=("chain-inferencecomponent#1",),
-    ),
-    "EndpointConfig": Story(needs=("model",), frozen={"executionRoleARN": OTHER_ROLE}),
-    "FeatureGroup": Story(
-        ends="Created",
-        edit=Edit(
-            spec={
-                "featureDefinitions": [
-                    {"featureName": "customer_id", "featureType": "Integral"},
-                    {"featureName": "updated_at", "featureType": "Fractional"},
-                    {"featureName": "plan", "featureType": "String"},
-                    {"featureName": "visits", "featureType": "Integral"},
-                ]
-            },
-            calls=("UpdateFeatureGroup",),
-            at="FeatureDefinitions.3.FeatureName",
-            value="visits",
-        ),
-        frozen={"eventTimeFeatureName": "plan"},
-    ),
-    "HyperParameterTuningJob": Story(
-        ends="Completed",
-        status=("bestTrainingJob",),
-        frozen={"hyperParameterTuningJobConfig": {"resourceLimits": {"maxParallelTrainingJobs": 2}}},
-    ),
-    "InferenceComponent": Story(
-        needs=_SHARED,
-        ends="InService",
-        status=("creationTime", "lastModifiedTime", "endpointName", "variantName"),
-        edit=Edit(
-            spec={"runtimeConfig": {"copyCount": 2}},
-            calls=("UpdateInferenceComponent",),
-            at="RuntimeConfig.DesiredCopyCount",
-            value=2,
-        ),
-        frozen={"variantName": "Other"},
-    ),
-    "LabelingJob": Story(
-        ends="Completed", status=("labelCounters", "jobReferenceCode"), frozen={"labelAttributeName": "beast"}
-    ),
-    "Model": Story(frozen={"primaryContainer": {"environment": {"SAGEMAKER_PROGRAM": "other.py"}}}),
-    "ModelBiasJobDefinition": _JOB_DEFINITION,
-    "ModelExplainabilityJobDefinition": _JOB_DEFINITION,
-    "ModelPackage": Story(
-        needs=("modelpackagegroup",),
-        ends="Completed",
-        status=("creationTime", "modelPackageStatusDetails"),
-        edit=Edit(
-            spec={"modelApprovalStatus": "Approved", "approvalDescription": "Better than the last one"},
-            calls=("UpdateModelPackage",),
-            at="ApprovalDescription",
-            value="Better than the last one",
-        ),
-        frozen={"modelPackageDescription": "Another text"},
-    ),
-    "ModelPackageGroup": Story(ends="Completed", frozen={"modelPackageGroupDescription": "Another text"}),
-    "ModelQualityJobDefinition": _JOB_DEFINITION,
-    "MonitoringSchedule": Story(
-        needs=("dataqualityjobdefinition",),
-        ends="Scheduled",
-        status=("creationTime", "lastModifiedTime"),
-        edit=Edit(
-            spec={"monitoringScheduleConfig": {"scheduleConfig": {"scheduleExpression": "cron(0 0 ? * * *)"}}},
-            calls=("UpdateMonitoringSchedule",),
-            at="MonitoringScheduleConfig.ScheduleConfig.ScheduleExpression",
-            value="cron(0 0 ? * * *)",
-        ),
-    ),
-    "NotebookInstance": Story(
-        ends="InService",
-        status=("url",),
-        edit=Edit(
-            spec={"volumeSizeInGB": 20},
-            calls=("StopNotebookInstance", "UpdateNotebookInstance", "StartNotebookInstance"),
-            at="VolumeSizeInGB",
-            value=20,
-        ),
-        frozen={"directInternetAccess": "Disabled"},
-    ),
-    "NotebookInstanceLifecycleConfig": Story(
-        status=("creationTime", "lastModifiedTime"),
-        edit=Edit(
-            spec={"onStart": [{"content": "IyEvYmluL2Jhc2gKZWNobyBoaQo="}]},
-            calls=("UpdateNotebookInstanceLifecycleConfig",),
-            at="OnStart.0.Content",
-            value="IyEvYmluL2Jhc2gKZWNobyBoaQo=",
-        ),
-    ),
-    "Pipeline": Story(
-        ends="Active",
-        status=("creationTime", "lastModifiedTime"),
-        edit=Edit(
-            spec={"pipelineDisplayName": "churn-renamed"},
-            calls=("UpdatePipeline",),
-            at="PipelineDisplayName",
-            value="churn-renamed",
-        ),
-    ),
-    "PipelineExecution": Story(
-        needs=("pipeline",),
-        ends="Succeeded",
-        status=("creationTime", "lastModifiedTime"),
-        edit=Edit(
-            spec={"pipelineExecutionDisplayName": "nightly-renamed"},
-            calls=("UpdatePipelineExecution",),
-            at="PipelineExecutionDisplayName",
-            value="nightly-renamed",
-        ),
-    ),
-    "ProcessingJob": Story(ends="Completed", frozen={"environment": {"LOG_LEVEL": "debug"}}),
-    "Project": Story(
-        ends="CreateCompleted",
-        status=("creationTime", "projectID"),
-        edit=Edit(
-            spec={"projectDescription": "Who leaves, and why"},
-            calls=("UpdateProject",),
-            at="ProjectDescription",
-            value="Who leaves, and why",
-        ),
-    ),
-    "Space": Story(
-        needs=_STUDIO,
-        ends="InService",
-        status=("url",),
-        edit=Edit(
-            spec={"spaceDisplayName": "Churn analysis, renamed"},
-            calls=("UpdateSpace",),
-            at="SpaceDisplayName",
-            value="Churn analysis, renamed",
-        ),
-    ),
-    "TrainingJob": Story(
-        ends="Completed", status=("modelArtifacts", "secondaryStatus"), frozen={"hyperParameters": {"max_depth": "6"}}
-    ),
-    "TransformJob": Story(needs=("model",), ends="Completed", frozen={"maxPayloadInMB": 7}),
-    "UserProfile": Story(
-        needs=_STUDIO,
-        ends="InService",
-        edit=Edit(
-            spec={"userSettings": {"executionRole": OTHER_ROLE}},
-            calls=("UpdateUserProfile",),
-            at="UserSettings.ExecutionRole",
-            value=OTHER_ROLE,
-        ),
-    ),
-}
 
 
 @cache
@@ -254,7 +43,7 @@ def document(reference: str) -> dict[str, Any]:
     return manifest
 
 
-NAMELESS = ("Domain", "ModelPackage", "PipelineExecution")
+NAMELESS = tuple(name for name, story in STORIES.items() if story.nameless)
 """Kinds whose samples have nothing in spec that the resource could be found by: AWS makes the identifier."""
 
 

@@ -13,141 +13,18 @@ from sagemaker_operator.kinds.model import members, operation
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage
-from tests.e2e.patches import MONITORING_JOB, merged, reverse
+from tests.e2e.patches import merged, reverse
+from tests.stories.story import NEW_ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sagemaker_operator.kinds.model import Shape
-    from tests.e2e.patches import Spec
 
 pytestmark = VIRTUAL
 
-_CLUSTER: Spec = {"jobResources": {"clusterConfig": {"instanceCount": 101}}}
-_CLUSTER_PATH = "spec.jobResources.clusterConfig.instanceCount"
-
-BAD_VALUES: Mapping[str, tuple[Spec, str]] = {
-    "App": ({"appType": "Notebook"}, "spec.appType"),
-    "DataQualityJobDefinition": (_CLUSTER, _CLUSTER_PATH),
-    "Domain": ({"authMode": "LDAP"}, "spec.authMode"),
-    "Endpoint": ({"endpointConfigName": "under_score"}, "spec.endpointConfigName"),
-    "EndpointConfig": (
-        {
-            "productionVariants": [
-                {"variantName": "AllTraffic", "modelName": "churn-xgboost", "initialInstanceCount": 0}
-            ]
-        },
-        "spec.productionVariants[0].initialInstanceCount",
-    ),
-    "FeatureGroup": (
-        {"featureDefinitions": [{"featureName": "customer_id", "featureType": "Text"}]},
-        "spec.featureDefinitions[0].featureType",
-    ),
-    "HyperParameterTuningJob": (
-        {"hyperParameterTuningJobConfig": {"strategy": "Guess"}},
-        "spec.hyperParameterTuningJobConfig.strategy",
-    ),
-    "InferenceComponent": ({"runtimeConfig": {"copyCount": -1}}, "spec.runtimeConfig.copyCount"),
-    "LabelingJob": (
-        {"humanTaskConfig": {"numberOfHumanWorkersPerDataObject": 10}},
-        "spec.humanTaskConfig.numberOfHumanWorkersPerDataObject",
-    ),
-    "Model": ({"modelName": "under_score"}, "spec.modelName"),
-    "ModelBiasJobDefinition": (_CLUSTER, _CLUSTER_PATH),
-    "ModelExplainabilityJobDefinition": (_CLUSTER, _CLUSTER_PATH),
-    "ModelPackage": ({"modelApprovalStatus": "Perhaps"}, "spec.modelApprovalStatus"),
-    "ModelPackageGroup": ({"modelPackageGroupName": "under_score"}, "spec.modelPackageGroupName"),
-    "ModelQualityJobDefinition": (_CLUSTER, _CLUSTER_PATH),
-    "MonitoringSchedule": (
-        {"monitoringScheduleConfig": {"monitoringType": "Everything"}},
-        "spec.monitoringScheduleConfig.monitoringType",
-    ),
-    "NotebookInstance": ({"volumeSizeInGB": 4}, "spec.volumeSizeInGB"),
-    "NotebookInstanceLifecycleConfig": (
-        {"notebookInstanceLifecycleConfigName": "under_score"},
-        "spec.notebookInstanceLifecycleConfigName",
-    ),
-    "Pipeline": (
-        {"parallelismConfiguration": {"maxParallelExecutionSteps": 0}},
-        "spec.parallelismConfiguration.maxParallelExecutionSteps",
-    ),
-    "PipelineExecution": (
-        {"parallelismConfiguration": {"maxParallelExecutionSteps": 0}},
-        "spec.parallelismConfiguration.maxParallelExecutionSteps",
-    ),
-    "ProcessingJob": (
-        {"processingResources": {"clusterConfig": {"volumeSizeInGB": 0}}},
-        "spec.processingResources.clusterConfig.volumeSizeInGB",
-    ),
-    "Project": ({"projectName": "x" * 33}, "spec.projectName"),
-    "Space": ({"spaceName": "under_score"}, "spec.spaceName"),
-    "TrainingJob": ({"stoppingCondition": {"maxRuntimeInSeconds": 0}}, "spec.stoppingCondition.maxRuntimeInSeconds"),
-    "TransformJob": ({"batchStrategy": "AllRecords"}, "spec.batchStrategy"),
-    "UserProfile": ({"userProfileName": "under_score"}, "spec.userProfileName"),
-}
-
-UNKNOWN_VALUES = (
-    *("App", "Domain", "FeatureGroup", "HyperParameterTuningJob", "ModelPackage", "MonitoringSchedule", "TransformJob"),
-)
-"""Kinds whose bad value is one that SageMaker might have learned since: it is asked."""
-
-NAMED_BY_AWS = ("Domain", "ModelPackage", "PipelineExecution")
-TAKEN = tuple(kind for kind in KINDS if kind not in NAMED_BY_AWS)
+TAKEN = tuple(kind for kind in KINDS if not STORIES[kind].nameless)
 DEPENDENT = tuple(kind for kind in KINDS if STORIES[kind].needs)
 
-NEW_ROLE = "arn:aws:iam::123456789012:role/made-a-second-ago"
-_ROLE: Spec = {"roleARN": NEW_ROLE}
-_EXECUTION_ROLE: Spec = {"executionRoleARN": NEW_ROLE}
-_VALIDATION = {
-    "profileName": "smoke",
-    "transformJobDefinition": {
-        "transformInput": {
-            "dataSource": {"s3DataSource": {"s3DataType": "S3Prefix", "s3URI": "s3://example-bucket/churn/sample/"}}
-        },
-        "transformOutput": {"s3OutputPath": "s3://example-bucket/churn/validation/"},
-        "transformResources": {"instanceType": "ml.m5.xlarge", "instanceCount": 1},
-    },
-}
-
-WITH_ROLE: Mapping[str, Spec] = {
-    "DataQualityJobDefinition": _ROLE,
-    "Domain": {"defaultUserSettings": {"executionRole": NEW_ROLE}},
-    "EndpointConfig": _EXECUTION_ROLE,
-    "FeatureGroup": _ROLE,
-    "HyperParameterTuningJob": {"trainingJobDefinition": _ROLE},
-    "LabelingJob": _ROLE,
-    "Model": _EXECUTION_ROLE,
-    "ModelBiasJobDefinition": _ROLE,
-    "ModelExplainabilityJobDefinition": _ROLE,
-    "ModelPackage": {
-        "validationSpecification": {"validationRole": NEW_ROLE, "validationProfiles": [_VALIDATION]},
-    },
-    "ModelQualityJobDefinition": _ROLE,
-    "MonitoringSchedule": {
-        "monitoringScheduleConfig": {
-            "monitoringJobDefinitionName": None,
-            "monitoringJobDefinition": MONITORING_JOB | _ROLE,
-        }
-    },
-    "NotebookInstance": _ROLE,
-    "Pipeline": _ROLE,
-    "ProcessingJob": _ROLE,
-    "Project": {
-        "serviceCatalogProvisioningDetails": None,
-        "templateProviders": [
-            {
-                "cfnTemplateProvider": {
-                    "templateName": "churn",
-                    "templateURL": "https://example-bucket.s3.amazonaws.com/churn.yaml",
-                    "roleARN": NEW_ROLE,
-                }
-            }
-        ],
-    },
-    "TrainingJob": _ROLE,
-    "UserProfile": {"userSettings": {"executionRole": NEW_ROLE}},
-}
-"""Where the role is that SageMaker assumes, for every kind that has one anywhere in its spec."""
+WITH_ROLE = tuple(kind for kind in KINDS if STORIES[kind].role)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -173,29 +50,29 @@ async def test_a_missing_or_mistyped_field_is_refused_at_apply(kind: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_bad_value_is_refused_at_apply(kind: str) -> None:
     stage = Stage(kind)
-    patch, path = BAD_VALUES[kind]
-    stage.manifest["spec"] = merged(stage.manifest["spec"], patch)
+    bad = stage.story.bad
+    stage.manifest["spec"] = merged(stage.manifest["spec"], bad.spec)
     with pytest.raises(KubeError) as refused:
         await stage.apply()
-    assert path in str(refused.value)
+    assert bad.at in str(refused.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_bad_value_under_acks_crds_is_named_and_heals_with_the_edit(kind: str) -> None:
     stage = Stage(kind, relaxed=True)
-    patch, path = BAD_VALUES[kind]
+    bad = stage.story.bad
     async with operator(stage.cloud):
         await stage.prepare()
         stage.cloud.forget()
         good = stage.manifest["spec"]
-        stage.manifest["spec"] = merged(good, patch)
+        stage.manifest["spec"] = merged(good, bad.spec)
         await stage.apply()
         terminal = await stage.condition("ACK.Terminal")
-        assert path in terminal["message"]
-        asked = [stage.kind.create] if kind in UNKNOWN_VALUES else []
+        assert bad.at in terminal["message"]
+        asked = [stage.kind.create] if bad.newer else []
         assert stage.mutating() == asked, "SageMaker is not bothered with what it can only refuse"
         assert not (await stage.get())["metadata"].get("finalizers"), "deleting it never waits for anything"
-        await stage.edit(reverse(good, patch))
+        await stage.edit(reverse(good, bad.spec))
         await stage.settled()
     assert stage.mutating() == [*asked, stage.kind.create]
 
@@ -252,7 +129,7 @@ async def test_every_kind_with_a_role_has_its_row() -> None:
 async def test_a_role_that_cannot_be_assumed_yet_is_waited_for(kind: str) -> None:
     """IAM needs seconds to spread a new role."""
     stage = Stage(kind)
-    stage.manifest["spec"] = merged(stage.manifest["spec"], WITH_ROLE[kind])
+    stage.manifest["spec"] = merged(stage.manifest["spec"], stage.story.role)
     text = (
         f"Could not assume role {NEW_ROLE}. Please ensure that the role exists and allows principal "
         "'sagemaker.amazonaws.com' to assume the role."

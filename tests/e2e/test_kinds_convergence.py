@@ -11,14 +11,13 @@ from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.model import members, operation
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo
 from tests.e2e.harness import operator
-from tests.e2e.kinds import KINDS, VIRTUAL, Stage
-from tests.e2e.patches import MONITORING_JOB, merged
+from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage
+from tests.e2e.patches import merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.kinds.model import Shape
-    from tests.e2e.patches import Spec
 
 pytestmark = VIRTUAL
 
@@ -26,52 +25,6 @@ RESYNC_SECONDS = 60.0
 PASSES = 5
 
 TAGS = [{"key": "stage", "value": "test"}, {"key": "team", "value": "growth"}]
-_GROUPS = ["sg-0123456789abcdef0", "sg-0fedcba9876543210"]
-_VPC = {"vpcConfig": {"securityGroupIDs": _GROUPS, "subnets": ["subnet-0123456789abcdef0", "subnet-0fedcba9876543210"]}}
-_NETWORK = {"networkConfig": _VPC}
-_ALGORITHM = "arn:aws:sagemaker:us-east-1:027400017018:labeling-job-algorithm-specification/image-classification"
-
-SETS: Mapping[str, Spec] = {
-    "DataQualityJobDefinition": _NETWORK,
-    "Domain": {"defaultUserSettings": {"securityGroups": _GROUPS}},
-    "EndpointConfig": _VPC,
-    "HyperParameterTuningJob": {"trainingJobDefinition": _VPC},
-    "LabelingJob": {
-        "labelingJobAlgorithmsConfig": {
-            "labelingJobAlgorithmSpecificationARN": _ALGORITHM,
-            "labelingJobResourceConfig": _VPC,
-        }
-    },
-    "Model": _VPC,
-    "ModelBiasJobDefinition": _NETWORK,
-    "ModelExplainabilityJobDefinition": _NETWORK,
-    "ModelPackage": {
-        "inferenceSpecification": {
-            "supportedContentTypes": ["application/json", "text/csv"],
-            "supportedResponseMIMETypes": ["application/json", "text/csv"],
-            "supportedRealtimeInferenceInstanceTypes": ["ml.m5.large", "ml.m5.xlarge"],
-            "supportedTransformInstanceTypes": ["ml.m5.large", "ml.m5.xlarge"],
-        }
-    },
-    "ModelQualityJobDefinition": _NETWORK,
-    "MonitoringSchedule": {
-        "monitoringScheduleConfig": {
-            "monitoringJobDefinitionName": None,
-            "monitoringJobDefinition": MONITORING_JOB | _NETWORK,
-        }
-    },
-    "NotebookInstance": {"subnetID": "subnet-0123456789abcdef0", "securityGroupIDs": _GROUPS},
-    "ProcessingJob": _NETWORK,
-    "TrainingJob": _VPC,
-    "UserProfile": {"userSettings": {"securityGroups": _GROUPS}},
-}
-"""Lists whose order SageMaker does not keep, with more than one element, for every kind that has any."""
-
-WISHES_NOTHING: Mapping[str, Spec] = {
-    "ModelPackage": {"approvalDescription": ""},
-    "PipelineExecution": {"parallelismConfiguration": None, "pipelineExecutionDescription": ""},
-}
-"""An edit after which the spec still says what it said, for kinds without tags to put into another order."""
 
 
 class Settled(Stage):
@@ -79,17 +32,15 @@ class Settled(Stage):
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
-        spec = merged(self.manifest["spec"], SETS.get(kind, {}))
+        spec = merged(self.manifest["spec"], self.story.sets)
         if self.kind.tags_on_create:
             spec["tags"] = TAGS
-        self.manifest["spec"] = {
-            name: value for name, value in spec.items() if name not in WISHES_NOTHING.get(kind, {})
-        }
+        self.manifest["spec"] = {name: value for name, value in spec.items() if name not in self.story.no_op}
 
     async def touch(self) -> None:
         """Raises the generation, after which even a job is compared at every look."""
         before = (await self.get())["metadata"]["generation"]
-        await self.edit(WISHES_NOTHING.get(self.kind.name) or {"tags": TAGS[::-1]})
+        await self.edit(self.story.no_op or {"tags": TAGS[::-1]})
         assert (await self.get())["metadata"]["generation"] == before + 1
 
     def looks(self) -> int:
@@ -116,9 +67,9 @@ def _has_sets(shape: Shape, above: frozenset[str] = frozenset()) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_converged_here_comes_back_reordered(kind: str) -> None:
     """Or the others would say nothing about lists."""
-    assert _has_sets(operation(catalog()[kind].create).input_shape) == (kind in SETS)
+    assert _has_sets(operation(catalog()[kind].create).input_shape) == bool(STORIES[kind].sets)
     given = Settled(kind).create_input()
-    assert (echo(given) != given) == (kind in SETS)
+    assert (echo(given) != given) == bool(STORIES[kind].sets)
 
 
 @pytest.mark.parametrize("kind", KINDS)

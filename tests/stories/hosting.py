@@ -1,0 +1,57 @@
+"""Models, endpoints and what is deployed on them."""
+
+from __future__ import annotations
+
+from tests.stories.story import EXECUTION_ROLE, OTHER_ROLE, VPC, BadValue, Edit, Story
+
+_HOSTED = ("model", "endpointconfig")
+_SHARED = tuple(f"chain-inferencecomponent#{number}" for number in range(3))
+
+STORIES = {
+    "Model": Story(
+        bad=BadValue(spec={"modelName": "under_score"}, at="spec.modelName"),
+        frozen={"primaryContainer": {"environment": {"SAGEMAKER_PROGRAM": "other.py"}}},
+        sets=VPC,
+        role=EXECUTION_ROLE,
+    ),
+    "EndpointConfig": Story(
+        needs=("model",),
+        bad=BadValue(
+            spec={
+                "productionVariants": [
+                    {"variantName": "AllTraffic", "modelName": "churn-xgboost", "initialInstanceCount": 0}
+                ]
+            },
+            at="spec.productionVariants[0].initialInstanceCount",
+        ),
+        frozen={"executionRoleARN": OTHER_ROLE},
+        sets=VPC,
+        role=EXECUTION_ROLE,
+    ),
+    "Endpoint": Story(
+        needs=_HOSTED,
+        ends="InService",
+        status=("creationTime", "lastModifiedTime", "productionVariants"),
+        bad=BadValue(spec={"endpointConfigName": "under_score"}, at="spec.endpointConfigName"),
+        edit=Edit(
+            spec={"endpointConfigName": "shared"},
+            calls=("UpdateEndpoint",),
+            at="EndpointConfigName",
+            value="shared",
+        ),
+        also=("chain-inferencecomponent#1",),
+    ),
+    "InferenceComponent": Story(
+        needs=_SHARED,
+        ends="InService",
+        status=("creationTime", "lastModifiedTime", "endpointName", "variantName"),
+        bad=BadValue(spec={"runtimeConfig": {"copyCount": -1}}, at="spec.runtimeConfig.copyCount"),
+        edit=Edit(
+            spec={"runtimeConfig": {"copyCount": 2}},
+            calls=("UpdateInferenceComponent",),
+            at="RuntimeConfig.DesiredCopyCount",
+            value=2,
+        ),
+        frozen={"variantName": "Other"},
+    ),
+}

@@ -1,0 +1,66 @@
+"""Jobs: they run once and end."""
+
+from __future__ import annotations
+
+from tests.stories.story import NETWORK, ROLE, VPC, BadValue, Story
+
+_LABELING_ALGORITHM = (
+    "arn:aws:sagemaker:us-east-1:027400017018:labeling-job-algorithm-specification/image-classification"
+)
+
+STORIES = {
+    "HyperParameterTuningJob": Story(
+        ends="Completed",
+        status=("bestTrainingJob",),
+        bad=BadValue(
+            spec={"hyperParameterTuningJobConfig": {"strategy": "Guess"}},
+            at="spec.hyperParameterTuningJobConfig.strategy",
+            newer=True,
+        ),
+        frozen={"hyperParameterTuningJobConfig": {"resourceLimits": {"maxParallelTrainingJobs": 2}}},
+        sets={"trainingJobDefinition": VPC},
+        role={"trainingJobDefinition": ROLE},
+    ),
+    "LabelingJob": Story(
+        ends="Completed",
+        status=("labelCounters", "jobReferenceCode"),
+        bad=BadValue(
+            spec={"humanTaskConfig": {"numberOfHumanWorkersPerDataObject": 10}},
+            at="spec.humanTaskConfig.numberOfHumanWorkersPerDataObject",
+        ),
+        frozen={"labelAttributeName": "beast"},
+        sets={
+            "labelingJobAlgorithmsConfig": {
+                "labelingJobAlgorithmSpecificationARN": _LABELING_ALGORITHM,
+                "labelingJobResourceConfig": VPC,
+            }
+        },
+        role=ROLE,
+    ),
+    "ProcessingJob": Story(
+        ends="Completed",
+        bad=BadValue(
+            spec={"processingResources": {"clusterConfig": {"volumeSizeInGB": 0}}},
+            at="spec.processingResources.clusterConfig.volumeSizeInGB",
+        ),
+        frozen={"environment": {"LOG_LEVEL": "debug"}},
+        sets=NETWORK,
+        role=ROLE,
+    ),
+    "TrainingJob": Story(
+        ends="Completed",
+        status=("modelArtifacts", "secondaryStatus"),
+        bad=BadValue(
+            spec={"stoppingCondition": {"maxRuntimeInSeconds": 0}}, at="spec.stoppingCondition.maxRuntimeInSeconds"
+        ),
+        frozen={"hyperParameters": {"max_depth": "6"}},
+        sets=VPC,
+        role=ROLE,
+    ),
+    "TransformJob": Story(
+        needs=("model",),
+        ends="Completed",
+        bad=BadValue(spec={"batchStrategy": "AllRecords"}, at="spec.batchStrategy", newer=True),
+        frozen={"maxPayloadInMB": 7},
+    ),
+}
