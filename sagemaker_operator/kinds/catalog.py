@@ -21,7 +21,7 @@ from sagemaker_operator.kinds.model import (
     output_members,
     required_members,
 )
-from sagemaker_operator.kinds.naming import field_name
+from sagemaker_operator.kinds.naming import field_name, short_name
 from sagemaker_operator.kinds.overrides import (
     ABSENT_BY_TEXT_CODES,
     NOT_FOUND_CODES,
@@ -111,7 +111,7 @@ def derive(create: str) -> Kind:
     return Kind(
         name=name,
         plural=plural(name),
-        short_names=own.get("short_names", ()),
+        short_names=own.get("short_names", (short_name(name),)),
         create=create,
         describe=describe,
         paged_member=_paged_member(describe),

@@ -38,6 +38,12 @@ def field_name(member: str) -> str:
     return head + "".join(_INITIALISMS.get(word, word) for word in rest)
 
 
+def short_name(kind: str) -> str:
+    """What `kubectl get` takes for a kind: ``Domain`` -> ``smdomain``, ``FeatureGroup`` -> ``smfg``."""
+    parts = words(kind)
+    return "sm" + (parts[0] if len(parts) == 1 else "".join(part[0] for part in parts)).lower()
+
+
 def member_names(shape: Shape) -> Mapping[str, str]:
     """CRD field -> API member, for every member of a structure."""
     return _member_names(shape.name)

@@ -87,7 +87,6 @@ OVERRIDES: Mapping[str, Override] = {
     "Action": {"status_member": None},
     "Algorithm": {"not_found": UNCLEAR_ABSENCE},
     "App": {
-        "short_names": ("smapp",),
         "identifiers": ("DomainId", "AppType", "AppName", "UserProfileName", "SpaceName"),
         "optional_identifiers": ("UserProfileName", "SpaceName"),
         "arn_path": ("DomainId", "UserProfileName|SpaceName", "AppType", "AppName"),
@@ -101,10 +100,8 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "Cluster": {"failure_member": "FailureMessage"},
     "CodeRepository": {"not_found": UNCLEAR_ABSENCE},
-    "DataQualityJobDefinition": {"short_names": ("smdqjd",)},
     "DeviceFleet": {"not_found": r"No devicefleet with name"},
     "Domain": {
-        "short_names": ("smdomain",),
         "id_in_arn": True,
         "update_names": {
             "DomainSettings": "DomainSettingsForUpdate",
@@ -130,7 +127,6 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "EndpointConfig": {"short_names": ("smepc",), "not_found": r"^Could not find endpoint configuration"},
     "FeatureGroup": {
-        "short_names": ("smfg",),
         "shown": ("LastUpdateStatus", "OfflineStoreStatus"),
         "update_names": {"FeatureDefinitions": "FeatureAdditions"},
         "terminal_statuses": ("CreateFailed",),
@@ -159,7 +155,6 @@ OVERRIDES: Mapping[str, Override] = {
         ),
     },
     "InferenceComponent": {
-        "short_names": ("smic",),
         "shown": ("EndpointName", "VariantName"),
         "not_found": r"^Could not find inference component",
         "log_lines_kind": "endpoint",
@@ -180,7 +175,6 @@ OVERRIDES: Mapping[str, Override] = {
         "failure_member": "StatusReason",
     },
     "LabelingJob": {
-        "short_names": ("smlj",),
         "shown": ("JobReferenceCode", "LabelCounters", "LabelingJobOutput"),
         "log_group": "/aws/sagemaker/LabelingJobs",
         "not_found": UNCLEAR_ABSENCE,
@@ -188,15 +182,11 @@ OVERRIDES: Mapping[str, Override] = {
     "MlflowApp": {"arn_member": "Arn"},
     "MlflowTrackingServer": {"status_member": "TrackingServerStatus"},
     "Model": {
-        "short_names": ("smmodel",),
         "not_found": r"^Could not find model",
         "either_or": (("primaryContainer", "containers"),),
     },
-    "ModelBiasJobDefinition": {"short_names": ("smmbjd",)},
     "ModelCard": {"status_member": None},
-    "ModelExplainabilityJobDefinition": {"short_names": ("smmejd",)},
     "ModelPackage": {
-        "short_names": ("smmp",),
         "not_found": r"does not exist\.$",
         "shown": ("ModelPackageStatusDetails", "ModelPackageVersion"),
         "either_or": (("modelPackageName", "modelPackageGroupName"),),
@@ -209,10 +199,8 @@ OVERRIDES: Mapping[str, Override] = {
         "terminal_statuses": ("Failed",),
         "hooks": Hooks(plan_update=registry.plan_update, normalise=registry.normalise),
     },
-    "ModelPackageGroup": {"short_names": ("smmpg",), "not_found": r"does not exist\.$"},
-    "ModelQualityJobDefinition": {"short_names": ("smmqjd",)},
+    "ModelPackageGroup": {"not_found": r"does not exist\.$"},
     "MonitoringSchedule": {
-        "short_names": ("smms",),
         "shown": ("LastMonitoringExecutionSummary",),
         "terminal_statuses": ("Failed",),
         "hooks": Hooks(plan_update=monitoring.plan_update),
@@ -246,14 +234,12 @@ OVERRIDES: Mapping[str, Override] = {
         "hooks": Hooks(plan_update=pipelines.plan_update, normalise=pipelines.normalise),
     },
     "PipelineExecution": {
-        "short_names": ("smpe",),
         "job": True,
         "name_member": "PipelineExecutionArn",
         "told_by_arn": {"PipelineName": "PipelineArn"},
         "updates_while_moving": True,
     },
     "ProcessingJob": {
-        "short_names": ("smpj",),
         "shown": ("ExitMessage",),
         "log_group": "/aws/sagemaker/ProcessingJobs",
         "not_found": r"^Could not find requested job",
@@ -270,12 +256,10 @@ OVERRIDES: Mapping[str, Override] = {
         "not_found": r"does not exist",
     },
     "Space": {
-        "short_names": ("smspace",),
         "shown": ("HomeEfsFileSystemUid", "Url"),
         "arn_path": ("DomainId", "SpaceName"),
     },
     "TrainingJob": {
-        "short_names": ("smtj",),
         "shown": (
             *("ModelArtifacts", "WarmPoolStatus", "DebugRuleEvaluationStatuses", "ProfilerRuleEvaluationStatuses"),
             *("SecondaryStatusTransitions", "FinalMetricDataList", "TrainingTimeInSeconds", "BillableTimeInSeconds"),
@@ -296,7 +280,6 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "TrialComponent": {"status_member": None},
     "UserProfile": {
-        "short_names": ("smup",),
         "shown": ("HomeEfsFileSystemUid",),
         "arn_path": ("DomainId", "UserProfileName"),
     },
