@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
+from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.naming import field_name
 
 if TYPE_CHECKING:
@@ -38,19 +40,11 @@ def _named(kind: str, member: str | None = None) -> Reference:
     return Reference(kind, value=member or f"{kind}Name")
 
 
-_MEMBERS: Mapping[str, Reference] = {
+_EXCEPTIONS: Mapping[str, Reference] = {
     "BaseInferenceComponentName": _named("InferenceComponent"),
     # SageMaker's baselining jobs are processing jobs.
     "BaseliningJobName": _named("ProcessingJob"),
-    "DomainId": _named("Domain", "DomainId"),
-    "EndpointConfigName": _named("EndpointConfig"),
-    "EndpointName": _named("Endpoint"),
-    "FeatureGroupName": _named("FeatureGroup"),
-    "HyperParameterTuningJobName": _named("HyperParameterTuningJob"),
     "LifecycleConfigName": _named("NotebookInstanceLifecycleConfig"),
-    "ModelName": _named("Model"),
-    "ModelPackageGroupArn": Reference("ModelPackageGroup"),
-    "ModelPackageGroupName": _named("ModelPackageGroup"),
     # Takes an ARN too, and a version in a group has no other name.
     "ModelPackageName": Reference("ModelPackage"),
     "MonitoringJobDefinitionName": Reference(
@@ -61,12 +55,24 @@ _MEMBERS: Mapping[str, Reference] = {
         value="JobDefinitionName",
     ),
     "OwnerUserProfileName": _named("UserProfile"),
-    "PipelineName": _named("Pipeline"),
     "SourceModelPackageArn": Reference("ModelPackage"),
     "SourcePipelineExecutionArn": Reference("PipelineExecution"),
-    "SpaceName": _named("Space"),
-    "UserProfileName": _named("UserProfile"),
 }
+"""Members that name a resource without being called after its kind and identifier."""
+
+
+@cache
+def _references() -> Mapping[str, Reference]:
+    """By member: `<Kind>Name` or `<Kind>Id`, as the kind's Describe has it, and `<Kind>Arn`; then the exceptions."""
+    found: dict[str, Reference] = {}
+    for name, kind in catalog().items():
+        found[f"{name}Arn"] = Reference(name)
+        identifiers = {identifier.api for identifier in kind.identifiers}
+        found |= {member: _named(name, member) for member in (f"{name}Name", f"{name}Id") if member in identifiers}
+    found.update(_EXCEPTIONS)
+    return found
+
+
 _NOT_OURS = frozenset({"UnifiedStudioSettings"})
 """Structures whose members of these names mean something else: a DataZone domain."""
 
@@ -75,7 +81,7 @@ _SUFFIX = re.compile(r"(Name|ID|ARN)$")
 
 def reference_at(shape: Shape, member: str) -> Reference | None:
     """What `member` of the structure `shape` names, if it is another kind's resource."""
-    found = _MEMBERS.get(member)
+    found = _references().get(member)
     if found is None or shape.name in _NOT_OURS:
         return None
     own_name = found.kind and shape.name in (f"Create{found.kind}Request", f"Create{found.kind}Input")
