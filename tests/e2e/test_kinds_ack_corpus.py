@@ -18,8 +18,9 @@ from sagemaker_operator.control.request import desired_input, identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
 from tests.e2e.harness import killed, operator
-from tests.e2e.kinds import KINDS, VIRTUAL, Stage, document
+from tests.e2e.kinds import VIRTUAL, Stage, document
 from tests.e2e.wire import Mode, Wire
+from tests.kinds.facts import ACK_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,7 @@ class Ack:
         return arn
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACK_KINDS)
 async def test_an_object_of_acks_is_taken_over_in_silence(kind: str) -> None:
     ack = Ack(kind)
     await ack.make()
@@ -94,7 +95,7 @@ async def test_an_object_of_acks_is_taken_over_in_silence(kind: str) -> None:
         assert len(stage.writes()) <= 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACK_KINDS)
 async def test_an_object_of_acks_is_deleted_as_ack_would(kind: str) -> None:
     ack = Ack(kind)
     await ack.make()
@@ -155,7 +156,7 @@ async def test_what_ack_found_to_exist_is_made_when_that_is_gone(kind: str) -> N
         assert stage.mutating() == [stage.kind.create]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACK_KINDS)
 async def test_the_corpus_bears_no_mark_of_ours(kind: str) -> None:
     text = (CORPUS / f"{kind.lower()}.yaml").read_text()
     assert "observedGeneration" not in text

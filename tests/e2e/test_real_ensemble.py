@@ -36,6 +36,7 @@ from tests.e2e.kinds import KINDS, STORIES, adoptable, at, document
 from tests.e2e.live import operating, settings, simulator
 from tests.e2e.processes import ROOT, environment, run, until
 from tests.e2e.rbac import Authorizer, shipped
+from tests.kinds.facts import ACK_KINDS
 from tests.servers import ApiServer, server_or_skip
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ async def stored_by_ack(ensemble: Ensemble, simulated: SageMakerSimulator) -> di
 
     await ensemble.perform(make)
     stored: dict[str, dict[str, Any]] = {}
-    for reference in (kind.lower() for kind in KINDS):
+    for reference in (kind.lower() for kind in ACK_KINDS):
         text = Template((CORPUS / f"{reference}.yaml").read_text()).substitute(ARN=arns[reference], DOMAIN_ID=domain)
         manifest = yaml.safe_load(text)
         manifest["metadata"]["namespace"] = NAMESPACE

@@ -12,12 +12,9 @@ from sagemaker_operator.sandbox.sagemaker.engine import Engine
 from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP, Step, Timeline, wishes
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError
 from tests.sandbox.sagemaker_support import EPOCH, client_of, job, make_simulator, refusal, tagged
+from tests.stories import STORIES
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
-
-
-UNREACHABLE = {"Endpoint": {"OutOfService"}, "PipelineExecution": {"CompletedWithFailures"}}
-"""The model does not say what leads to them."""
 
 
 async def test_every_status_of_the_model_is_passed_by_some_life() -> None:
@@ -31,7 +28,7 @@ async def test_every_status_of_the_model_is_passed_by_some_life() -> None:
         ways += [life.delete, life.delete_failed] if kind.delete else []
         if left := set(kind.classes) - {step.status for way in ways for step in way}:
             missing[name] = left
-    assert missing == UNREACHABLE
+    assert missing == {name: set(story.unreached) for name, story in STORIES.items() if story.unreached}
 
 
 async def test_a_job_passes_every_state_at_its_time() -> None:

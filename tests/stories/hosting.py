@@ -11,6 +11,9 @@ STORIES = {
     "Model": Story(
         bad=BadValue(spec={"modelName": "under_score"}, at="spec.modelName"),
         frozen={"primaryContainer": {"environment": {"SAGEMAKER_PROGRAM": "other.py"}}},
+        not_in_status={
+            "DeploymentRecommendation": "of a model package's model, while one deploys it in the console",
+        },
         sets=VPC,
         role=EXECUTION_ROLE,
     ),
@@ -40,6 +43,10 @@ STORIES = {
             value="shared",
         ),
         also=("chain-inferencecomponent#1",),
+        not_in_status=dict.fromkeys(
+            ("AsyncInferenceConfig", "DataCaptureConfig", "ExplainerConfig", "MetricsConfig"), "the endpoint config's"
+        ),
+        unreached=frozenset({"OutOfService"}),
     ),
     "InferenceComponent": Story(
         needs=_SHARED,
@@ -53,5 +60,6 @@ STORIES = {
             value=2,
         ),
         frozen={"variantName": "Other"},
+        not_in_status={"EndpointArn": "the name is in spec"},
     ),
 }

@@ -44,6 +44,7 @@ STORIES = {
             at="spec.processingResources.clusterConfig.volumeSizeInGB",
         ),
         frozen={"environment": {"LOG_LEVEL": "debug"}},
+        not_in_status=dict.fromkeys(("AutoMLJobArn", "MonitoringScheduleArn", "TrainingJobArn"), "of jobs not ours"),
         sets=NETWORK,
         role=ROLE,
     ),
@@ -54,6 +55,8 @@ STORIES = {
             spec={"stoppingCondition": {"maxRuntimeInSeconds": 0}}, at="spec.stoppingCondition.maxRuntimeInSeconds"
         ),
         frozen={"hyperParameters": {"max_depth": "6"}},
+        frozen_inside=("resourceConfig", {"volumeSizeInGB": 77, "keepAlivePeriodInSeconds": 60}),
+        not_in_status=dict.fromkeys(("AutoMLJobArn", "LabelingJobArn", "TuningJobArn"), "of jobs not ours"),
         sets=VPC,
         role=ROLE,
     ),
@@ -62,5 +65,6 @@ STORIES = {
         ends="Completed",
         bad=BadValue(spec={"batchStrategy": "AllRecords"}, at="spec.batchStrategy", newer=True),
         frozen={"maxPayloadInMB": 7},
+        not_in_status=dict.fromkeys(("AutoMLJobArn", "LabelingJobArn"), "of jobs not ours"),
     ),
 }

@@ -35,6 +35,7 @@ STORIES = {
             at="MonitoringScheduleConfig.ScheduleConfig.ScheduleExpression",
             value="cron(0 0 ? * * *)",
         ),
+        not_in_status=dict.fromkeys(("EndpointName", "MonitoringType"), "the job definition's"),
         sets={
             "monitoringScheduleConfig": {
                 "monitoringJobDefinitionName": None,

@@ -41,6 +41,8 @@ STORIES = {
             value="visits",
         ),
         frozen={"eventTimeFeatureName": "plan"},
+        frozen_inside=("onlineStoreConfig", {"enableOnlineStore": False, "ttlDuration": {"unit": "Days", "value": 1}}),
+        not_in_status={"NextToken": "the next page", "OnlineStoreTotalSizeBytes": "another with every record"},
         role=ROLE,
     ),
     "ModelPackage": Story(
@@ -84,6 +86,7 @@ STORIES = {
             at="PipelineDisplayName",
             value="churn-renamed",
         ),
+        not_in_status=dict.fromkeys(("PipelineVersionDisplayName", "PipelineVersionDescription"), "of a version"),
         role=ROLE,
     ),
     "PipelineExecution": Story(
@@ -98,6 +101,8 @@ STORIES = {
             at="PipelineExecutionDisplayName",
             value="nightly-renamed",
         ),
+        not_in_status=dict.fromkeys(("PipelineExperimentConfig", "MLflowConfig"), "the pipeline's"),
+        unreached=frozenset({"CompletedWithFailures"}),
         no_op={"parallelismConfiguration": None, "pipelineExecutionDescription": ""},
     ),
     "Project": Story(
@@ -110,6 +115,7 @@ STORIES = {
             at="ProjectDescription",
             value="Who leaves, and why",
         ),
+        frozen_inside=("serviceCatalogProvisioningDetails", {"pathID": "another"}),
         role={
             "serviceCatalogProvisioningDetails": None,
             "templateProviders": [

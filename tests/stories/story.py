@@ -73,9 +73,15 @@ class Story:
     """Documents that the edit needs."""
     frozen: Mapping[str, Any] = field(default_factory=dict)
     """A change that SageMaker cannot make."""
+    frozen_inside: tuple[str, Mapping[str, Any]] | None = None
+    """A field that the update takes, and changes inside of it that the update has no place for; None: there are none."""
     sets: Mapping[str, Any] = field(default_factory=dict)
     """Lists of more than one element whose order SageMaker does not keep; empty: the kind has none."""
     no_op: Mapping[str, Any] = field(default_factory=dict)
     """An edit after which the spec still asks for the same, for kinds without tags to reorder."""
+    not_in_status: Mapping[str, str] = field(default_factory=dict)
+    """Members of the Describe output that status leaves out, with the reason."""
+    unreached: frozenset[str] = frozenset()
+    """Status values that no simulated lifecycle passes: the service model does not say what leads to them."""
     role: Mapping[str, Any] = field(default_factory=dict)
     """Sets the role that SageMaker assumes to `NEW_ROLE`; empty: the kind has no role."""

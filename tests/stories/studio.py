@@ -12,6 +12,7 @@ STORIES = {
         ends="InService",
         bad=BadValue(spec={"appType": "Notebook"}, at="spec.appType", newer=True),
         frozen={"resourceSpec": {"instanceType": "ml.t3.medium"}},
+        not_in_status={"BuiltInLifecycleConfigArn": "SageMaker's own"},
     ),
     "Domain": Story(
         ends="InService",
