@@ -157,7 +157,7 @@ def adopted_spec(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any
             wanted[name] = to_field(inputs[member], found[member])
         elif name not in kind.required:
             wanted.pop(name, None)
-    for member, there in kind.told_by_arn.items():
+    for member, there in kind.described_by_arn.items():
         if reference_field(member) not in spec and observed.get(there):
             wanted.setdefault(field_name(member), observed[there])
     made = {member.field for member in kind.identifiers}

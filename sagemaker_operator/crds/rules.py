@@ -29,7 +29,7 @@ _FROZEN = """\
   (c.type == 'ACK.Terminal' || (c.type == 'ACK.Advisory' && has(c.reason) && c.reason == 'Differs')))
 ? true
 : """
-# With --write-late-init, the operator fills these once SageMaker told them, and this condition says that it has not yet.
+# With --write-late-init, the operator fills these once SageMaker returns them; this condition is False until then.
 _NOT_YET_FILLED = """\
 has(self.status.conditions) && self.status.conditions.exists(c, c.type == 'ACK.LateInitialized' && c.status == 'False')
 ? true
@@ -56,9 +56,9 @@ def not_both(field: str, other: str) -> Rule:
 def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
     """Fields of spec that no update can change, by their paths (`resourceConfig.instanceType`). A rule on the whole object.
 
-    It holds from the moment SageMaker accepted the resource, so that a refused spec can be mended. It does not hold
+    It holds from the moment SageMaker accepted the resource, so that a refused spec can be corrected. It does not hold
     while the object is terminal, so that an edit which was stored before this rule was installed can be taken back,
-    while a read-only object is told to differ, so that it can be made to agree, and while fields wait for SageMaker's
+    while a read-only object is reported to differ, so that it can be made to agree, and while fields wait for SageMaker's
     defaults. One rule for all fields, because a real server and the sandbox run it at every write of the status.
     """
     same = {field: _same(field) for field in fields}

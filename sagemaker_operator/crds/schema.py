@@ -1,7 +1,7 @@
 """Structural OpenAPI v3 schemas of a kind's spec and status, from the service model.
 
 Types and names are ACK's, so that every field path it has is here with the same type. Beyond ACK: what SageMaker would
-refuse is refused at `kubectl apply`, in the words of the field.
+refuse is refused at `kubectl apply`, with the field's name.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def status_schema(kind: Kind) -> Schema:
 
 
 class _Style(NamedTuple):
-    """What is said beside the types."""
+    """Constraints beside the types."""
 
     checked: bool
     references: bool
@@ -248,7 +248,7 @@ def checks(shape: Shape) -> Schema:
     found: Schema = {}
     facts = shape.metadata
     for fact, name in zip(("min", "max"), _LIMITS.get(shape.type_name, ()), strict=False):
-        # A lower bound of 0 is no news for a length; for a number it is.
+        # A lower bound of 0 says nothing about a length; for a number it is.
         if fact in facts and (facts[fact] or name == "minimum"):
             found[name] = facts[fact]
     values = facts.get("enum", ())

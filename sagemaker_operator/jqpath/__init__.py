@@ -1,6 +1,6 @@
 """jq paths that users wrote, run so that none of them can hurt: bounded in time, memory and output, blind to our environment.
 
-A jq program may loop for ever, fill the memory, and read the process's environment (`$ENV`, where AWS credentials may be).
+A jq program may loop indefinitely, fill the memory, and read the process's environment (`$ENV`, where AWS credentials may be).
 A plain path (`.status.ackResourceMetadata.arn`) can do none of that and runs here; anything else runs in a process of its
 own with empty environment and limits set by the kernel, for about 40 ms each.
 """
@@ -38,7 +38,7 @@ async def first(path: str, document: Mapping[str, Any]) -> Any:
         try:
             return next(iter(_compiled(path).input_value(document)), None)
         except ValueError as error:
-            raise PathError(_told(path, str(error))) from error
+            raise PathError(_error_text(path, str(error))) from error
     return await _limited(path, document)
 
 
@@ -71,7 +71,7 @@ async def _limited(path: str, document: Mapping[str, Any]) -> Any:
     except ValueError:
         raise PathError(f"the jq path {path!r} takes more than a second or 256 MiB: write a simpler one") from None
     if "error" in answer:
-        raise PathError(_told(path, answer["error"]))
+        raise PathError(_error_text(path, answer["error"]))
     return answer["value"]
 
 
@@ -79,14 +79,14 @@ _COMPILER = re.compile(r"(?:jq: error: )?(.*?)(?: at <top-level>, (line \d+, col
 _MISMATCH = re.compile(r"Cannot (?:index|iterate over) \w+")
 
 
-def _told(path: str, error: str) -> str:
-    """jq's own words on one line, but for what it quotes of the object: that may be nobody's business."""
+def _error_text(path: str, error: str) -> str:
+    """jq's message on one line, without what it quotes of the object, which may be secret."""
     mismatch = _MISMATCH.match(error)
     if mismatch:
         return f"the jq path {path!r}: {mismatch[0]}"
     line = error.partition("\n")[0]
     if not line.startswith(("jq: error: ", "Top-level", "gives more")) and "module not found" not in line:
         return f"the jq path {path!r} fails on this object"
-    told = _COMPILER.fullmatch(line)
-    assert told is not None  # noqa: S101  the pattern fits any line
-    return f"the jq path {path!r}: {told[1]}" + (f" at {told[2]}" if told[2] else "")
+    match = _COMPILER.fullmatch(line)
+    assert match is not None  # noqa: S101  the pattern fits any line
+    return f"the jq path {path!r}: {match[1]}" + (f" at {match[2]}" if match[2] else "")

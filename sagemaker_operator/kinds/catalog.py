@@ -155,7 +155,7 @@ def derive(create: str) -> Kind:
         update_names=MappingProxyType(update_names),
         late_init=LATE_INIT.get(name, ()),
         update_identifiers=own.get("update_identifiers", ()),
-        told_by_arn=MappingProxyType(own.get("told_by_arn", {})),
+        described_by_arn=MappingProxyType(own.get("described_by_arn", {})),
         read_from=MappingProxyType(own.get("read_from", {})),
         extra_spec=tuple(Member(member, field_name(member)) for member in extra),
         own_status=tuple(Member("", field) for field in own.get("own_status", ())),

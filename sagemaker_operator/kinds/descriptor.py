@@ -55,7 +55,7 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One API member and the name it bears in the CRD."""
+    """One API member and its name in the CRD."""
 
     api: str
     field: str
@@ -79,7 +79,7 @@ class ListFacts:
     result: str
     """The output member that holds the summaries."""
     identifiers: tuple[tuple[str, str], ...]
-    """(summary member, identifier member of the Describe input) pairs that tell which resource a summary is about."""
+    """(summary member, identifier member of the Describe input) pairs that identify the resource of a summary."""
     observed: tuple[str, ...]
     """Summary members that Describe has too under the same name: what a sweep may update in status."""
     has_status: bool
@@ -116,7 +116,7 @@ class Verdict(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Written to the object once `request` was accepted: what must be remembered of it, where ACK keeps it."""
     status: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """Status fields of the operator's own, by CRD name, None takes one away. Written with this pass's status, if `request` was
+    """Status fields of the operator's own, by CRD name, None takes one away. Written with the status of this reconcile, if `request` was
     accepted or there is none."""
 
 
@@ -133,14 +133,14 @@ class Edit(msgspec.Struct, frozen=True):
     differing: tuple[str, ...]
     """Paths of `desired` that `observed` does not match."""
     edited: bool
-    """The spec was changed since it was last observed: only then is an absent field a wish."""
+    """The spec was changed since it was last observed: only then does an absent field mean that it was removed."""
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     status: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The stored status, CRD names."""
     proposal: Verdict = NOTHING_TO_DO
     """What the rules make of it: a hook that only guards or adds starts from here."""
     met: Callable[[str, Any, Any], bool] = lambda _, wanted, there: bool(wanted == there)
-    """(path, wanted, there) -> whether that wish is met, by the rules of the whole comparison."""
+    """(path, wanted, there) -> whether the desired value is met, by the rules of the whole comparison."""
 
 
 PlanUpdate = Callable[[Edit], Verdict]
@@ -161,7 +161,7 @@ class Hooks:
     """Applied to both sides at every path before they are compared."""
     pending: PendingReason | None = None
     lingers: Callable[[Mapping[str, Any]], bool] | None = None
-    """Describe output -> at rest, yet its record changes once more by itself (a warm pool that will end)."""
+    """Describe output -> settled, yet its record changes once more by itself (a warm pool that will end)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -211,7 +211,7 @@ class Kind:
     stop_before_delete: tuple[str, ...] = ()
     """Statuses in which it must be stopped before it can be deleted (a running notebook)."""
     terminal_statuses: tuple[str, ...] = ()
-    """Failures that ACK.Terminal tells, as ACK has it for some kinds."""
+    """Failures that ACK.Terminal reports, as ACK has it for some kinds."""
     log_group: str | None = None
     """CloudWatch log group of the resource's containers."""
 
@@ -230,14 +230,14 @@ class Kind:
     """Members that name the resource in the update input, where they are not the Describe input's."""
     updates_while_moving: bool = False
     """An update is accepted while it is in transition (a running job's); otherwise an edit waits for it to settle."""
-    told_by_arn: Mapping[str, str] = field(default_factory=dict)
-    """Create members that take a name or an ARN, of which Describe tells the ARN under another name: that name."""
+    described_by_arn: Mapping[str, str] = field(default_factory=dict)
+    """Create members that take a name or an ARN, whose ARN Describe returns under another name: that name."""
     read_from: Mapping[str, str] = field(default_factory=dict)
     """Path of a Create member -> path where Describe returns it, if that is elsewhere."""
     own_status: tuple[Member, ...] = ()
-    """Status fields of ACK's that are no Describe member (`api` is empty)."""
+    """Status fields of ACK's that are not Describe members (`api` is empty)."""
     extra_spec: tuple[Member, ...] = ()
-    """Spec fields that are no Create member but one of the update input (`approvalDescription`)."""
+    """Spec fields that are not Create members but members of the update input (`approvalDescription`)."""
     ignored: tuple[str, ...] = ()
     """Paths (API names, `A.B`, `A[].B`) never compared: SageMaker rewrites them or never returns them."""
     ordered: frozenset[str] = frozenset()

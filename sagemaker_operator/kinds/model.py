@@ -78,7 +78,7 @@ def kebab_case(name: str) -> str:
 
 
 def summary(shape: Shape, *, limit: int = 160) -> str:
-    """The first sentence of a shape's documentation as plain text, cut at a word to `limit` characters."""
+    """The first sentence of a shape's documentation as plain text, cut between words to `limit` characters."""
     text = " ".join(html.unescape(_TAG.sub("", shape.documentation)).split())
     end = _SENTENCE_END.search(text)
     if end is not None:

@@ -60,7 +60,7 @@ class Override(TypedDict, total=False):
     updates_while_moving: bool
     update_names: dict[str, str]
     update_identifiers: tuple[str, ...]
-    told_by_arn: dict[str, str]
+    described_by_arn: dict[str, str]
     read_from: dict[str, str]
     tags_on_create: bool
     extra_spec: tuple[str, ...]
@@ -70,7 +70,7 @@ class Override(TypedDict, total=False):
 
 
 UNCLEAR_ABSENCE = r"(?i)could not find|cannot find|does not exist|not found|RecordNotFound|^No .* with name"
-"""For kinds whose text nobody wrote down: what SageMaker says elsewhere when there is nothing."""
+"""For kinds whose text is not documented: what SageMaker says elsewhere when there is nothing."""
 
 ORDERED = frozenset(
     {
@@ -169,7 +169,7 @@ OVERRIDES: Mapping[str, Override] = {
     },
     "InferenceExperiment": {
         "job": True,
-        # Stopping one needs to be told what becomes of each variant: nothing a finalizer could decide.
+        # Stopping one needs to know what becomes of each variant: nothing a finalizer could decide.
         "stop_on_delete": False,
         "arn_member": "Arn",
         "failure_member": "StatusReason",
@@ -190,7 +190,7 @@ OVERRIDES: Mapping[str, Override] = {
         "not_found": r"does not exist\.$",
         "shown": ("ModelPackageStatusDetails", "ModelPackageVersion"),
         "either_or": (("modelPackageName", "modelPackageGroupName"),),
-        # Refused for a package in a group, which has the tags of the group; the token tells whose it is.
+        # Refused for a package in a group, which has the tags of the group; the token identifies the owner.
         "tags_on_create": False,
         "update_identifiers": ("ModelPackageArn",),
         "update_names": {"AdditionalInferenceSpecifications": "AdditionalInferenceSpecificationsToAdd"},
@@ -236,7 +236,7 @@ OVERRIDES: Mapping[str, Override] = {
     "PipelineExecution": {
         "job": True,
         "name_member": "PipelineExecutionArn",
-        "told_by_arn": {"PipelineName": "PipelineArn"},
+        "described_by_arn": {"PipelineName": "PipelineArn"},
         "updates_while_moving": True,
     },
     "ProcessingJob": {

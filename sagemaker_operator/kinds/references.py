@@ -32,7 +32,7 @@ class Reference:
     """The Describe identifier that the member takes; empty: the resource's ARN."""
 
     def kind_for(self, beside: Mapping[str, object]) -> str | None:
-        """The kind, given the CRD fields beside the reference; None: they do not tell."""
+        """The kind, given the CRD fields beside the reference; None: it does not follow from them."""
         return self.kind or self.kinds.get(str(beside.get(field_name(self.chosen_by))))
 
 

@@ -299,7 +299,7 @@ def test_a_kind_of_ack_looks_as_it_did(name: str) -> None:
 def test_what_describe_tells_and_spec_has_not_is_in_status(name: str) -> None:
     kind = kind_of(name)
     elsewhere = {*input_members(kind.create), *(member.api for member in kind.extra_spec), kind.arn_member}
-    elsewhere |= {path.partition(".")[0] for path in kind.read_from.values()} | set(kind.told_by_arn.values())
+    elsewhere |= {path.partition(".")[0] for path in kind.read_from.values()} | set(kind.described_by_arn.values())
     # Who did it is in CloudTrail.
     elsewhere |= {"CreatedBy", "LastModifiedBy"}
     shown = {member.api for member in kind.status_members}

@@ -379,7 +379,7 @@ async def test_a_pattern_is_re2() -> None:
     with pytest.raises(ApiError, match="should match"):
         emulator.install(training_job("b", a="1"))
     spec["a"]["pattern"] = "^(?!x)"
-    with pytest.raises(ApiError, match="no RE2 expression"):
+    with pytest.raises(ApiError, match="not an RE2 expression"):
         emulator.install(changed)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> Any:
-    """One spelling for all spellings of a document, `1.0` for `1` included; what is no JSON stays as it is."""
+    """One spelling for all spellings of a document, `1.0` for `1` included; text that is not JSON stays as it is."""
     try:
         return json.dumps(json.loads(value, parse_float=_number), sort_keys=True)
     except (TypeError, ValueError):

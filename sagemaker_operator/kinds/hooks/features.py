@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 _NAME = "FeatureGroupName"
 _ADDITIONS = "FeatureAdditions"
-# All pages were asked for, so this is SageMaker's refusal to end them: what is new cannot be told from what was not shown.
-_UNREAD = "SageMaker has not told all features of this group, so that spec.featureDefinitions cannot be compared yet."
+# All pages were requested, but SageMaker kept returning a token: a new feature cannot be distinguished from one not returned.
+_UNREAD = (
+    "SageMaker has not returned all features of this group, so that spec.featureDefinitions cannot be compared yet."
+)
 
 
 def pending(observed: Mapping[str, Any]) -> str | None:
-    """An update leaves FeatureGroupStatus as it is, and is told apart."""
+    """An update leaves FeatureGroupStatus as it is, and is reported separately."""
     updating = (observed.get("LastUpdateStatus") or {}).get("Status") == "InProgress"
     return "FeatureGroup is updating." if updating else None
 

@@ -8,7 +8,7 @@ _RUNNING = frozenset({"Pending", "InProgress", "Stopping"})
 
 
 def plan_update(edit: Edit) -> Verdict:
-    """Waits in ACK's words."""
+    """Waits, with ACK's messages."""
     summary = edit.observed.get("LastMonitoringExecutionSummary") or {}
     status = summary.get("MonitoringExecutionStatus")
     if edit.proposal.request is not None and status in _RUNNING:

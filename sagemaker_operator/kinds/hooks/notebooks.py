@@ -55,7 +55,7 @@ _SCRIPTS = ("OnCreate", "OnStart")
 
 
 def plan_config_update(edit: Edit) -> Verdict:
-    """Both scripts together, as ACK sends them: nobody says what becomes of the one that an update leaves out.
+    """Both scripts together, as ACK sends them: it is not documented what becomes of the one that an update leaves out.
 
     SageMaker gives a configuration no script by itself, so one that the spec lacks was taken out of it.
     """

@@ -21,7 +21,7 @@ def normalise(path: str, value: Any) -> Any:
 
 
 def plan_update(edit: Edit) -> Verdict:
-    """Describe never tells where a definition came from: after an edit of the spec its place is sent again, which
+    """Describe never returns where a definition came from: after an edit of the spec its place is sent again, which
     changes nothing if nothing changed."""
     if edit.proposal.reject is not None or not edit.edited or _LOCATION not in edit.desired:
         return edit.proposal

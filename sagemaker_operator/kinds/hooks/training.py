@@ -23,7 +23,7 @@ _PROFILER = (_CONFIG, _RULES)
 _DEBUG = "RemoteDebugConfig"
 
 _RULE_RUNS = frozenset({"InProgress", "Stopping"})
-_POOL_LIVES = frozenset({"Available", "InUse"})
+_POOL_KEPT = frozenset({"Available", "InUse"})
 _DEBUGGABLE = frozenset({"Downloading", "Training"})
 _ENDING = frozenset({"Completed", "Failed", "Stopping", "Stopped", "Deleting"})
 
@@ -42,11 +42,11 @@ def pending(observed: Mapping[str, Any]) -> str | None:
 
 def lingers(observed: Mapping[str, Any]) -> bool:
     """A warm pool outlives its job by up to six hours, and its end changes the job's record once more."""
-    return _pool(observed) in _POOL_LIVES and observed.get("TrainingJobStatus") != "InProgress"
+    return _pool(observed) in _POOL_KEPT and observed.get("TrainingJobStatus") != "InProgress"
 
 
 def plan_update(edit: Edit) -> Verdict:
-    """SageMaker changes three things of a training job, one at a time: how long its warm pool lives, its profiler, and
+    """SageMaker changes three things of a training job, one at a time: how long its warm pool is kept, its profiler, and
     remote debugging (which ACK sends only by accident).
 
     `edit.edited` decides what an absent profiler means: in an edited spec that the user took it out, otherwise that the
@@ -98,7 +98,7 @@ def _warm_pool(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> Verdi
     pool = _pool(observed)
     if pool is None:
         return Verdict(wait="warm pool cannot be updated before SageMaker reports its status.")
-    if pool not in _POOL_LIVES:
+    if pool not in _POOL_KEPT:
         return Verdict(reject="warm pool cannot be updated if has been terminated or reused")
     period = desired["ResourceConfig"]["KeepAlivePeriodInSeconds"]
     return Verdict(request={"ResourceConfig": {"KeepAlivePeriodInSeconds": period}})

@@ -50,7 +50,9 @@ def parse(body: bytes | None, type_: ResourceType) -> tuple[JsonObject, list[str
             f" json parse error: {error}"
         ) from None
     if not isinstance(parsed, dict):
-        raise bad_request(f"the object provided is unrecognized (must be of type {type_.kind}): it is no JSON object")
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {type_.kind}): it is not a JSON object"
+        )
     return parsed, list(_paths_of(parsed, repeated)) if repeated else []
 
 

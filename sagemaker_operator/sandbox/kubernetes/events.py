@@ -1,4 +1,4 @@
-"""Event: one store, seen as core/v1 (what `kubectl describe` reads) and as events.k8s.io/v1 (what operators write)."""
+"""Event: one store, served as core/v1 (what `kubectl describe` reads) and as events.k8s.io/v1 (what operators write)."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _source(obj: Mapping[str, Any], _: float) -> str:
 
 
 _COLUMNS: Final = (
-    TableColumn("Last Seen", _last_seen, description="When this was seen last."),
+    TableColumn("Last Seen", _last_seen, description="When this was last reported."),
     TableColumn("Type", lambda obj, _: obj.get("type", "")),
     TableColumn("Reason", lambda obj, _: obj.get("reason", "")),
     TableColumn("Object", _object),

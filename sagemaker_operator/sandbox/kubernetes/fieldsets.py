@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 Path = tuple[str, ...]
 
-# What names the object, and what only the server sets, belongs to nobody.
+# What names the object, and what only the server sets, has no owner.
 _UNOWNED_METADATA: Final = frozenset(
     ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
      "deletionGracePeriodSeconds", "selfLink", "managedFields")
@@ -91,7 +91,7 @@ def child(schema: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _stepper(schema: Mapping[str, Any]) -> Any:
-    """How an entry of the list is told from the others; None if they are not told apart."""
+    """The key that identifies an entry of the list; None if entries have no identity."""
     match schema.get("x-kubernetes-list-type"):
         case "set":
             return lambda entry: f"v:{_compact(entry)}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class InMemoryTransport:
-    """Implements `kube.transport.Transport`. `user_agent` is how the emulator's log tells its clients apart."""
+    """Implements `kube.transport.Transport`. `user_agent` identifies this client in the emulator's log."""
 
     def __init__(self, emulator: KubernetesEmulator, *, user_agent: str = "sagemaker-operator") -> None:
         self._emulator = emulator

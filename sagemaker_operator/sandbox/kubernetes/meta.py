@@ -106,7 +106,7 @@ def decode(meta: Any) -> tuple[JsonObject, list[str], str | None]:
 
 
 def decode_error(struct: str, schema: Mapping[str, Any], obj: Mapping[str, Any], field: str) -> str:
-    """Go's words for the value at `field` of `obj`, which has the wrong type for the schema of `struct`."""
+    """Go's error text for the value at `field` of `obj`, which has the wrong type for the schema of `struct`."""
     value: Any = obj
     for step in re.findall(r"[^.\[\]]+", field):
         value = value[int(step)] if isinstance(value, list) else value[step]
@@ -212,7 +212,7 @@ def warnings(meta: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> I
 
 
 def not_a_subdomain(name: str) -> str | None:
-    """Why `name` is no DNS subdomain, or None if it is one."""
+    """Why `name` is not a DNS subdomain, or None if it is one."""
     if len(name) > 253:
         return "must be no more than 253 characters"
     return None if _SUBDOMAIN.fullmatch(name) else _NOT_SUBDOMAIN

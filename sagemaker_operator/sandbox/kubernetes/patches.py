@@ -19,7 +19,7 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-# Lists that a strategic merge adds to instead of replacing, with the key their items are told apart by (None: themselves).
+# Lists that a strategic merge adds to instead of replacing, with the key that identifies their items (None: the item itself).
 _MERGED_LISTS: dict[str, str | None] = {
     "finalizers": None,
     "ownerReferences": "uid",
@@ -43,7 +43,7 @@ def apply_patch(content_type: str, body: bytes, current: JsonObject, *, custom: 
     if media == JSON_PATCH:
         return _json_patch(patch, current)
     if not isinstance(patch, dict):
-        raise bad_request("error decoding patch: it is no JSON object")
+        raise bad_request("error decoding patch: it is not a JSON object")
     target = copy_of(current)
     if media == STRATEGIC_PATCH:
         return _strategic(target, patch)

@@ -41,9 +41,9 @@ _UNKNOWN: Final[_Fields] = {1: ("type", {1: ("apiVersion", _TEXT), 2: ("kind", _
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The object as JSON has it. Raises ValueError for what is no protobuf, or of a kind that is not known here."""
+    """The object as JSON has it. Raises ValueError for a body that is not protobuf, or is of an unknown kind."""
     if not body.startswith(_MAGIC):
-        raise ValueError("the body is no Kubernetes protobuf")
+        raise ValueError("the body is not Kubernetes protobuf")
     try:
         envelope = _message(body[len(_MAGIC) :], _UNKNOWN)
         kind = envelope["type"]["kind"]

@@ -118,9 +118,9 @@ class Reader:
             watch.start((), initial=objects, announce=initial is not None)
         else:
             since = _version(wanted) if wanted not in ("", "0") else self._storage.version
-            floor = self._storage.floor(type_.collection)
-            if since < floor:
-                watch.fail(status.expired(f"too old resource version: {since} ({floor})").status())
+            oldest = self._storage.oldest(type_.collection)
+            if since < oldest:
+                watch.fail(status.expired(f"too old resource version: {since} ({oldest})").status())
             else:
                 watch.start(self._storage.since(type_.collection, since))
         return watch
@@ -177,7 +177,7 @@ def _version(text: str) -> int:
     if not text:
         return 0
     if not text.isdigit():
-        shown = status.invalid_value("resourceVersion", f'"{text}"', "it is no number")
+        shown = status.invalid_value("resourceVersion", f'"{text}"', "it is not a number")
         raise status.bad_request(f"invalid resource version: {shown.field}: {shown.message}")
     return int(text)
 
@@ -186,7 +186,7 @@ def _whole_number(name: str, text: str) -> int:
     try:
         return max(0, int(text))
     except ValueError:
-        raise status.bad_request(f"{name}: {text!r} is no whole number") from None
+        raise status.bad_request(f"{name}: {text!r} is not a whole number") from None
 
 
 def _position(obj: JsonObject) -> str:

@@ -1,4 +1,4 @@
-"""A structural schema at work: prune what it does not know, fill in defaults, say what is wrong in a real server's words."""
+"""A structural schema at work: prune what it does not know, fill in defaults, report what is wrong as a real server does."""
 
 from __future__ import annotations
 
@@ -157,11 +157,11 @@ def _regex(pattern: str) -> Any:
     try:
         return re2.compile(pattern)
     except re2.error as error:
-        raise ValueError(f"pattern {pattern!r} is no RE2 expression: {error}") from error
+        raise ValueError(f"pattern {pattern!r} is not an RE2 expression: {error}") from error
 
 
 def _check_pattern(_: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    # A real server stops at the first thing wrong with a string, and looks at the length first.
+    # A real server stops at the first thing wrong with a string, and checks the length first.
     if not isinstance(instance, str) or len(instance) < schema.get("minLength", 0):
         return
     if len(instance) <= schema.get("maxLength", math.inf) and not _regex(pattern).search(instance):

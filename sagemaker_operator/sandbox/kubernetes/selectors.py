@@ -19,7 +19,7 @@ _KEY = re.compile(r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")
 
 
 def label_selector(text: str) -> Matcher:
-    """Raises ApiError 400 if `text` is no label selector. An empty one selects everything."""
+    """Raises ApiError 400 if `text` is not a label selector. An empty one selects everything."""
     requirements = [_label_requirement(part.strip()) for part in _SPLIT.split(text) if part.strip()]
 
     def matches(obj: Mapping[str, Any]) -> bool:
@@ -48,7 +48,7 @@ def _label_requirement(text: str) -> Callable[[Mapping[str, str]], bool]:
         if found["not"]:
             return lambda labels: key not in labels
         return lambda labels: key in labels
-    raise bad_request(f"unable to parse requirement: {text!r} is no label requirement")
+    raise bad_request(f"unable to parse requirement: {text!r} is not a label requirement")
 
 
 def _ordered(key: str, op: str, value: str) -> Callable[[Mapping[str, str]], bool]:

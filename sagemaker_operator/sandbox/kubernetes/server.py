@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
 
-# A CRD may have 1.5 MB (etcd's limit for one object); the 5 MB of a real server's body limit leave room for it.
+# A CRD may have 1.5 MB (etcd's limit for one object); the 5 MB of a real server's body limit are enough for it.
 _BODY_LIMIT = 5 * 1024 * 1024
 _CONTEXT = "sagemaker-operator-sandbox"
 

@@ -15,7 +15,7 @@ CollectionId = tuple[str, str]
 ObjectId = tuple[str, str]
 """(namespace, name); the namespace is empty for cluster-scoped objects."""
 
-# A paged list that nobody finishes must not be kept for ever; a real server forgets it with the next compaction (5 min).
+# A paged list that is not finished must not be kept indefinitely; a real server forgets it with the next compaction (5 min).
 _SNAPSHOTS = 32
 
 
@@ -38,12 +38,12 @@ Listener = Callable[[Change], None]
 
 
 class _Collection:
-    __slots__ = ("changes", "floor", "listeners", "objects")
+    __slots__ = ("changes", "listeners", "objects", "oldest")
 
-    def __init__(self, history: int, floor: int) -> None:
+    def __init__(self, history: int, oldest: int) -> None:
         self.objects: dict[ObjectId, JsonObject] = {}
         self.changes: deque[Change] = deque(maxlen=history)
-        self.floor = floor
+        self.oldest = oldest
         """The oldest version a watch may start from: everything after it is in `changes`."""
         self.listeners: dict[Listener, None] = {}
 
@@ -89,7 +89,7 @@ class Storage:
 
     def _publish(self, held: _Collection, change: Change) -> None:
         if len(held.changes) == held.changes.maxlen:
-            held.floor = held.changes[0].version
+            held.oldest = held.changes[0].version
         held.changes.append(change)
         for listener in list(held.listeners):
             listener(change)
@@ -98,9 +98,9 @@ class Storage:
         """The collection starts to exist now: watches from before are too old."""
         self._collections[collection] = _Collection(self._history, self.version)
 
-    def floor(self, collection: CollectionId) -> int:
+    def oldest(self, collection: CollectionId) -> int:
         """The oldest version a watch may start from."""
-        return self._collection(collection).floor
+        return self._collection(collection).oldest
 
     def since(self, collection: CollectionId, version: int) -> Iterator[Change]:
         """The remembered changes after `version`, oldest first."""
@@ -117,7 +117,7 @@ class Storage:
         self._snapshots.clear()
         for held in self._collections.values():
             held.changes.clear()
-            held.floor = self.version
+            held.oldest = self.version
 
     def snapshot(self, collection: CollectionId) -> None:
         """Keeps the collection as it is now for `at_snapshot`."""

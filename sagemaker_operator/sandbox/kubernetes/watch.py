@@ -139,7 +139,7 @@ class Watch:
         return b"".join([chunk async for chunk in self.chunks()])
 
     def stall(self, stalled: bool) -> None:
-        """While stalled the connection stays open and silent, past its own end: what a dead peer looks like."""
+        """While stalled the connection stays open and silent, past its own end: as with a dead peer."""
         self._stalled = stalled
         self._wake.set()
 
