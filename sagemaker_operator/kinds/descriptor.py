@@ -116,7 +116,7 @@ class Verdict(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Written to the object once `request` was accepted: what must be remembered of it, where ACK keeps it."""
     status: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """Status fields of the operator's own, by CRD name, None takes one away. Written with the status of this reconcile, if `request` was
+    """Status fields of the operator's own, by CRD name, None takes one away. Written with the reconcile's status, if `request` was
     accepted or there is none."""
 
 
