@@ -7,7 +7,7 @@ import sys
 import click
 
 from sagemaker_operator import __version__
-from sagemaker_operator.cli.manifests import crds, kinds
+from sagemaker_operator.cli.manifests import crds, kinds, manifests
 from sagemaker_operator.cli.run import run
 from sagemaker_operator.cli.sandbox import demo, sandbox
 from sagemaker_operator.errors import OperatorError
@@ -24,7 +24,7 @@ def version() -> None:
     click.echo(__version__)
 
 
-for command in (run, sandbox, demo, crds, kinds):
+for command in (run, sandbox, demo, crds, kinds, manifests):
     cli.add_command(command)
 
 

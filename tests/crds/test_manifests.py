@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from sagemaker_operator.crds.generate import crd_manifest, manifests, resource_of, to_yaml, write_all
+from sagemaker_operator.cli import cli
+from sagemaker_operator.crds.generate import crd_manifest, resource_of, to_yaml, write_all
 from sagemaker_operator.crds.runtime import GROUP, runtime_crds
+from sagemaker_operator.errors import OperatorError
 from sagemaker_operator.kinds.catalog import catalog, derive
 from tests.crds.support import ROOT
 from tests.kinds.facts import DERIVABLE, OPERATIONS
@@ -16,16 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRAINING = derive("CreateTrainingJob")
-COMMITTED = ROOT / "manifests" / "crds"
 _ANNOTATION_LIMIT = 262_144
-
-
-def test_the_committed_crds_are_those_of_this_code(tmp_path: Path) -> None:
-    fresh = {path.name: path.read_text(encoding="utf-8") for path in write_all(tmp_path)}
-    stored = {path.name: path.read_text(encoding="utf-8") for path in COMMITTED.glob("*.yaml")}
-    assert fresh.keys() == stored.keys()
-    stale = [name for name, text in fresh.items() if text != stored[name]]
-    assert stale == [], "run: sagemaker-operator crds --out manifests/crds"
 
 
 def test_one_file_per_kind_under_the_name_that_controller_gen_gives(tmp_path: Path) -> None:
@@ -39,22 +34,29 @@ def test_one_file_per_kind_under_the_name_that_controller_gen_gives(tmp_path: Pa
     assert not any("x-kubernetes-validations" in path.read_text(encoding="utf-8") for path in kinds)
 
 
-def test_what_is_installed_and_allowed_is_every_kind() -> None:
-    plurals = sorted(kind.plural for kind in catalog().values())
-    kustomization = yaml.safe_load((ROOT / "manifests" / "kustomization.yaml").read_text(encoding="utf-8"))
-    files = [path for path in kustomization["resources"] if path.startswith("crds/")]
-    assert files == [f"crds/{name}" for name in sorted(manifests())]
-    for name, role, expected in (
-        ("rbac", "sagemaker-operator", [plurals, [f"{plural}/status" for plural in plurals]]),
-        ("user-roles", "sagemaker-operator-edit", [plurals]),
-    ):
-        documents = yaml.safe_load_all((ROOT / "manifests" / f"{name}.yaml").read_text(encoding="utf-8"))
-        rules = next(
-            document["rules"]
-            for document in documents
-            if document["metadata"]["name"] == role and document["kind"] == "ClusterRole"
-        )
-        assert [rule["resources"] for rule in rules if "sagemaker.services.k8s.aws" in rule["apiGroups"]] == expected
+def test_what_follows_from_the_catalogue_is_committed() -> None:
+    found = CliRunner().invoke(cli, ["manifests", "--check", "--dir", str(ROOT)])
+    assert found.exit_code == 0, f"run: sagemaker-operator manifests\n{found.output}"
+
+
+def test_a_stale_list_is_named_and_written_and_the_rest_of_its_file_is_kept(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    rules = tmp_path / "manifests" / "rbac.yaml"
+    good = rules.read_text()
+    rules.write_text(good.replace("      - apps\n", "").replace("[list, watch, patch]", "[list]"))
+    runner = CliRunner()
+    orphan = tmp_path / "manifests" / "crds" / "sagemaker.services.k8s.aws_gone.yaml"
+    orphan.touch()
+    checked = runner.invoke(cli, ["manifests", "--check", "--dir", str(tmp_path)])
+    assert f"{rules}: stale" in checked.output
+    assert f"{orphan}: stale" in checked.output
+    assert f"{tmp_path / 'docs' / 'kinds.md'}: stale" in checked.output
+    assert isinstance(checked.exception, OperatorError)
+    assert not (tmp_path / "docs").exists(), "a check writes nothing"
+    assert runner.invoke(cli, ["manifests", "--dir", str(tmp_path)]).exit_code == 0
+    assert rules.read_text() == good.replace("[list, watch, patch]", "[list]"), "only lists are generated"
+    assert not orphan.exists()
+    assert runner.invoke(cli, ["manifests", "--check", "--dir", str(tmp_path)]).output == ""
 
 
 @pytest.mark.parametrize("file", runtime_crds())
