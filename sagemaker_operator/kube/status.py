@@ -131,7 +131,7 @@ def _text(status: Status, causes: list[_Cause]) -> str:
     """The message without values: a refused object is quoted there, and may hold hyperparameters or an environment."""
     text, limit = status.message, _TEXT_LIMIT
     if quoted := _QUOTED_VALUE.search(text):
-        fields = "; ".join(dict.fromkeys(_told(cause) for cause in causes if cause.field))
+        fields = "; ".join(dict.fromkeys(_told(cause) for cause in causes if cause.field not in ("", "<nil>")))
         text, limit = (
             f"{text.split(': ')[0]}: {fields}" if fields else f"{text[: quoted.start()]}invalid value",
             _RULES_LIMIT,
