@@ -1,5 +1,34 @@
-"""`python -m sagemaker_operator`."""
+"""The program: `sagemaker-operator`, and `python -m sagemaker_operator`."""
 
-from sagemaker_operator.cli import main
+import os
+import signal
+import sys
+from types import FrameType
 
-main()
+
+def main() -> None:
+    _hold_standard_descriptors()
+    if sys.argv[1:2] == ["run"]:
+        # The imports below take a second, in which SIGTERM would end the process with an error, and PID 1 not at all.
+        signal.signal(signal.SIGTERM, _exit)
+    from sagemaker_operator.cli import main as command
+
+    command()
+
+
+def _hold_standard_descriptors() -> None:
+    """One that was closed by the parent would be taken by the next file or socket, and libuv aborts on such a one."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Nothing was started, so there is nothing to stop. Not SystemExit: it might be raised inside of anything."""
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -59,6 +59,10 @@ class Invalid(KubeError):
     """422: the API server's validation refused the object or the patch (also a failed JSON-patch `test`)."""
 
 
+class TooLarge(KubeError):
+    """413, or etcd's limit behind a 500: the object would be larger than what is stored. The same write stays refused."""
+
+
 class TooManyRequests(KubeError):
     """429: API priority and fairness asks us to wait `retry_after` seconds."""
 

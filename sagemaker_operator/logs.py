@@ -6,8 +6,12 @@ People scrape these lines for job progress, so `log_schema_v1.json` describes th
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import logging
+import os
 import sys
+import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +22,7 @@ import msgspec
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
     from sagemaker_operator.clock import Clock
 
@@ -51,6 +55,8 @@ class Event(StrEnum):
     OPERATOR_STARTED = "operator.started"
     OPERATOR_READY = "operator.ready"
     OPERATOR_DEGRADED = "operator.degraded"
+    STANDBY = "operator.standby"
+    LEASE_ERROR = "operator.leaseError"
     LEADER_ACQUIRED = "operator.leaderAcquired"
     LEADER_LOST = "operator.leaderLost"
     OPERATOR_STOPPING = "operator.stopping"
@@ -80,6 +86,8 @@ MESSAGES: dict[Event, tuple[str, int]] = {
     Event.OPERATOR_STARTED: ("Operator started", logging.INFO),
     Event.OPERATOR_READY: ("Operator is ready", logging.INFO),
     Event.OPERATOR_DEGRADED: ("The operator is degraded", logging.WARNING),
+    Event.STANDBY: ("Standing by: another process holds the lease", logging.INFO),
+    Event.LEASE_ERROR: ("The lease cannot be acquired or renewed", logging.WARNING),
     Event.LEADER_ACQUIRED: ("Leadership acquired", logging.INFO),
     Event.LEADER_LOST: ("Leadership lost", logging.ERROR),
     Event.OPERATOR_STOPPING: ("Operator is stopping", logging.INFO),
@@ -129,21 +137,114 @@ def configure(*, level: str, format_: str, clock: Clock, stream: TextIO | None =
     for library in ("botocore", "aiobotocore", "asyncio"):
         # They warn with tracebacks about what our own lines tell with its cause (a failed credential refresh).
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    out = stream if stream is not None else sys.stdout
+    steps = (
+        _add_about,
+        structlog.stdlib.add_log_level,
+        _describe_exception,
+        stamp,
+        structlog.processors.EventRenamer("msg", "_event"),
+        _order,
+        _render_text if format_ == "text" else _render_json,
+    )
+
+    def render(logger: Any, name: str, line: MutableMapping[str, Any]) -> Any:
+        """All processors as one: what one of them raises costs the line, not the caller."""
+        made: Any = line
+        try:
+            for step in steps:
+                made = step(logger, name, made)
+        except Exception:
+            _count_dropped()
+            raise structlog.DropEvent from None
+        return made
+
+    sink = _sink(stream)
     structlog.configure(
-        processors=[
-            _add_about,
-            structlog.stdlib.add_log_level,
-            structlog.processors.format_exc_info,
-            stamp,
-            structlog.processors.EventRenamer("msg", "_event"),
-            _order,
-            _render_text if format_ == "text" else _render_json,
-        ],
+        processors=[render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=lambda *_: sink,
         cache_logger_on_first_use=False,
     )
+
+
+_dropped = 0
+
+
+def dropped_lines() -> int:
+    """Lines of this process that could not be made or written: a full disk, a closed pipe."""
+    return _dropped
+
+
+def _count_dropped() -> None:
+    global _dropped
+    _dropped += 1
+
+
+class _Sink:
+    """Where lines go. What cannot be written is dropped and counted: a caller may just have created something."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def msg(self, line: str) -> None:
+        try:
+            self._write(line)
+        except (OSError, ValueError):  # a closed stream is a ValueError, and so is what cannot be encoded
+            _count_dropped()
+
+    log = debug = info = warn = warning = error = err = critical = fatal = failure = exception = msg
+
+
+def _sink(stream: TextIO | None) -> _Sink:
+    """`stream` None: standard output, past Python's buffer, which keeps what could not be written and fails again at exit."""
+    if stream is None:
+        stream = sys.stdout
+        if stream is None:  # closed before the process began
+            return _Sink(_Descriptor(-1))
+        with contextlib.suppress(OSError, ValueError, AttributeError, io.UnsupportedOperation):
+            descriptor = stream.fileno()
+            stream.flush()
+            return _Sink(_Descriptor(descriptor))
+
+    encoding = stream.encoding or "utf-8"
+
+    def write(line: str) -> None:
+        stream.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+
+    return _Sink(write)
+
+
+class _Descriptor:
+    """Writes lines to a file descriptor as UTF-8, whatever the locale; what is no Unicode is escaped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._torn = False
+        """The last line was written in part."""
+
+    def __call__(self, line: str) -> None:
+        data = f"{line}\n".encode(errors="backslashreplace")
+        if self._torn:
+            data = b"\n" + data
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError:
+            self._torn = self._torn or 0 < len(left) < len(data)
+            raise
+        self._torn = False
+
+
+def _describe_exception(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """`exception`: where it was raised, and its type. Not its text, which may quote a spec."""
+    found = line.pop("exc_info", None)
+    error = sys.exc_info()[1] if found is True else found[1] if isinstance(found, tuple) else found
+    if isinstance(error, BaseException):
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        line["exception"] = f"{frames}{type(error).__name__}"
+    return line
 
 
 _FIRST = ("ts", "level", "msg", "logger", "schema", "event", "kind", "namespace", "name")
@@ -160,7 +261,11 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def _render_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
-    return _encoder.encode(line).decode()
+    try:
+        return _encoder.encode(line).decode()
+    except (ValueError, TypeError, OverflowError):
+        # A lone surrogate is no UTF-8; JSON has an escape for it.
+        return json.dumps(line, default=str)
 
 
 _HIDDEN_IN_TEXT = frozenset(

@@ -25,6 +25,8 @@ from sagemaker_operator.control.ports import World
 from sagemaker_operator.control.reconciler import Reconciler
 from sagemaker_operator.control.references import Dependants
 from sagemaker_operator.control.surroundings import Surroundings
+from sagemaker_operator.control.trouble import ObjectTrouble, record_internal_error
+from sagemaker_operator.guard import Guard, leaf
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.collection import Collection
@@ -33,12 +35,12 @@ from sagemaker_operator.kube.layout import Rivals, holder_identity, lease_name
 from sagemaker_operator.kube.lease import LeaderElector, LeadershipLost
 from sagemaker_operator.logs import Event, emit, get_logger
 from sagemaker_operator.runtime.shard import Shard
-from sagemaker_operator.scrape import AwsState, ControllerState, ObjectStates, ProcessState, WatchState
+from sagemaker_operator.scrape import AwsState, ControllerState, Guarded, ObjectStates, ProcessState, WatchState
 from sagemaker_operator.settings import Settings, split_address
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sagemaker_operator.aws.calls import Aws, Outcome
     from sagemaker_operator.aws.sessions import Sessions
@@ -89,6 +91,15 @@ class Manager:
         self._rng = rng
         self._log = get_logger("operator")
         self._stopping = asyncio.Event()
+        self.guard = Guard(
+            rng=rng,
+            count=metrics.panicked,
+            report=lambda obj, error: record_internal_error(self.events, obj, error),
+        )
+        """Where an unexpected exception of any part ends."""
+        self.events = EventRecorder(
+            kube, component=COMPONENT, instance=identity, clock=clock, rng=rng, guard=self.guard
+        )
         self._aws_identity = AwsIdentity(
             sessions, aws.expiry, settings, renewed=partial(self._wake, lambda resource, meta: True)
         )
@@ -96,7 +107,6 @@ class Manager:
         self._owns = Shard(settings.shard, settings.total_shards).owns
         self.controllers = {name: self._controller(kind) for name, kind in kinds.items()}
         self.poller = Poller(aws, enqueue=self._enqueue, cadence=settings.cadence, rng=rng)
-        self.events = EventRecorder(kube, component=COMPONENT, instance=identity, clock=clock, rng=rng)
         self.features = self._features()
         """Controllers beside the kinds'. Where one is not allowed or not installed, only that feature is missing."""
         namespace = settings.leader_election_namespace or default_namespace
@@ -116,7 +126,12 @@ class Manager:
         for controller in self.controllers.values():
             controller.informer.listen(dependants.changed, own_writes=True)
         self.surroundings = Surroundings(
-            kube, settings, system_namespace=settings.system_namespace or default_namespace, rng=rng, wake=self._wake
+            kube,
+            settings,
+            system_namespace=settings.system_namespace or default_namespace,
+            rng=rng,
+            wake=self._wake,
+            guard=self.guard,
         )
         self._register_collectors()
 
@@ -138,20 +153,28 @@ class Manager:
                 recorder=self.events,
             ),
         ):
-            self.metrics.registry.register(collector)
+            self.metrics.registry.register(Guarded(collector, self.guard))
 
     def _controller(self, kind: Kind) -> Controller:
         settings = self._settings
-        return Controller(
-            kind.resource,
-            Collection(self._kube, kind.resource, label_selector=settings.watch_selectors or None),
+        collection = Collection(self._kube, kind.resource, label_selector=settings.watch_selectors or None)
+        return self._controller_of(kind.resource, collection, settings.workers(kind.name))
+
+    def _controller_of(self, resource: Resource, collection: Collection, workers: int) -> Controller:
+        settings = self._settings
+        controller = Controller(
+            resource,
+            collection,
             namespaces=settings.watch_namespaces,
-            workers=settings.workers(kind.name),
+            workers=workers,
             timeout=settings.reconcile_timeout,
             rng=self._rng,
             metrics=self.metrics,
             owns=self._owns,
+            guard=self.guard,
         )
+        controller.explain_with(ObjectTrouble(resource, controller, self._kube, self.events, self._clock))
+        return controller
 
     def _features(self) -> dict[str, Controller]:
         settings = self._settings
@@ -163,17 +186,7 @@ class Manager:
         return features
 
     def _feature(self, resource: Resource) -> Controller:
-        settings = self._settings
-        return Controller(
-            resource,
-            Collection(self._kube, resource),
-            namespaces=settings.watch_namespaces,
-            workers=_FEATURE_WORKERS,
-            timeout=settings.reconcile_timeout,
-            rng=self._rng,
-            metrics=self.metrics,
-            owns=self._owns,
-        )
+        return self._controller_of(resource, Collection(self._kube, resource), _FEATURE_WORKERS)
 
     def _adopted_resource(self) -> Controller:
         controller = self._feature(ADOPTED_RESOURCES)
@@ -182,7 +195,7 @@ class Manager:
             sources=self.controllers,
             kinds=catalog(),
             settings=self._settings,
-            enqueue=controller.queue.add,
+            enqueue=controller.add,
             kube=self._kube,
             recorder=self.events,
             clock=self._clock,
@@ -200,7 +213,7 @@ class Manager:
             sources=self.controllers,
             known=tuple(catalog()),
             cross_namespace=self._settings.enable_cross_namespace,
-            enqueue=controller.queue.add,
+            enqueue=controller.add,
             kube=self._kube,
             recorder=self.events,
             clock=self._clock,
@@ -216,7 +229,7 @@ class Manager:
         return self.controllers[key.kind].get(key)
 
     def _enqueue(self, key: ObjectKey) -> None:
-        self.controllers[key.kind].queue.add(key)
+        self.controllers[key.kind].add(key)
 
     def _wake(self, concerned: Concerned) -> None:
         """What surrounds these objects has changed."""
@@ -242,7 +255,13 @@ class Manager:
                 return f"{name}: {controller.degraded}"
             if not controller.synced:
                 return f"{name}: the first list is not complete"
-        return None
+        return self._trouble()
+
+    def _trouble(self) -> str | None:
+        """What keeps the operator from its work although its caches are full."""
+        if self._settings.leader_election and self.elector.refused:
+            return self.elector.refused
+        return self.guard.degraded or self._kube.refusals.current()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -285,17 +304,22 @@ class Manager:
             if not main.cancelled():
                 failure = main.exception()
                 if failure is not None:
-                    failure = _unwrapped(failure)
+                    failure = leaf(failure)
                     if isinstance(failure, LeadershipLost):
                         emit(self._log, Event.LEADER_LOST, identity=self.elector.identity, err=str(failure))
                     raise failure
 
     async def _main(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._heartbeat(), name="heartbeat")
+
+            def keep(part: str, name: str, run: Callable[[], Awaitable[object]]) -> None:
+                """Only what is not kept can end the operator: the lease, and this task itself."""
+                group.create_task(self.guard.keep(part, name, run), name=name)
+
+            keep("operator", "heartbeat", self._heartbeat)
             settings = self._settings
             identity = await self._aws_identity.establish()
-            group.create_task(self._aws_identity.watch(), name="credentials")
+            keep("operator", "credentials", self._aws_identity.watch)
             # Parsing the service model takes 0.15 s: better now than in the first create.
             async with self._sessions.client(
                 SERVICE, Target(identity.account, settings.aws_region, None, settings.aws_endpoint_url)
@@ -303,13 +327,12 @@ class Manager:
                 pass
             for kind, controller in self.controllers.items():
                 controller.attach(self._reconciler(self._kinds[kind], controller, identity))
-                group.create_task(controller.watch(), name=f"watch {kind}")
-            for name, feature in self.features.items():
-                group.create_task(feature.watch(), name=f"watch {name}")
-            group.create_task(self.surroundings.run(), name="watch surroundings")
-            group.create_task(self.events.run(), name="events")
-            group.create_task(self._announce_ready(), name="ready")
-            group.create_task(self._synced(), name="synced")
+            for kind, controller in (self.controllers | self.features).items():
+                keep(kind.lower(), f"watch {kind}", controller.watch)
+            keep("surroundings", "watch surroundings", self.surroundings.run)
+            keep("events", "events", self.events.run)
+            keep("operator", "ready", self._announce_ready)
+            keep("operator", "synced", self._synced)
             # Nobody leads who does not know them: a pass without them could only guess the account.
             await self.surroundings.wait()
             if self._settings.leader_election:
@@ -317,7 +340,7 @@ class Manager:
                 await self.elector.leading.wait()
                 emit(self._log, Event.LEADER_ACQUIRED, identity=self.elector.identity)
             for kind, controller in (self.controllers | self.features).items():
-                group.create_task(controller.work(), name=f"work {kind}")
+                keep(kind.lower(), f"work {kind}", controller.work)
 
     def _reconciler(self, kind: Kind, controller: Controller, identity: Identity) -> Reconciler:
         return Reconciler(
@@ -357,7 +380,7 @@ class Manager:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     def _is_degraded(self) -> bool:
-        return bool(self._aws_identity.expired or self.surroundings.degraded) or any(
+        return bool(self._aws_identity.expired or self.surroundings.degraded or self._trouble()) or any(
             c.degraded for c in self.controllers.values()
         )
 
@@ -383,13 +406,6 @@ class Manager:
         await self.poller.close()
         if self._settings.leader_election:
             await self.elector.release()
-
-
-def _unwrapped(failure: BaseException) -> BaseException:
-    """A task group wraps; the first leaf is what went wrong."""
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure
 
 
 def observe_aws(metrics: Metrics, outcome: Outcome) -> None:

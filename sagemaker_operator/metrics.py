@@ -97,7 +97,7 @@ class Metrics:
             "controller",
         )
         self.reconcile_panics = counter(
-            "controller_runtime_reconcile_panics_total", "Passes that ended in a bug of the operator", "controller"
+            "controller_runtime_reconcile_panics_total", "Unexpected exceptions that were caught", "controller"
         )
         self.reconcile_timeouts = counter(
             "controller_runtime_reconcile_timeouts_total", "Passes that took longer than they may", "controller"
@@ -153,6 +153,10 @@ class Metrics:
     def controller(self, name: str) -> ControllerMetrics:
         """The instruments of one controller, all of them at 0 from the start as controller-runtime's are."""
         return ControllerMetrics(self, name)
+
+    def panicked(self, part: str) -> None:
+        """An unexpected exception was caught in a controller, or in another part of the operator (a closed list)."""
+        self.reconcile_panics.labels(part).inc()
 
     def kube_request(self, host: str, method: str, status: int, seconds: float) -> None:
         """A finished request to the API server, or an opened WATCH; `status` 0: no answer."""

@@ -6,9 +6,12 @@ for 8 ms instead of 300 (measured, docs/architecture.md).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -88,13 +91,59 @@ class KubeObject(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
         return int(text) if text.isdigit() else 0
 
     def decode_spec(self) -> dict[str, Any]:
-        return msgspec.json.decode(self.spec) or {}
+        return _mapping(self.spec)
 
     def decode_status(self) -> dict[str, Any]:
-        return msgspec.json.decode(self.status) or {}
+        """Conditions and `ackResourceMetadata` in the shape that every reader expects: a CRD that is looser than ours
+        stores anything there, and so did earlier versions of one."""
+        status = _mapping(self.status)
+        if not status:
+            return status
+        conditions = status.get("conditions")
+        if conditions is not None and not _are_conditions(conditions):
+            status["conditions"] = _sound_conditions(conditions)
+        recorded = status.get("ackResourceMetadata")
+        if recorded is not None and not (isinstance(recorded, dict) and _are_texts(recorded.values())):
+            texts = recorded.items() if isinstance(recorded, dict) else ()
+            status["ackResourceMetadata"] = {name: value for name, value in texts if isinstance(value, str)}
+        if not isinstance(status.get("observedGeneration", 0), int):
+            del status["observedGeneration"]
+        return status
 
     def decode_data(self) -> dict[str, str]:
-        return {} if self.data is msgspec.UNSET else msgspec.json.decode(self.data) or {}
+        data = {} if self.data is msgspec.UNSET else _mapping(self.data)
+        return {name: value for name, value in data.items() if isinstance(value, str)}
+
+
+def _mapping(raw: msgspec.Raw) -> dict[str, Any]:
+    """An object's member that should be an object; empty if it is anything else."""
+    found = msgspec.json.decode(raw)
+    return found if isinstance(found, dict) else {}
+
+
+_CONDITION_TEXTS = ("type", "status", "reason", "message", "lastTransitionTime")
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_condition(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(found.get(name, ""), str) for name in _CONDITION_TEXTS)
+
+
+def _are_conditions(found: Any) -> bool:
+    return isinstance(found, list) and all(_is_condition(one) for one in found)
+
+
+def _sound_conditions(found: Any) -> list[dict[str, Any]]:
+    """What can be read of a list of conditions: those that have a type, with the members that are text."""
+    listed = found if isinstance(found, list) else []
+    return [
+        {name: value for name, value in one.items() if name not in _CONDITION_TEXTS or isinstance(value, str)}
+        for one in listed
+        if isinstance(one, dict) and isinstance(one.get("type"), str)
+    ]
 
 
 _decoder = msgspec.json.Decoder(KubeObject)
@@ -102,7 +151,31 @@ _decoder = msgspec.json.Decoder(KubeObject)
 
 def decode_object(data: bytes | msgspec.Raw) -> KubeObject:
     """Raises msgspec.DecodeError (ValidationError included) if `data` is no Kubernetes object."""
-    return detach(_decoder.decode(data))
+    try:
+        return detach(_decoder.decode(data))
+    except msgspec.ValidationError:
+        return _decode_leniently(data)
+
+
+def _decode_leniently(data: bytes | msgspec.Raw) -> KubeObject:
+    """An object whose metadata is of other types than ours (`finalizers: null`), without the members that are.
+
+    One such object must not keep a whole collection from being read. Raises msgspec.ValidationError without a name.
+    """
+    found = msgspec.json.decode(data)
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise msgspec.ValidationError("an object without metadata.name")
+    sound = {}
+    for name, value in metadata.items():
+        try:
+            msgspec.convert({name: value}, Meta)
+        except msgspec.ValidationError:
+            continue
+        sound[name] = value
+    texts = {name: found[name] for name in ("apiVersion", "kind") if isinstance(found.get(name), str)}
+    raw = {name: found[name] for name in ("spec", "status", "data") if name in found}
+    return detach(_decoder.decode(msgspec.json.encode({**texts, **raw, "metadata": sound})))
 
 
 def detach(obj: KubeObject) -> KubeObject:

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sagemaker_operator.conditions import READY, RECONCILING, STALLED, ObjectState
+from sagemaker_operator.logs import dropped_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.control.controller import Controller
     from sagemaker_operator.control.poller import Poller
+    from sagemaker_operator.guard import Guard
     from sagemaker_operator.kube.events import EventRecorder
     from sagemaker_operator.kube.lease import LeaderElector
     from sagemaker_operator.objects import KubeObject
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
 
 _Row = tuple[tuple[str, ...], float]
 """The values of the labels, and the value."""
+
+
+class Guarded(Collector):
+    """One collector that raises costs its own rows, not the scrape."""
+
+    def __init__(self, inner: Collector, guard: Guard) -> None:
+        self._inner = inner
+        self._guard = guard
+
+    def collect(self) -> Iterator[Metric]:
+        families: list[Metric] = []
+        self._guard.call("metrics", lambda: families.extend(self._inner.collect()))
+        yield from families
 
 
 class ControllerState(Collector):
@@ -227,6 +242,18 @@ class ProcessState(Collector):
             "Until leadership ends if no renewal succeeds; absent without a lease",
             ("name",),
             [] if self._elector is None else [((self._lease,), self._elector.remaining)],
+        )
+        yield _counter(
+            "sagemaker_operator_lease_errors_total",
+            "Attempts to acquire or renew the lease that failed",
+            ("name",),
+            [] if self._elector is None else [((self._lease,), self._elector.errors)],
+        )
+        yield _counter(
+            "sagemaker_operator_dropped_log_lines_total",
+            "Log lines that could not be written",
+            (),
+            [((), dropped_lines())],
         )
         yield _counter(
             "sagemaker_operator_dropped_events_total",

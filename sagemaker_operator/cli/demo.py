@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
+from sagemaker_operator.cli.demofile import complaint, is_followed, resource_of
 from sagemaker_operator.cli.run import operate
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import READY, STALLED
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
-    from sagemaker_operator.objects import KubeObject
+    from sagemaker_operator.objects import KubeObject, Resource
 
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -63,13 +64,13 @@ def _parse(text: str, source: str) -> list[dict[str, Any]]:
         kind = document.get("kind") if isinstance(document, dict) else None
         if not isinstance(kind, str):
             raise ConfigurationError(f"{source} holds no Kubernetes object: there is no kind in it")
-        if kind not in catalog():
-            raise ConfigurationError(f"{source}: kind {kind!r} is not among {', '.join(catalog())}")
+        if why := complaint(document, kind):
+            raise ConfigurationError(f"{source}: {why}")
         metadata = document.get("metadata")
         if not (isinstance(metadata, dict) and metadata.get("name")):
             raise ConfigurationError(f"{source}: a {kind} without metadata.name")
-    if not documents:
-        raise ConfigurationError(f"{source} holds no object")
+    if not any(is_followed(document["kind"]) for document in documents):
+        raise ConfigurationError(f"{source} holds no object" + (" that the operator reconciles" if documents else ""))
     return documents
 
 
@@ -122,6 +123,7 @@ class Demo:
         self._apiserver = apiserver
         self._format = format_
         self._timeout = timeout
+        self._applied: set[ObjectKey] = set()
         self._objects: dict[ObjectKey, KubeObject] = {}
         self._final: dict[ObjectKey, dict[str, Any]] = {}
         self._detected: dict[ObjectKey, float] = {}
@@ -179,33 +181,35 @@ class Demo:
                 await asyncio.gather(operator, return_exceptions=True)
 
     async def _drive(self, world: World, kube: KubeClient, stop: asyncio.Event) -> None:
-        keys = [await self._apply(kube, manifest) for manifest in self._manifests]
+        applied = [await self._apply(kube, manifest) for manifest in self._manifests]
+        keys = [key for key in applied if is_followed(key.kind)]
+        self._applied.update(keys)
         async with self._following(kube, {key.kind for key in keys}), self._display(world):
             await self._until(lambda: all(key in self._final for key in keys), world)
             self.ok = all(_condition(self._final[key], READY) == "True" for key in keys)
             for key in reversed(keys):
-                await kube.delete(catalog()[key.kind].resource, key.namespace, key.name)
+                await kube.delete(resource_of(key.kind), key.namespace, key.name)
             await self._until(lambda: not any(key in self._objects for key in keys), world)
         stop.set()
 
     async def _apply(self, kube: KubeClient, manifest: dict[str, Any]) -> ObjectKey:
-        kind = catalog()[manifest["kind"]]
+        resource = resource_of(manifest["kind"])
         metadata = manifest["metadata"]
         namespace = metadata.setdefault("namespace", "default")
         try:
             # Strict, as kubectl apply: a field that is spelt wrongly must not vanish silently.
-            await kube.create(kind.resource, namespace, manifest, strict=True)
+            await kube.create(resource, namespace, manifest, strict=True)
         except NotFound:
             raise ConfigurationError(f"the sandbox has only the namespace default, not {namespace}") from None
         except KubeError as error:
             raise ConfigurationError(error.message) from error
-        return ObjectKey(kind.name, namespace, metadata["name"])
+        return ObjectKey(resource.kind, namespace, metadata["name"])
 
     # --- following ---------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _following(self, kube: KubeClient, kinds: set[str]) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._watch(kube, catalog()[name])) for name in kinds]
+        tasks = [asyncio.create_task(self._watch(kube, resource_of(name))) for name in kinds]
         try:
             yield
         finally:
@@ -213,20 +217,22 @@ class Demo:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _watch(self, kube: KubeClient, kind: Kind) -> None:
+    async def _watch(self, kube: KubeClient, resource: Resource) -> None:
         async def list_page(*, continue_: str | None, limit: int) -> Any:
-            return await kube.list_page(kind.resource, limit=limit, continue_=continue_)
+            return await kube.list_page(resource, limit=limit, continue_=continue_)
 
         def watch(*, resource_version: str, timeout_seconds: int) -> Any:
-            return kube.watch(kind.resource, resource_version=resource_version, timeout_seconds=timeout_seconds)
+            return kube.watch(resource, resource_version=resource_version, timeout_seconds=timeout_seconds)
 
-        await Watcher(kind.plural, list_page=list_page, watch=watch, handler=self, rng=random.Random()).run()
+        await Watcher(resource.plural, list_page=list_page, watch=watch, handler=self, rng=random.Random()).run()
 
     def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
         for obj in objects:
             self.applied(obj)
 
     def applied(self, obj: KubeObject) -> None:
+        if obj.key not in self._applied:
+            return  # of the same kind, and not of these files: an AdoptedResource makes such objects
         self._objects[obj.key] = obj
         status = obj.decode_status()
         if obj.key not in self._final and _at_rest(status):
@@ -242,7 +248,7 @@ class Demo:
             self._changed.clear()
             await self._changed.wait()
             for key, status in self._final.items():
-                ended = _ended_at(catalog()[key.kind], status)
+                ended = _ended_at(catalog().get(key.kind), status)
                 if ended is not None:
                     self._detected.setdefault(key, max(0.0, world.simulated_now() - ended))
 
@@ -276,12 +282,12 @@ class Demo:
         table = Table("OBJECT", "STATUS", "SECONDARY", "READY", "AWS CALLS", "WRITES")
         known = {key: obj.decode_status() for key, obj in self._objects.items()} | self._final
         for key, status in known.items():
-            kind = catalog()[key.kind]
+            kind = catalog().get(key.kind)
             calls = self._calls(world, key)
             table.add_row(
                 f"{key.kind.lower()}/{key.name}",
-                str(_shown(kind, status, kind.status_member)),
-                str(_shown(kind, status, kind.secondary_member)),
+                str(_shown(kind, status, "status_member")),
+                str(_shown(kind, status, "secondary_member")),
                 _condition(status, READY),
                 str(sum(calls.values())),
                 str(self._writes[key.namespace, key.name]),
@@ -291,7 +297,9 @@ class Demo:
     def _calls(self, world: World, key: ObjectKey) -> dict[str, int]:
         """The calls that name the resource, and every List of its kind: one sweep serves all, so this is an upper bound."""
         manifest = next(m for m in self._manifests if m["kind"] == key.kind and m["metadata"]["name"] == key.name)
-        kind = catalog()[key.kind]
+        kind = catalog().get(key.kind)
+        if kind is None:
+            return {}
         field = next(member.field for member in kind.identifiers if member.api == kind.name_member)
         return world.calls(
             str((manifest.get("spec") or {}).get(field, "")), kind.listing.operation if kind.listing else None
@@ -303,7 +311,7 @@ class Demo:
                 "kind": key.kind,
                 "namespace": key.namespace,
                 "name": key.name,
-                "status": _shown(catalog()[key.kind], status, catalog()[key.kind].status_member),
+                "status": _shown(catalog().get(key.kind), status, "status_member"),
                 "conditions": status.get("conditions", []),
                 "awsCalls": self._calls(world, key),
                 "kubernetesWrites": self._writes[key.namespace, key.name],
@@ -349,10 +357,14 @@ def _at_rest(status: Mapping[str, Any]) -> bool:
     return _condition(status, READY) == "True" or _condition(status, STALLED) == "True"
 
 
-def _shown(kind: Kind, status: Mapping[str, Any], member: str | None) -> Any:
+def _shown(kind: Kind | None, status: Mapping[str, Any], which: str) -> Any:
+    """A status field by what it is for; `kind` None: an object of the operator's own, without a resource."""
+    member = getattr(kind, which) if kind is not None else None
+    if kind is None or member is None:
+        return ""
     return next((status.get(m.field, "") for m in kind.status_members if m.api == member), "")
 
 
-def _ended_at(kind: Kind, status: Mapping[str, Any]) -> float | None:
-    ended = _shown(kind, status, kind.ended_member)
+def _ended_at(kind: Kind | None, status: Mapping[str, Any]) -> float | None:
+    ended = _shown(kind, status, "ended_member")
     return parse_rfc3339(ended) if ended else None

@@ -101,6 +101,36 @@ async def operate(
     the connection to Kubernetes (the demo counts with it); `credentials` replace AWS's default chain, and `clock` is the
     one that resources' times are compared with (the sandbox's runs faster).
     """
+    stopping = stop or asyncio.Event()
+    if stop is None:
+        # First of all: the start waits for servers, and PID 1 without a handler ignores SIGTERM.
+        _stop_on_signals(stopping)
+    started = asyncio.Event()
+    running = asyncio.create_task(
+        _operate(settings, stopping, started, credentials=credentials, through=through, clock=clock)
+    )
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done() and not started.is_set():
+            return  # nothing runs yet that would have to end in order
+        await running
+    finally:
+        for task in (running, stopped):
+            task.cancel()
+        await asyncio.gather(running, stopped, return_exceptions=True)
+
+
+async def _operate(
+    settings: Settings,
+    stop: asyncio.Event,
+    started: asyncio.Event,
+    *,
+    credentials: tuple[str, str] | None,
+    through: Callable[[Transport], Transport],
+    clock: Clock,
+) -> None:
+    """Sets `started` when only `stop` ends it in order."""
     kinds = chosen_kinds(settings)
     rng = random.Random()
     metrics = Metrics()
@@ -134,11 +164,8 @@ async def operate(
             rng=rng,
             on_synced=settle_memory,
         )
-        if stop is None:
-            _stop_on_signals(manager)
-            await manager.run()
-            return
         watcher = asyncio.create_task(_stop_on_event(stop, manager))
+        started.set()
         try:
             await manager.run()
         finally:
@@ -173,12 +200,12 @@ async def _stop_on_event(stop: asyncio.Event, manager: Manager) -> None:
     manager.stop()
 
 
-def _stop_on_signals(manager: Manager) -> None:
+def _stop_on_signals(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def stop(number: signal.Signals) -> None:
         loop.remove_signal_handler(number)
-        manager.stop()
+        stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)

@@ -24,6 +24,7 @@ from sagemaker_operator.conditions import ADOPTED as ADOPTED_CONDITION
 from sagemaker_operator.conditions import RECOVERABLE, SYNCED, TERMINAL, Findings, Progress
 from sagemaker_operator.control.adoption import ARN_KEY, Policy, adoption_keys
 from sagemaker_operator.control.findings import no_such_kind
+from sagemaker_operator.control.specreader import SpecReader
 from sagemaker_operator.kinds.descriptor import GROUP as SAGEMAKER
 from sagemaker_operator.objects import ObjectKey, Resource
 
@@ -54,11 +55,14 @@ class Request:
     aws: Mapping[str, Any]
     home: ObjectKey
     region: str | None
+    problem: str | None = None
+    """The first mistake in the spec, with its field."""
 
     @property
     def ours(self) -> bool:
-        """ACK's controllers share this kind: each serves its own group."""
-        return self.group == SAGEMAKER
+        """ACK's controllers share this kind: each serves its own group. One without a group is served by no other
+        controller, and its author waits for an answer."""
+        return self.group in (SAGEMAKER, "")
 
     @property
     def mark(self) -> str:
@@ -66,17 +70,20 @@ class Request:
 
 
 def request_of(obj: KubeObject) -> Request:
-    """ACK's CRD lets a spec be absent: such a request is nobody's."""
-    spec, meta = obj.decode_spec(), obj.metadata
-    kubernetes = spec.get("kubernetes") or {}
-    wanted = kubernetes.get("metadata") or {}
+    """Total: whatever was stored as a spec, `problem` says what is wrong with it."""
+    spec, meta = SpecReader(obj.decode_spec()), obj.metadata
+    group = spec.text("spec.kubernetes.group", required=True)
+    kind = spec.text("spec.kubernetes.kind", required=True)
     # ACK has a generateName in the schema and the name of the AdoptedResource in its place.
-    target = ObjectKey(
-        kubernetes.get("kind", ""), wanted.get("namespace") or meta.namespace, wanted.get("name") or meta.name
-    )
-    return Request(
-        kubernetes.get("group", ""), target, wanted, spec.get("aws") or {}, obj.key, meta.annotations.get(REGION)
-    )
+    namespace = spec.namespace("spec.kubernetes.metadata.namespace") or meta.namespace
+    target = ObjectKey(kind, namespace, spec.object_name("spec.kubernetes.metadata.name") or meta.name)
+    wanted: dict[str, Any] = {
+        name: spec.texts(f"spec.kubernetes.metadata.{name}") for name in ("annotations", "labels")
+    }
+    wanted["ownerReferences"] = spec.mapping("spec.kubernetes.metadata").get("ownerReferences")
+    aws: dict[str, Any] = {name: spec.text(f"spec.aws.{name}") for name in ("nameOrID", "arn")}
+    aws["additionalKeys"] = spec.texts("spec.aws.additionalKeys")
+    return Request(group, target, wanted, aws, obj.key, meta.annotations.get(REGION), spec.problem)
 
 
 def is_adopted(obj: KubeObject) -> bool:
@@ -132,6 +139,8 @@ def refusal(
 ) -> Findings | None:
     """What only an edit (or another flag) can mend. `kinds`: all that there are; `watched`: namespaces, none means all."""
     kind, namespace = request.target.kind, request.target.namespace
+    if request.problem is not None:
+        return _terminal("InvalidSpec", request.problem)
     if kind not in kinds:
         return _terminal("InvalidSpec", f"spec.kubernetes.kind: {no_such_kind(kind, tuple(kinds))}")
     if not adoption:

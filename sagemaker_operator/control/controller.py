@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from sagemaker_operator.annotations import CREATED, PREFIX, RECONCILE_REQUESTED
 from sagemaker_operator.backoff import CONFLICT, RECONCILE, SLOW
-from sagemaker_operator.errors import Conflict, NotFound, OperatorError
+from sagemaker_operator.errors import Conflict, NotFound, OperatorError, TooLarge
+from sagemaker_operator.guard import Guard
 from sagemaker_operator.logs import get_logger
 from sagemaker_operator.runtime.informer import Informer
 from sagemaker_operator.runtime.store import Change
@@ -43,6 +44,16 @@ class Passes(Protocol):
         """Entries that are kept of objects between reconciles."""
 
 
+class Trouble(Protocol):
+    """Tells an object's users what kept a pass from doing so itself."""
+
+    async def internal_error(self, obj: KubeObject, error: BaseException) -> None:
+        """A bug of the operator ended the pass."""
+
+    def too_large(self, obj: KubeObject) -> None:
+        """Kubernetes does not store what was to be written."""
+
+
 class Controller:
     """Wires one collection. `attach` what reconciles, `watch()` always, `work()` only while leading."""
 
@@ -57,6 +68,7 @@ class Controller:
         rng: random.Random,
         metrics: Metrics,
         owns: Callable[[str], bool] = lambda uid: True,
+        guard: Guard | None = None,
     ) -> None:
         """`owns` tells by its UID whether an object is this process's to reconcile: the cache has all of them, because what
         refers to what does not follow the shards. `timeout` is one pass's, in seconds. Needs a running loop."""
@@ -68,7 +80,12 @@ class Controller:
         self.owns = owns
         self._passes: Passes | None = None
         self._log = get_logger(self._name)
-        self.informer = Informer(source, namespaces=namespaces, rng=rng, on_error=self._watch_failed)
+        self._guard = guard or Guard(rng=rng, count=lambda part: self.metrics.panicked())
+        self._trouble: Trouble | None = None
+        self._working = False
+        self.informer = Informer(
+            source, namespaces=namespaces, rng=rng, on_error=self._watch_failed, guard=self._guard, part=self._name
+        )
         self.informer.listen(self._changed)
         self.queue: WorkQueue[ObjectKey] = WorkQueue(
             namespace_of=attrgetter("namespace"), workers=workers, rng=rng, observer=self.metrics
@@ -79,6 +96,10 @@ class Controller:
 
     def attach(self, passes: Passes) -> None:
         self._passes = passes
+
+    def explain_with(self, trouble: Trouble) -> None:
+        """`trouble` tells an object's users what ended a pass that told them nothing itself."""
+        self._trouble = trouble
 
     def _watch_failed(self, error: KubeError, delay: float) -> None:
         self._log.warning("Watch failed", controller=self._name, err=error.message, retryAfterSeconds=round(delay, 1))
@@ -121,9 +142,9 @@ class Controller:
         if new is None:
             assert change.old is not None  # noqa: S101
             if self._passes is not None:
-                self._passes.forget(change.old)
+                self._guard.call(self._name, self._passes.forget, change.old, about=change.old)
             self.queue.forget(change.old.key)
-            self.queue.add(change.old.key)
+            self.add(change.old.key)
             return
         if not self.owns(new.metadata.uid):
             return
@@ -134,14 +155,23 @@ class Controller:
         priority = Priority.HIGH if urgent else waiting
         # An edit is a new chance: what failed before says nothing about it.
         self.queue.forget(new.key)
-        self.queue.add(new.key, priority)
+        self.add(new.key, priority)
+
+    def add(self, key: ObjectKey, priority: Priority = Priority.NORMAL) -> None:
+        """Want a pass over `key`. A standby keeps no queue: `work()` begins with every object that the cache has."""
+        if self._working:
+            self.queue.add(key, priority)
 
     def wake(self, concerned: Callable[[Meta], bool]) -> None:
         """Reconcile these objects when there is time: something around them has changed, and so failures count anew."""
-        for obj in self.informer.store.objects():
+
+        def wake(obj: KubeObject) -> None:
             if self.owns(obj.metadata.uid) and concerned(obj.metadata):
                 self.queue.forget(obj.key)
-                self.queue.add(obj.key, Priority.LOW)
+                self.add(obj.key, Priority.LOW)
+
+        for obj in self.informer.store.objects():
+            self._guard.call(self._name, wake, obj, about=obj)
 
     # --- the two loops ----------------------------------------------------------------------------------------------
 
@@ -151,9 +181,13 @@ class Controller:
 
     async def work(self) -> None:
         """Runs until the queue is shut down."""
+        self._working = True
+        for obj in self.informer.store.objects():
+            self._guard.call(self._name, self._changed, Change(None, obj), True, about=obj)
         async with asyncio.TaskGroup() as group:
             for number in range(self.workers):
-                group.create_task(self._worker(), name=f"worker {self.resource.kind} {number}")
+                name = f"worker {self.resource.kind} {number}"
+                group.create_task(self._guard.keep(self._name, name, self._worker), name=name)
 
     async def _worker(self) -> None:
         for number in itertools.count(1):
@@ -198,15 +232,32 @@ class Controller:
                 self.metrics.timed_out()
             what = "took too long" if late else str(error)
             self._log.warning("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
-            self.queue.add_rate_limited(key, RECONCILE)
+            large = isinstance(error, TooLarge)
+            if large and self._trouble is not None and cached is not None:
+                self._guard.call(self._name, self._trouble.too_large, cached, about=cached)
+            self.queue.add_rate_limited(key, SLOW if large else RECONCILE)
             outcome = "error"
-        except Exception:
+        except Exception as error:
             # One object's bug must not take a worker down, nor may it spin.
-            self._log.exception("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name)
+            self._guard.failed(self._name, error, about=self.get(key), key=key)
             self.queue.add_rate_limited(key, SLOW)
-            self.metrics.panicked()
+            await self._explain(key, error)
             outcome = "error"
         self.metrics.passed(outcome, loop.time() - started)
+
+    async def _explain(self, key: ObjectKey, error: Exception) -> None:
+        """A condition says why nothing happens to the object. Best effort: the log line and the metric are there."""
+        obj = self.get(key)
+        if obj is None or self._trouble is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._trouble.internal_error(obj, error)
+        except (OperatorError, TimeoutError) as failure:
+            what = str(failure) or "took too long"
+            self._log.warning("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
+        except Exception as failure:
+            self._guard.failed(self._name, failure, key=key)
 
     async def _refresh(self, key: ObjectKey) -> None:
         """Read an object of which the watch tells no news.

@@ -73,12 +73,14 @@ class Exporter:
         if change.old is not None:
             old = fe.export_of(change.old)
             self._drop(self._by_source, old.source, change.old.key)
-            self._drop(self._by_target, old.target, change.old.key)
+            if old.target is not None:
+                self._drop(self._by_target, old.target, change.old.key)
         if change.new is not None:
             new = fe.export_of(change.new)
             if new.ours:
                 self._by_source.setdefault(new.source, set()).add(change.new.key)
-                self._by_target.setdefault(new.target, set()).add(change.new.key)
+                if new.target is not None:
+                    self._by_target.setdefault(new.target, set()).add(change.new.key)
 
     @staticmethod
     def _drop(index: dict[Any, set[ObjectKey]], at: Any, key: ObjectKey) -> None:
@@ -163,6 +165,7 @@ class _Pass:
 
     async def _write(self, text: str) -> Result:
         target, meta = self._export.target, self._obj.metadata
+        assert target is not None  # noqa: S101  refused before
         now = asyncio.get_running_loop().time()
         wanted = fe.Written(target, fe.digest(meta.uid, text))
         generation, looked = self._at.verified.get(meta.uid, (0, 0.0))

@@ -13,6 +13,7 @@ import msgspec
 from sagemaker_operator.annotations import DELETION_POLICY
 from sagemaker_operator.conditions import ADVISORY, Findings, Progress, Told
 from sagemaker_operator.control.findings import no_such_kind
+from sagemaker_operator.control.specreader import SpecReader, is_object_name
 from sagemaker_operator.kinds.descriptor import GROUP as SAGEMAKER
 from sagemaker_operator.objects import ObjectKey, Resource
 from sagemaker_operator.settings import DeletionPolicy
@@ -66,30 +67,44 @@ class Export:
     group: str
     source: ObjectKey
     path: str
-    target: Target
+    target: Target | None
+    """None: the spec does not name one."""
+    problem: str | None = None
+    """The first mistake in the spec, with its field."""
 
     @property
     def ours(self) -> bool:
-        """ACK's controllers share this kind: each serves the exports from its own group."""
-        return self.group == SAGEMAKER
+        """ACK's controllers share this kind: each serves the exports from its own group. One without a group is served by
+        no other controller, and its author waits for an answer."""
+        return self.group in (SAGEMAKER, "")
 
 
 def export_of(obj: KubeObject) -> Export:
-    spec = obj.decode_spec()
-    meta = obj.metadata
-    resource, to = spec["from"]["resource"], spec["to"]
-    key = (to.get("key") or "").strip() or f"{meta.namespace}.{meta.name}"
-    return Export(
-        resource["group"],
-        ObjectKey(resource["kind"], meta.namespace, resource["name"]),
-        spec["from"]["path"],
-        Target(to["kind"], to.get("namespace") or meta.namespace, to["name"], key),
+    """Total: whatever was stored as a spec, `problem` says what is wrong with it."""
+    spec, meta = SpecReader(obj.decode_spec()), obj.metadata
+    group = spec.text("spec.from.resource.group", required=True)
+    source = ObjectKey(
+        spec.text("spec.from.resource.kind", required=True),
+        meta.namespace,
+        spec.object_name("spec.from.resource.name", required=True),
     )
+    path = spec.text("spec.from.path", required=True)
+    to = SpecReader(obj.decode_spec())
+    kind, name = to.text("spec.to.kind", required=True), to.object_name("spec.to.name", required=True)
+    key = to.text("spec.to.key").strip() or f"{meta.namespace}.{meta.name}"
+    namespace = to.namespace("spec.to.namespace") or meta.namespace
+    problem = spec.problem or to.problem
+    if problem is None and kind not in _TARGETS:
+        problem = f"spec.to.kind: must be {' or '.join(_TARGETS)}"
+    target = Target(kind, namespace, name, key) if to.problem is None and kind in _TARGETS else None
+    return Export(group, source, path, target, problem)
 
 
 def refusal(export: Export, known: Collection[str], *, cross_namespace: bool) -> Findings | None:
     """What only an edit (or another flag) can mend."""
     kind = export.source.kind
+    if export.problem is not None or export.target is None:
+        return terminal("InvalidSpec", export.problem or "spec.to: required")
     if kind not in known:
         return terminal("InvalidSpec", f"spec.from.resource.kind: {no_such_kind(kind, known)}")
     target = export.target
@@ -107,7 +122,7 @@ def refusal(export: Export, known: Collection[str], *, cross_namespace: bool) ->
 
 def advisory(export: Export) -> dict[str, Told]:
     """ACK's word about an export that leaves its namespace, where that is allowed."""
-    if export.target.namespace == export.source.namespace:
+    if export.target is None or export.target.namespace == export.source.namespace:
         return {}
     text = (
         f"The target is in another namespace ({export.target.namespace}). Newer ACK controllers refuse that unless they run "
@@ -157,9 +172,21 @@ class Written:
 
 def written_of(status: Mapping[str, Any]) -> Written | None:
     stored = status.get("exported")
-    if not stored:
+    try:
+        found = msgspec.convert(stored, _Recorded)
+    except msgspec.ValidationError:
+        return None  # nothing was written yet, or the record is not one of ours
+    if found.kind not in _TARGETS or not all(is_object_name(name) for name in (found.namespace, found.name)):
         return None
-    return Written(Target(*(stored[name] for name in Target._fields)), stored["digest"])
+    return Written(Target(found.kind, found.namespace, found.name, found.key), found.digest)
+
+
+class _Recorded(msgspec.Struct):
+    kind: str
+    namespace: str
+    name: str
+    key: str
+    digest: str
 
 
 def leftovers(
@@ -172,7 +199,7 @@ def leftovers(
     """
     candidates = ([written.target] if written is not None else []) + ([export.target] if going else [])
     taken = {other.target for other in others} | (set() if going else {export.target})
-    return tuple(dict.fromkeys(target for target in candidates if target not in taken))
+    return tuple(dict.fromkeys(target for target in candidates if target is not None and target not in taken))
 
 
 def retains(obj: KubeObject) -> bool:

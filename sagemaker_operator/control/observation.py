@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sagemaker_operator.aws.translate import to_api, to_field
+from sagemaker_operator.aws.translate import SpecError, to_api, to_field
 from sagemaker_operator.conditions import SYNCED
 from sagemaker_operator.kinds.model import output_members
 
@@ -89,10 +89,14 @@ class _Recalled(Mapping[str, Any]):
         value = self._status.get(field)
         if value is None:
             raise KeyError(member)
-        return to_api(output_members(self._kind.describe)[member], value, path=f"status.{field}")
+        try:
+            return to_api(output_members(self._kind.describe)[member], value, path=f"status.{field}")
+        except SpecError:
+            # Of another type than SageMaker's: not a record of any observation.
+            raise KeyError(member) from None
 
     def __iter__(self) -> Iterator[str]:
-        return (member for member, field in status_fields(self._kind).items() if self._status.get(field) is not None)
+        return (member for member in status_fields(self._kind) if self.get(member) is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -104,5 +108,5 @@ def recall(kind: Kind, status: Mapping[str, Any]) -> Observation | None:
         # Its only state is to exist, and that is what Synced says.
         known = any(c.get("type") == SYNCED and c.get("status") == "True" for c in status.get("conditions") or ())
     else:
-        known = bool(status.get(status_fields(kind)[kind.status_member]))
+        known = bool(_Recalled(kind, status).get(kind.status_member))
     return Observation(_Recalled(kind, status), complete=False) if known else None

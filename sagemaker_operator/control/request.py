@@ -139,6 +139,9 @@ def identifiers(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[st
     recorded = _recorded(kind, spec, arn)
     for member in kind.identifiers:
         value = spec.get(member.field)
+        if not isinstance(value, str | int):
+            # Of a type that no name has, as a CRD looser than ours stores it: it must not reach the poller.
+            value = None
         if recorded:
             value = recorded.get(member.api)
         elif value is None and arn is not None and member.api not in kind.optional_identifiers:

@@ -19,6 +19,7 @@ from sagemaker_operator.annotations import (
     TEAM_ID,
 )
 from sagemaker_operator.control.roles import ACCOUNT_MAP, TEAM_MAP, Around, Selector, selector_of
+from sagemaker_operator.guard import Guard
 from sagemaker_operator.kube.collection import Collection
 from sagemaker_operator.logs import get_logger
 from sagemaker_operator.objects import Meta, Resource
@@ -56,12 +57,14 @@ class Surroundings:
         system_namespace: str,
         rng: random.Random,
         wake: Callable[[Concerned], None],
+        guard: Guard | None = None,
     ) -> None:
         """`wake` is told whom a change concerns, once `wait()` has ended. Needs a running loop."""
         gates = settings.feature_gates
         self._system_namespace = system_namespace
         self._rng = rng
         self._wake = wake
+        self._guard = guard or Guard(rng=rng)
         self._log = get_logger("surroundings")
         self._awake = False
         self._namespaces: dict[str, Meta] = {}
@@ -91,7 +94,9 @@ class Surroundings:
                 "Watch failed", controller=source.name, err=error.message, retryAfterSeconds=round(delay, 1)
             )
 
-        informer = Informer(source, namespaces=namespaces, rng=self._rng, on_error=failed)
+        informer = Informer(
+            source, namespaces=namespaces, rng=self._rng, on_error=failed, guard=self._guard, part="surroundings"
+        )
         informer.listen(changed)
         self.informers.append(informer)
 
@@ -131,7 +136,8 @@ class Surroundings:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for informer in self.informers:
-                group.create_task(informer.run(), name=f"watch {informer.name}")
+                name = f"watch {informer.name}"
+                group.create_task(self._guard.keep("surroundings", name, informer.run), name=name)
 
     async def wait(self) -> None:
         for informer in self.informers:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from sagemaker_operator.errors import KubeError, TooManyRequests, Unavailable
+from sagemaker_operator.kube.refusals import Refusals
 from sagemaker_operator.kube.status import error_of_answer, error_of_event
 from sagemaker_operator.listwatch import EventType, ListPage, WatchEvent
 from sagemaker_operator.objects import KubeObject, Meta, decode_object, detach
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from sagemaker_operator.kube.transport import Query, StreamingResponse, Transport
     from sagemaker_operator.objects import Resource
@@ -50,6 +51,12 @@ class _List(msgspec.Struct):
     items: list[KubeObject] | None = None
 
 
+class _RawList(msgspec.Struct):
+    metadata: _ListMeta
+    kind: str = ""
+    items: list[msgspec.Raw] | None = None
+
+
 class _Line(msgspec.Struct):
     type: str
     object: msgspec.Raw
@@ -62,6 +69,7 @@ class _Bookmark(msgspec.Struct):
 
 
 _list_decoder = msgspec.json.Decoder(_List)
+_raw_list_decoder = msgspec.json.Decoder(_RawList)
 _line_decoder = msgspec.json.Decoder(_Line)
 _bookmark_decoder = msgspec.json.Decoder(_Bookmark)
 _dict_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -80,6 +88,8 @@ class KubeClient:
     def __init__(self, transport: Transport, *, observer: Observer | None = None) -> None:
         self._transport = transport
         self._observer = observer
+        self.refusals = Refusals(_now)
+        """Writes that RBAC refuses now."""
 
     async def list_page(
         self,
@@ -110,7 +120,7 @@ class KubeClient:
             timeout=_LIST_SECONDS,
         )
         try:
-            page = _list_decoder.decode(body)
+            page = _page(body)
         except msgspec.DecodeError as error:
             raise _no_kubernetes(f"GET {path}") from error
         if not page.kind.endswith("List") or not page.metadata.resource_version:
@@ -239,6 +249,16 @@ class KubeClient:
             subresource=subresource,
             name=name,
         )
+        try:
+            answer = await self._send_again(send)
+        except KubeError as error:
+            self.refusals.note(method, resource, _namespace_of(path), subresource or "", error)
+            raise
+        self.refusals.note(method, resource, _namespace_of(path), subresource or "", None)
+        return answer
+
+    @staticmethod
+    async def _send_again(send: Callable[[], Awaitable[bytes]]) -> bytes:
         for _ in range(_RETRIES):
             try:
                 return await send()
@@ -329,6 +349,19 @@ class LineSplitter:
         rest = b"".join(self._parts).strip()
         if rest and not rest.startswith(b"{"):
             raise _no_kubernetes(self._what)
+
+
+def _namespace_of(path: str) -> str:
+    return path.partition("/namespaces/")[2].partition("/")[0]
+
+
+def _page(body: bytes) -> _List:
+    try:
+        return _list_decoder.decode(body)
+    except msgspec.ValidationError:
+        # Twice as slow, and only needed where one item is not as it should be.
+        page = _raw_list_decoder.decode(body)
+        return _List(page.metadata, page.kind, [decode_object(item) for item in page.items or ()])
 
 
 def _event(what: str, line: bytes) -> WatchEvent:

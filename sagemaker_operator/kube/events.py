@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sagemaker_operator.clock import rfc3339_micro
 from sagemaker_operator.errors import Conflict, KubeError, NotFound, TooManyRequests, Unavailable
+from sagemaker_operator.guard import Guard
+from sagemaker_operator.kube.refusals import is_rbac
+from sagemaker_operator.logs import get_logger
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
@@ -70,7 +73,16 @@ class _Bucket:
 class EventRecorder:
     """`record` never waits and never fails; one task, `run`, does the writing. What cannot be written is dropped."""
 
-    def __init__(self, client: KubeClient, *, component: str, instance: str, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        component: str,
+        instance: str,
+        clock: Clock,
+        rng: random.Random,
+        guard: Guard | None = None,
+    ) -> None:
         """`component` and `instance` name the reporter: a controller, and the pod that it runs in."""
         self._client = client
         self._component = component
@@ -83,6 +95,10 @@ class EventRecorder:
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._guard = guard or Guard(rng=rng)
+        self._log = get_logger("events")
+        self._refused: set[tuple[str, str]] = set()
+        """(verb, namespace) of the refusals that were logged."""
         self.dropped = 0
         """Events that were not written: too many waiting, or refused twice."""
 
@@ -100,6 +116,11 @@ class EventRecorder:
         `reason` and `action` are CamelCase; `note` is for people, at most 1 kB of it. The same (object, reason, note)
         within ten minutes counts up one Event.
         """
+        # A pass that has just created something must not end here.
+        if not self._guard.call("events", self._record, regarding, type, reason, note, action):
+            self.dropped += 1
+
+    def _record(self, regarding: Mapping[str, str], type_: str, reason: str, note: str, action: str) -> None:
         now = asyncio.get_running_loop().time()
         about = regarding.get("uid") or f"{regarding['kind']}/{regarding.get('namespace')}/{regarding['name']}"
         observed = rfc3339_micro(self._clock())
@@ -110,7 +131,7 @@ class EventRecorder:
             series.seen_at = now
             series.last_observed = observed
         else:
-            series = self._new_series(regarding, type, reason, note, action, observed, now)
+            series = self._new_series(regarding, type_, reason, note, action, observed, now)
         _remember(self._series, key, series)
         # One that still waits takes the new count along; one refused by the bucket is counted, and told by the next.
         if not series.queued and self._bucket(about, now).take(now):
@@ -125,7 +146,13 @@ class EventRecorder:
                 await self._wanted.wait()
             series = self._queue.popleft()
             series.queued = False
-            if not await self._write(series):
+            try:
+                written = await self._write(series)
+            except Exception as error:
+                # What cannot even be encoded must not keep the others from being written.
+                self._guard.failed("events", error)
+                written = False
+            if not written:
                 self.dropped += 1
 
     async def flush(self, timeout: float) -> bool:
@@ -194,7 +221,9 @@ class EventRecorder:
             except (Unavailable, TooManyRequests) as error:
                 if attempt < _TRIES:
                     await asyncio.sleep(min(error.retry_after or _PAUSE_SECONDS, _PAUSE_LIMIT))
-            except KubeError:
+            except KubeError as error:
+                if is_rbac(error):
+                    self._tell_refusal("patch" if series.written else "create", series.namespace, error)
                 return False
             else:
                 return True
@@ -209,6 +238,14 @@ class EventRecorder:
         await self._client.create(EVENTS, series.namespace, series.body | (counted if series.count > 1 else {}))
         series.written = True
 
+    def _tell_refusal(self, verb: str, namespace: str, error: KubeError) -> None:
+        """Once per verb and namespace: every one of them is refused the same."""
+        if (verb, namespace) in self._refused:
+            return
+        self._refused.add((verb, namespace))
+        text = f"not allowed to {verb} events.events.k8s.io in namespace {namespace}: apply manifests/rbac.yaml"
+        self._log.warning("Kubernetes Events are refused", namespace=namespace, err=f"{text} ({error.message})")
+
     def __repr__(self) -> str:
         return f"<EventRecorder waiting={len(self._queue)} series={len(self._series)} dropped={self.dropped}>"
 
@@ -221,6 +258,8 @@ def _remember(cache: OrderedDict[_K, _V], key: _K, value: _V) -> None:
 
 
 def _cut(note: str) -> str:
+    # A lone surrogate, as JSON may hold it, cannot be sent.
+    note = note.encode(errors="replace").decode()
     encoded = note.encode()
     if len(encoded) <= _NOTE_BYTES:
         return note

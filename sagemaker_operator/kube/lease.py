@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.clock import rfc3339_micro
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
+from sagemaker_operator.kube.refusals import VERBS, is_rbac
+from sagemaker_operator.logs import Event, emit, get_logger
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 # client-go's: standbys that all saw the same change must not all ask in the same moment.
 _JITTER = 0.2
+
+# A state that lasts is logged again this often: a day of waiting is 144 lines, and `kubectl logs --since=15m` has one.
+_REPEAT_SECONDS = 600.0
 
 
 class LeadershipLost(OperatorError):
@@ -87,6 +92,15 @@ class LeaderElector:
         """A write that makes us the holder was sent, answered or not, and the lease has not been given up since."""
         self.last_error: str = ""
         """Why the last attempt failed, for people; empty after one that did not."""
+        self.errors = 0
+        """Attempts that failed since the start."""
+        self._method = "GET"
+        """Of the last request, for people."""
+        self._log = get_logger("lease")
+        self._logged: tuple[str, str] = ("", "")
+        self._logged_at = 0.0
+        self.refused: str | None = None
+        """Which right is missing, while RBAC refuses the lease; None otherwise."""
         self.leading = asyncio.Event()
         self.lost = asyncio.Event()
 
@@ -114,13 +128,28 @@ class LeaderElector:
     async def run(self) -> None:
         """Waits for the lease, sets `leading` and renews, until cancelled. Sets `lost` and raises LeadershipLost."""
         # It depends on other processes.
-        while not (await self._attempt(self._renew_deadline) and await self._alone()):  # noqa: ASYNC110
+        while not (await self._attempt(self._renew_deadline) and await self._alone()):
+            self._log_waiting()
             await asyncio.sleep(self._pause())
         self.leading.set()
         try:
             await self._keep()
         finally:
             self.leading.clear()
+
+    def _log_waiting(self) -> None:
+        """Why this process does not lead: at once when that changes, and every ten minutes."""
+        about = ("refused", self.refused) if self.refused else ("holder", self.holder)
+        if not self.refused and (self.last_error or self.holder in ("", self.identity)):
+            about = ("error", self.last_error)
+        if about == self._logged and _now() - self._logged_at < _REPEAT_SECONDS:
+            return
+        self._logged, self._logged_at = about, _now()
+        lease = f"{self._namespace}/{self._name}"
+        if about[0] == "holder":
+            emit(self._log, Event.STANDBY, lease=lease, holder=self.holder, identity=self.identity)
+        elif about[1]:
+            emit(self._log, Event.LEASE_ERROR, lease=lease, identity=self.identity, err=about[1])
 
     async def _alone(self) -> bool:
         if self._rivals is None:
@@ -143,7 +172,8 @@ class LeaderElector:
             left = deadline - _now()
             if left <= 0:
                 break
-            await self._attempt(left)
+            if not await self._attempt(left):
+                self._log_waiting()
         self._renewed = None
         self.lost.set()
         why = f"{self.holder} holds it" if self.holder not in ("", self.identity) else self.last_error
@@ -193,12 +223,20 @@ class LeaderElector:
                     self._lease = None
                     held = await self._acquire_or_renew()
         except Exception as error:
+            self.errors += 1
             self.last_error = _text(error)
+            self.refused = self._refusal(error) if is_rbac(error) else None
             # Whatever we knew of the object may be outdated now.
             self._lease = None
             return False
-        self.last_error = ""
+        self.last_error, self.refused = "", None
         return held
+
+    def _refusal(self, error: Exception) -> str:
+        return (
+            f"not allowed to {VERBS[self._method]} leases.coordination.k8s.io {self._namespace}/{self._name}, which leader "
+            f"election needs: apply manifests/rbac.yaml for this identity ({_text(error)})"
+        )
 
     async def _acquire_or_renew(self) -> bool:
         lease = self._lease if self._renewed is not None else None
@@ -223,6 +261,7 @@ class LeaderElector:
                 "metadata": {"name": self._name, "namespace": self._namespace},
                 "spec": spec,
             }
+            self._method = "POST"
             async with asyncio.timeout(self._call_seconds):
                 stored = await self._client.create(LEASES, self._namespace, body)
         else:
@@ -251,11 +290,13 @@ class LeaderElector:
         return spec
 
     async def _get(self) -> dict[str, Any]:
+        self._method = "GET"
         async with asyncio.timeout(self._call_seconds):
             return await self._client.get_json(self._path)
 
     async def _put(self, lease: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         # With its resourceVersion: of two who write at once, one gets a Conflict.
+        self._method = "PUT"
         async with asyncio.timeout(self._call_seconds):
             return await self._client.replace(LEASES, self._namespace, self._name, lease | {"spec": spec})
 

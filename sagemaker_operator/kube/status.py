@@ -15,6 +15,7 @@ from sagemaker_operator.errors import (
     KubeError,
     NotFound,
     NotServed,
+    TooLarge,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
 # Enough for every message of the API server's own; what is longer quotes somebody's object.
 _TEXT_LIMIT = 256
 
+# What names fields and quotes the rules of a CRD, which are longer.
+_RULES_LIMIT = 1024
+
+# etcd's own limit, as the API server passes it on with a 500, and that of the connection between them.
+_TOO_LARGE = re.compile("etcdserver: request is too large|trying to send message larger than max")
+
+# A cause: what it is, the value that is refused, and what the schema says about it. Only a value of which the end can be
+# found is cut out; a cause that quotes anything else is not shown.
+_CAUSE = re.compile(
+    r'(?P<what>(?:Invalid|Unsupported) value): (?P<value>"(?:[^"\\]|\\.)*"|-?\d[\d.e+-]*|true|false|null): (?P<rule>.+)',
+    re.DOTALL,
+)
+# For a rule about an object or a list the API server leaves the value out.
+_WITHOUT_VALUE = re.compile(r"Invalid value: (?!map\[)(?P<rule>[A-Za-z][^{}]*)")
+# "spec.x in body must be of type date-time: "the value"".
+_OF_TYPE = re.compile(r"(?P<kept>.*\bmust be of type [\w-]+)\b.*", re.DOTALL)
+# The API server names the type in the place of a value that is none of the above.
+_TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null", "map"})
+
 # How the API server introduces a value that it quotes.
 _QUOTED_VALUE = re.compile("(?:Invalid|Unsupported|Duplicate) value:")
 
@@ -35,6 +55,7 @@ _BY_CODE: dict[int, type[KubeError]] = {
     404: NotFound,
     409: Conflict,
     410: Gone,
+    413: TooLarge,
     422: Invalid,
     429: TooManyRequests,
 }
@@ -50,6 +71,7 @@ _BY_REASON: dict[str, type[KubeError]] = {
 class _Cause(msgspec.Struct):
     reason: str = ""
     field: str = ""
+    message: str = ""
 
 
 class _Details(msgspec.Struct, rename="camel"):
@@ -101,7 +123,8 @@ def _error(what: str, code: int, status: Status, retry_after: float | None, *, n
     reason = status.reason
     if any(cause.reason == "ResourceVersionTooLarge" for cause in causes):
         reason = "ResourceVersionTooLarge"
-    error = _BY_REASON.get(reason) or _BY_CODE.get(code) or (Unavailable if code >= 500 else KubeError)
+    large = TooLarge if _TOO_LARGE.search(status.message) else None
+    error = large or _BY_REASON.get(reason) or _BY_CODE.get(code) or (Unavailable if code >= 500 else KubeError)
     if error is NotFound and (status.kind != "Status" or (name is not None and details.name != name)):
         error = NotServed
     text = _text(status, causes) if status.kind == "Status" else "the answer is not a Kubernetes Status"
@@ -115,13 +138,35 @@ def _error(what: str, code: int, status: Status, retry_after: float | None, *, n
 
 def _text(status: Status, causes: list[_Cause]) -> str:
     """The message without values: a refused object is quoted there, and may hold hyperparameters or an environment."""
-    text = status.message
+    text, limit = status.message, _TEXT_LIMIT
     if quoted := _QUOTED_VALUE.search(text):
-        fields = ", ".join(f"{cause.field} ({cause.reason})" for cause in causes if cause.field)
-        text = f"{text.split(': ')[0]}: {fields}" if fields else f"{text[: quoted.start()]}invalid value"
+        fields = "; ".join(dict.fromkeys(_told(cause) for cause in causes if cause.field not in ("", "<nil>")))
+        text, limit = (
+            f"{text.split(': ')[0]}: {fields}" if fields else f"{text[: quoted.start()]}invalid value",
+            _RULES_LIMIT,
+        )
     printable = "".join(char if char.isprintable() else " " for char in text)
     line = " ".join(printable.split())
-    return line if len(line) <= _TEXT_LIMIT else f"{line[: _TEXT_LIMIT - 1]}…"
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _told(cause: _Cause) -> str:
+    """A cause in the server's words: its field, and the rule that refuses the value, without the value."""
+    if without := _WITHOUT_VALUE.fullmatch(cause.message):
+        return f"{cause.field}: {without['rule'].strip()}"
+    found = _CAUSE.fullmatch(cause.message)
+    if found is None:
+        # "Required value", "Forbidden: ..." and the like quote nothing.
+        plain = cause.message and not _QUOTED_VALUE.search(cause.message)
+        return f"{cause.field}: {cause.message}" if plain else f"{cause.field} ({cause.reason})"
+    rule = found["rule"].strip()
+    if typed := _OF_TYPE.fullmatch(rule):
+        rule = typed["kept"]
+    value = found["value"].strip('"')
+    if value not in _TYPES and len(value) > 1 and value in rule:
+        return f"{cause.field} ({cause.reason})"
+    what = f"{found['what']}: " if found["what"].startswith("Unsupported") else ""
+    return f"{cause.field}: {what}{rule}"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

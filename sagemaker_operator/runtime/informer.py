@@ -7,19 +7,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from sagemaker_operator.guard import Guard
 from sagemaker_operator.runtime.store import Change, Store
 from sagemaker_operator.runtime.watcher import Watcher
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncGenerator, Collection
+    from collections.abc import AsyncGenerator, Collection, Iterable
 
     from sagemaker_operator.errors import KubeError
     from sagemaker_operator.listwatch import ListPage, WatchEvent
     from sagemaker_operator.objects import KubeObject
 
 Listener = Callable[[Change, bool], None]
-"""(change, whether a list told it rather than the watch). Must be quick and must not raise."""
+"""(change, whether a list told it rather than the watch). Must be quick; what it raises ends in the informer's guard."""
 
 
 class Source(Protocol):
@@ -48,9 +49,16 @@ class Informer:
         namespaces: Collection[str] = (),
         rng: random.Random,
         on_error: Callable[[KubeError, float], None] | None = None,
+        guard: Guard | None = None,
+        part: str = "",
     ) -> None:
-        """`namespaces` empty: all. `on_error` is told each failure and the seconds until the next attempt."""
+        """`namespaces` empty: all. `on_error` is told each failure and the seconds until the next attempt.
+
+        `part` (the source's name by default) is what the guard counts exceptions of listeners under.
+        """
         self.name = source.name
+        self._guard = guard or Guard(rng=rng)
+        self._part = part or source.name
         self._source = source
         self.store = Store(namespaces)
         self._listeners: list[Listener] = []
@@ -60,7 +68,7 @@ class Informer:
                 f"{source.name} in {namespace or 'all namespaces'}",
                 list_page=partial(source.list_page, namespace),
                 watch=partial(source.watch, namespace),
-                handler=_Scope(self.store, namespace, self._changed),
+                handler=_Scope(self, namespace),
                 rng=rng,
                 on_error=on_error,
             )
@@ -85,13 +93,13 @@ class Informer:
         """The answer to our own write: the watch's echo of it is no news any more."""
         change = self.store.apply_own_write(obj)
         if change is not None:
-            for listener in self._all_ears:
-                listener(change, False)
+            self._tell(self._all_ears, change, False)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for watcher in self.watchers:
-                group.create_task(watcher.run(), name=f"watch {watcher.name}")
+                name = f"watch {watcher.name}"
+                group.create_task(self._guard.keep(self._part, name, watcher.run), name=name)
 
     @property
     def synced(self) -> asyncio.Event:
@@ -103,30 +111,49 @@ class Informer:
         """Why the collection is not being followed, or None."""
         return next((watcher.degraded for watcher in self.watchers if watcher.degraded), None)
 
-    def _changed(self, change: Change, listed: bool) -> None:
-        for listener in (*self._listeners, *self._all_ears):
-            listener(change, listed)
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        return (*self._listeners, *self._all_ears)
+
+    def changed(self, change: Change, listed: bool) -> None:
+        """News of a watcher, for every listener."""
+        self._tell(self.listeners, change, listed)
+
+    def _tell(self, listeners: Iterable[Listener], change: Change, listed: bool) -> None:
+        """The only place that calls a listener: one that raises costs neither the others nor the watch."""
+        for listener in listeners:
+            self._guard.call(self._part, listener, change, listed, about=change.new or change.old)
+
+    def store_change(self, news: Callable[[], Change | None], about: KubeObject) -> None:
+        """Hands one object of a watch to the store, and what it changes there to the listeners."""
+
+        def store() -> None:
+            change = news()
+            if change is not None:
+                self.changed(change, False)
+
+        self._guard.call(self._part, store, about=about)
 
 
 class _Scope:
     """Where the news of one watched namespace goes (None: of all of them)."""
 
-    def __init__(self, store: Store, namespace: str | None, on_change: Listener) -> None:
-        self._store = store
+    def __init__(self, informer: Informer, namespace: str | None) -> None:
+        self._informer = informer
+        self._store = informer.store
         self._namespace = namespace
-        self._on_change = on_change
 
     def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
         changes = self._store.replace(objects, resource_version, namespace=self._namespace, rewound=rewound)
         for change in changes:
-            self._on_change(change, True)
+            self._informer.changed(change, True)
 
     def applied(self, obj: KubeObject) -> None:
-        change = self._store.apply(obj)
-        if change is not None:
-            self._on_change(change, False)
+        self._informer.store_change(lambda: self._store.apply(obj), obj)
 
     def deleted(self, obj: KubeObject) -> None:
-        gone = self._store.delete(obj)
-        if gone is not None:
-            self._on_change(Change(gone, None), False)
+        def delete() -> Change | None:
+            gone = self._store.delete(obj)
+            return None if gone is None else Change(gone, None)
+
+        self._informer.store_change(delete, obj)

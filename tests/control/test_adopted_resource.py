@@ -122,10 +122,11 @@ def test_what_a_flag_forbids(options: dict[str, Any], reason: str | None) -> Non
     assert (findings and findings.reason) == reason
 
 
-def test_a_spec_that_acks_crd_lets_be_absent_and_another_controllers_are_not_ours() -> None:
+def test_another_controllers_is_not_ours_and_a_spec_that_acks_crd_lets_be_absent_is_answered() -> None:
     assert not request(group="s3.services.k8s.aws", kind="Bucket").ours
     body = {"kind": "AdoptedResource", "metadata": {"name": "x", "namespace": "team"}}
-    assert not ar.request_of(decode_object(msgspec.json.encode(body))).ours
+    found = ar.request_of(decode_object(msgspec.json.encode(body)))
+    assert (found.ours, found.problem) == (True, "spec.kubernetes.group: required")
 
 
 def test_the_objects_metadata() -> None:

@@ -215,7 +215,7 @@ async def test_an_object_that_was_there_is_left_alone() -> None:
         ({"aws": {}}, "spec.aws.nameOrID: required"),
         ({"aws": {"nameOrID": "arn:aws:sagemaker:us-west-2:1:model/x"}}, "not its ARN"),
         ({"namespace": "nowhere"}, "there is no namespace nowhere"),
-        ({"name": "Not A Name"}, "Kubernetes refuses to create"),
+        ({"name": "Not A Name"}, "spec.kubernetes.metadata.name: is not the name of an object"),
     ],
 )
 async def test_what_is_wrong_is_told_once_and_costs_no_write(change: dict[str, Any], text: str) -> None:

@@ -102,6 +102,23 @@ BAD = {
     "no object": ("hello", "holds no Kubernetes object"),
     "nothing": ("# nothing\n", "holds no object"),
     "a foreign kind": ("{apiVersion: v1, kind: Pod, metadata: {name: a}}", "kind 'Pod' is not among"),
+    "an old kind": (
+        "{apiVersion: sagemaker.aws.amazon.com/v1, kind: BatchTransformJob}",
+        "Write it as TransformJob of",
+    ),
+    "an old kind of the same name": (
+        "{apiVersion: sagemaker.aws.amazon.com/v1, kind: TrainingJob}",
+        "original SageMaker",
+    ),
+    "an old policy": (
+        "{apiVersion: sagemaker.aws.amazon.com/v1, kind: HostingAutoscalingPolicy}",
+        "Application Auto Sc",
+    ),
+    "a foreign group": ("{apiVersion: x.io/v1, kind: Model}", "must be sagemaker.services.k8s.aws/v1alpha1"),
+    "targets alone": (
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}",
+        "no object that the operator reconciles",
+    ),
     "a kind that is no name": ("{kind: [TrainingJob]}", "holds no Kubernetes object"),
     "no metadata": ("{kind: TrainingJob, metadata: a}", r"without metadata\.name"),
     "no name": ("{kind: TrainingJob, metadata: {}}", r"without metadata\.name"),
@@ -118,7 +135,11 @@ def test_a_file_that_cannot_be_run_is_named(tmp_path: Path, text: str, says: str
 
 REFUSED = {
     "an unknown field": ({"spec": {"colour": "red"}}, 'unknown field "spec.colour"'),
-    "a missing field": ({"spec": {"roleARN": None}}, "spec.roleARN (FieldValueRequired)"),
+    "a missing field": ({"spec": {"roleARN": None}}, "spec.roleARN: Required value"),
+    "a value that is none of those allowed": (
+        {"spec": {"algorithmSpecification": {"trainingInputMode": "Pipes"}}},
+        'spec.algorithmSpecification.trainingInputMode: Unsupported value: supported values: "Pipe"',
+    ),
     "a foreign namespace": ({"metadata": {"namespace": "ml"}}, "the sandbox has only the namespace default, not ml"),
 }
 
@@ -139,3 +160,27 @@ async def test_an_unknown_flag_is_wrong_usage_with_a_suggestion(tmp_path: Path) 
     result = await demo(tmp_path, "--formt", "json")
     assert (result.code, result.out) == (2, "")
     assert result.err.splitlines()[-1] == "Error: No such option '--formt'. Did you mean '--format'?"
+
+
+async def test_the_operators_own_kinds_run_beside_the_others(tmp_path: Path) -> None:
+    job = job_file(tmp_path, "short-one")
+    own = {"apiVersion": "services.k8s.aws/v1alpha1"}
+    source = {"group": "sagemaker.services.k8s.aws", "kind": "TrainingJob"}
+    export = {"from": {"path": ".status.trainingJobStatus", "resource": source | {"name": "short-one"}}}
+    adopted = {"aws": {"nameOrID": "short-one"}, "kubernetes": source | {"metadata": {"name": "adopted"}}}
+    more = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "target"}},
+        own
+        | {"kind": "FieldExport", "metadata": {"name": "export"}}
+        | {"spec": export | {"to": {"kind": "configmap", "name": "target"}}},
+        own | {"kind": "AdoptedResource", "metadata": {"name": "adopt"}, "spec": adopted},
+    ]
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump_all(more))
+    result = await demo(tmp_path, *QUICK, "--format", "json", "-f", str(job), "-f", str(tmp_path / "more.yaml"))
+    assert result.code == 0, result
+    bill, _ = report(result)
+    assert {(one["kind"], one["name"]) for one in bill["objects"]} == {
+        ("TrainingJob", "short-one"),
+        ("FieldExport", "export"),
+        ("AdoptedResource", "adopt"),
+    }
