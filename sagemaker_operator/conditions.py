@@ -28,6 +28,11 @@ IAM_ROLE_SELECTED = "ACK.IAMRoleSelected"
 ADVISORY = "ACK.Advisory"
 ADOPTED = "ACK.Adopted"
 
+CREATED = "Created"
+"""Reason of Reconciling: a create was accepted, and the resource was not described yet."""
+UPDATING = "Updating"
+"""Reason of Reconciling: an update was accepted and has not shown yet."""
+
 _OURS = frozenset(
     {SYNCED, TERMINAL, RECOVERABLE, READY, RECONCILING, STALLED, COMPLETE, FAILED}
     | {REFERENCES_RESOLVED, IAM_ROLE_SELECTED, ADVISORY, ADOPTED}

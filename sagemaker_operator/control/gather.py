@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
-from sagemaker_operator.conditions import READY, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
+from sagemaker_operator.conditions import READY, RECONCILING, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL, UPDATING
 from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.created import recalled_arn
 from sagemaker_operator.control.lateinit import late_init
@@ -34,6 +34,7 @@ _YOUNG_SECONDS = 300.0
 _WAITS = (RECOVERABLE, "True")
 _STANDS = (TERMINAL, "True")
 _READY = (READY, "True")
+_UPDATING = (RECONCILING, "True", UPDATING)
 
 
 class Accepted(NamedTuple):
@@ -128,6 +129,7 @@ def gather(
         or adoption.read_only,
         terminal=next((c.get("reason", "") for c in conditions if (c.get("type"), c.get("status")) == _STANDS), None),
         waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
+        unconfirmed=any((c.get("type"), c.get("status"), c.get("reason")) == _UPDATING for c in conditions),
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from sagemaker_operator.annotations import ADOPTION_POLICY
-from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.conditions import CREATED, UPDATING, Findings, Progress
 from sagemaker_operator.control.deletion import LOOKS, deletion, looked_for
 from sagemaker_operator.control.failure import failed, told
 from sagemaker_operator.control.findings import NOT_CONVERGING, NOT_SYNCED, PARKED, UNOBSERVED, amended, progress_of
@@ -19,6 +19,7 @@ from sagemaker_operator.control.lateinit import told_of_late_init
 from sagemaker_operator.control.placement import REFUSALS
 from sagemaker_operator.control.steps import (
     Claim,
+    Confirm,
     Create,
     Disown,
     Facts,
@@ -47,8 +48,6 @@ _REPEATS = 2
 # Half a second and more of backoff: a namespace's news has long arrived.
 _FLEETING_FAILURES = 3
 
-UPDATING = "Updating"
-"""An update was accepted and has not shown yet."""
 _BUSY = "Busy"
 _REFERENCE = "ReferenceNotReady"
 _FAILED_LOOKS = frozenset(category.value for category in ErrorCategory)
@@ -90,12 +89,24 @@ def _next_step(facts: Facts) -> Step:
     if facts.adoption.read_only:
         return observation_only(facts)
     if facts.mutation is Mutation.CREATED:
-        message = f"{facts.kind.name} was accepted by SageMaker."
-        told = told_of_late_init(facts.late)
-        return Settle(Findings(Progress.MOVING, message, reason="Created", also=told), Follow.POLL)
+        return _created(facts)
     if facts.arn is None or not facts.managed:
         return takeover(facts) or _acceptance(facts)
     return _convergence(facts)
+
+
+def _created(facts: Facts) -> Step:
+    """The first status has all that a Describe reports, where it can be had."""
+    if facts.shown is None:
+        return Confirm()
+    if facts.shown and facts.observed is not None:
+        step = _judged(facts, facts.observed)
+        if isinstance(step, Settle):
+            return step
+    # Not described, or there is more to do: that is for a reconcile of its own, after the ARN was recorded.
+    message = f"{facts.kind.name} was accepted by SageMaker."
+    told = told_of_late_init(facts.late)
+    return Settle(Findings(Progress.MOVING, message, reason=CREATED, also=told), Follow.POLL)
 
 
 def _acceptance(facts: Facts) -> Step:
@@ -175,7 +186,7 @@ def _convergence(facts: Facts) -> Step:
         asked = facts.edited or facts.due or facts.requested or facts.tagging.due
         if asked or facts.unseen or healed or waits or parked:
             return Observe()
-        moving = moving or facts.waiting == UPDATING
+        moving = moving or facts.unconfirmed
         return Settle(None, Follow.POLL if moving else Follow.REST)
     if not observed.found:
         return _vanished(facts)
@@ -184,9 +195,8 @@ def _convergence(facts: Facts) -> Step:
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
-        findings = progress_of(facts, observed)
-        waiting = f"{kind.name} is updating."
-        return Settle(Findings(Progress.MOVING, findings.message, UPDATING, recoverable=waiting), Follow.POLL)
+        message = progress_of(facts, observed).message if observed.moving(kind) else f"{kind.name} is updating."
+        return Settle(Findings(Progress.MOVING, message, UPDATING), Follow.POLL)
     if facts.mutation is Mutation.RETAGGED:
         return Settle(
             progress_of(facts, observed), Follow.POLL if observed.moving(kind) else Follow.REST, after=_TAGS_SECONDS
@@ -215,7 +225,7 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
         if facts.repeated:
             # It moves because of this very update.
-            return Settle(amended(findings, recoverable=f"{kind.name} is updating.", reason=UPDATING), Follow.POLL)
+            return Settle(findings, Follow.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
         return Settle(amended(findings, recoverable=text, reason=_BUSY), Follow.POLL)
     if verdict.request is not None:

@@ -12,7 +12,6 @@ from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control import tags
 from sagemaker_operator.control.created import mark
 from sagemaker_operator.control.gather import created_at, rereferenced
-from sagemaker_operator.control.plan import UPDATING
 from sagemaker_operator.control.ports import Handle, Result
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.steps import Follow, Mutation, Owner
@@ -66,7 +65,7 @@ def _transitions(p: Pass, step: Settle) -> list[Transition]:
             arn=facts.arn,
             target=p.placement.target,
             before=facts.recalled,
-            after=facts.observed,
+            after=None if facts.shown is False else facts.observed,
             mutation=facts.mutation,
             recovered=(facts.owner is Owner.OURS or facts.restored) and not facts.deleting,
             findings=step.findings,
@@ -126,7 +125,7 @@ def _watch(p: Pass, step: Settle) -> None:
     if facts.arn is None or step.release or target is None or not (moves or step.follow is Follow.POLL):
         p.world.tracker.untrack(p.key)
         return
-    if facts.mutation is not None or (facts.observed is None and facts.waiting == UPDATING):
+    if facts.mutation is not None or (facts.observed is None and facts.unconfirmed):
         # Whatever comes next is news, even if it looks as before: it is what says that the change has settled.
         last = None
     handle = Handle(

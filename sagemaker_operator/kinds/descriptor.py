@@ -267,6 +267,26 @@ class Kind:
     def crd_name(self) -> str:
         return f"{self.plural}.{GROUP}"
 
+    @property
+    def first_status(self) -> str | None:
+        """The status value of a resource that was just created; None: the kind has no status."""
+        values = [(state, value) for value, state in self.classes.items()]
+        return next(
+            (
+                value
+                for wanted in (StatusClass.IN_PROGRESS, StatusClass.STEADY)
+                for state, value in values
+                if state is wanted
+            ),
+            None,
+        )
+
+    @property
+    def updating_status(self) -> str | None:
+        """The status value while an update is carried out; None: no status shows it."""
+        moving = (value for value, state in self.classes.items() if state is StatusClass.IN_PROGRESS)
+        return next((value for value in moving if value.startswith("Updat")), None)
+
     def classify(self, status: str | None) -> StatusClass:
         """The meaning of a status value; a kind without a status member is steady as soon as it exists."""
         if self.status_member is None:

@@ -388,7 +388,7 @@ FLAGS = (
         "`--reconcile-default-max-concurrent-syncs`, `--reconcile-resource-max-concurrent-syncs`",
         "1 worker a kind",
         IMPROVED,
-        "10 workers a kind",
+        "16 workers a kind",
         _DEFAULTS,
         "cli/test_cli.py::test_flags_are_acks_and_take_acks_forms",
     ),
