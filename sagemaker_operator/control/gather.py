@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
+from sagemaker_operator.annotations import DELETION_PROTECTION, JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import READY, RECONCILING, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL, UPDATING
 from sagemaker_operator.control.adoption import asked, told_of_adoption
@@ -109,10 +109,11 @@ def gather(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
         managed=managed,
-        held=any(name != kind.finalizer for name in meta.finalizers),
+        held=tuple(name for name in meta.finalizers if name != kind.finalizer),
         ready=any((c.get("type"), c.get("status")) == _READY for c in conditions),
         arn=arn,
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
+        protected=meta.annotations.get(DELETION_PROTECTION, "false").strip().lower() != "false",
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
         nameless=nameless,

@@ -33,6 +33,12 @@ class Observation(msgspec.Struct, frozen=True):
     def state(self, kind: Kind) -> StatusClass:
         return kind.classify(self.status(kind))
 
+    def failure(self, kind: Kind) -> str:
+        """SageMaker's reason for a failure; empty: it gives none."""
+        if kind.hooks.failure is not None:
+            return kind.hooks.failure(self.data)
+        return str(self.data.get(kind.failure_member or "") or "")
+
     def moving(self, kind: Kind) -> bool:
         """SageMaker still works on it, or on something that belongs to it (debug rules)."""
         return self.state(kind).in_transition or self.pending(kind) is not None

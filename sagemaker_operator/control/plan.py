@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from sagemaker_operator.annotations import ADOPTION_POLICY
+from sagemaker_operator.annotations import ADOPTION_POLICY, RECONCILE_REQUESTED
 from sagemaker_operator.conditions import CREATED, UPDATING, Findings, Progress
 from sagemaker_operator.control.deletion import LOOKS, deletion, looked_for
 from sagemaker_operator.control.failure import failed, told
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from sagemaker_operator.control.roles import Refusal
 
 _VANISHED = "Vanished"
+_EXISTS = "AlreadyExists"
+_NOT_OURS = ("", _EXISTS)
+"""Reasons of a Terminal that says that the resource is another's; ACK's has none."""
 _REPEATS = 2
 # Half a second and more of backoff: a namespace's news has long arrived.
 _FLEETING_FAILURES = 3
@@ -123,6 +126,9 @@ def _acceptance(facts: Facts) -> Step:
             return Observe()
         if facts.managed and not facts.claimed and not facts.taken and not (facts.nameless and facts.problems):
             return looked_for(facts)
+        if facts.terminal in _NOT_OURS and not (facts.managed or facts.taken or facts.nameless or facts.problems):
+            # The name was another's the last time: a create would be refused again, between two writes of the finalizer.
+            return Observe()
     elif facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE:
         if facts.owner is Owner.UNKNOWN:
             return Identify()
@@ -130,7 +136,7 @@ def _acceptance(facts: Facts) -> Step:
             findings = Findings(
                 Progress.UNKNOWN,
                 NOT_SYNCED,
-                reason="AlreadyExists",
+                reason=_EXISTS,
                 terminal=(
                     f"Resource already exists: SageMaker has another {facts.kind.name} of this name, not created for this "
                     f"object. Choose another name, delete that resource, or take it over: annotate this object with "
@@ -141,7 +147,7 @@ def _acceptance(facts: Facts) -> Step:
         # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
         return _convergence(facts) if facts.managed else Claim()
     if facts.arn is not None and not facts.managed:
-        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal in (None, _VANISHED):
+        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal not in _NOT_OURS:
             # Nothing says that the job was somebody else's: only the finalizer was lost, and then the job.
             return _vanished(facts)
         # ACK records the ARN of what it only found to exist, and so do we while an object is read-only.
@@ -188,7 +194,7 @@ def _convergence(facts: Facts) -> Step:
             return Observe()
         moving = moving or facts.unconfirmed
         return Settle(None, Follow.POLL if moving else Follow.REST)
-    if not observed.found:
+    if not observed.found or observed.state(kind) is StatusClass.GONE:
         return _vanished(facts)
     looks = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
     if not observed.complete and (looks or not observed.moving(kind)):
@@ -236,7 +242,7 @@ def _judged(facts: Facts, observed: Observation) -> Step:
         parked = follow if follow is Follow.POLL else Follow.PARK
         return Settle(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
     if verdict.reject is not None:
-        return Settle(amended(findings, terminal=verdict.reject, reason="ImmutableField"), follow)
+        return Settle(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), follow)
     if verdict.wait is not None:
         # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
         after = None if observed.moving(kind) else _WAIT_SECONDS
@@ -250,7 +256,9 @@ def _judged(facts: Facts, observed: Observation) -> Step:
 
 def _vanished(facts: Facts) -> Step:
     kind = facts.kind
-    if facts.young:
+    # SageMaker still describes it, as one that is no more.
+    recorded = facts.observed is not None and facts.observed.found
+    if facts.young and not recorded:
         return Settle(None, Follow.POLL)
     if facts.recalled is None and not facts.adoption.adopted and facts.failures < LOOKS:
         return Settle(None, Follow.RETRY)
@@ -263,6 +271,12 @@ def _vanished(facts: Facts) -> Step:
         text = (
             f"SageMaker no longer has {facts.arn}. A job is not run a second time by itself: "
             "delete and apply this object to run it again."
+        )
+        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
+    if (recorded or not kind.recreated or facts.terminal == _VANISHED) and not (facts.edited or facts.requested):
+        text = (
+            f"SageMaker no longer has {facts.arn}: it was closed or deleted there. It is not created again by itself: edit spec, "
+            f"or set the annotation {RECONCILE_REQUESTED} to a new value, to have it created again."
         )
         return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
     return Create()

@@ -12,6 +12,7 @@ from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.control import tags
 from sagemaker_operator.control.created import mark
 from sagemaker_operator.control.gather import created_at, rereferenced
+from sagemaker_operator.control.observation import status_fields
 from sagemaker_operator.control.ports import Handle, Result
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.steps import Follow, Mutation, Owner
@@ -156,6 +157,7 @@ async def _write_status(p: Pass, step: Settle) -> None:
         target=p.placement.target,
         partition=p.placement.partition,
         generation=p.stored["observedGeneration"] if unread else meta.generation,
+        late_init=facts.late is not None,
         now=rfc3339(p.world.clock()),
     )
     if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:
@@ -166,6 +168,8 @@ async def _write_status(p: Pass, step: Settle) -> None:
         patch = {**(patch or {}), "resolvedReferences": {**gone, **p.resolution.values}}
     if managed := _managed_tags(p, recorded):
         patch = {**(patch or {}), **managed}
+    if step.release and facts.deleting and facts.held and not facts.retain:
+        patch = {**(patch or {}), **_without_state(p)}
     if facts.requested and facts.error is None:
         patch = {**(patch or {}), **_handled_request(p)}
     if patch is None:
@@ -174,6 +178,15 @@ async def _write_status(p: Pass, step: Settle) -> None:
     # reaching a namesake. All others give way to a newer version and run again.
     lock = {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
     await p.write({"metadata": lock, "status": patch}, subresource="status")
+
+
+def _without_state(p: Pass) -> dict[str, Any]:
+    """A resource that is gone has no status: "Deleting" would stay as long as another's finalizer holds the object."""
+    observed, kind = p.facts.observed, p.kind
+    if kind.status_member is None or (observed is not None and observed.found):
+        return {}
+    field = status_fields(kind)[kind.status_member]
+    return {field: None} if field in p.stored else {}
 
 
 def _managed_tags(p: Pass, recorded: str | None) -> dict[str, Any]:

@@ -66,13 +66,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Our finalizer is on the object: a create may have been sent, now or in an earlier life."""
     claimed: bool = False
     """The finalizer was put on in this pass, so nothing of ours can exist yet."""
-    held: bool = False
-    """Another finalizer keeps the object when ours is off."""
+    held: tuple[str, ...] = ()
+    """Other finalizers, which keep the object when ours is off."""
     ready: bool = False
     """The stored conditions say so."""
     arn: str | None = None
     """Recorded in status, or learned in this pass."""
     retain: bool = False
+    protected: bool = False
+    """Deleting the object waits until its annotation deletion-protection is taken off."""
     problems: tuple[str, ...] = ()
     """What is wrong with the spec, each with the field's path."""
     unresolved: str | None = None

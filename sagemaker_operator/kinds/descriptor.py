@@ -107,6 +107,10 @@ class Verdict(msgspec.Struct, frozen=True):
     """Input of the update operation, with API member names."""
     reject: str | None = None
     """Why SageMaker cannot make this edit: the text of ACK.Terminal."""
+    reason: str = "ImmutableField"
+    """The reason of that condition."""
+    hint: str = ""
+    """What to do about it, where the text of ACK.Terminal must be ACK's alone: shown by Ready."""
     wait: str | None = None
     """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
     operation: str | None = None
@@ -159,6 +163,8 @@ class Hooks:
     plan_update: PlanUpdate | None = None
     normalise: Normalise | None = None
     """Applied to both sides at every path before they are compared."""
+    failure: Callable[[Mapping[str, Any]], str] | None = None
+    """Describe output -> SageMaker's reason for a failure, where no member of its own has it."""
     pending: PendingReason | None = None
     lingers: Callable[[Mapping[str, Any]], bool] | None = None
     """Describe output -> at rest, yet its record changes once more by itself (a warm pool that will end)."""
@@ -228,6 +234,8 @@ class Kind:
     """Path of a Create member -> what the update operation calls that member."""
     update_identifiers: tuple[str, ...] = ()
     """Members that name the resource in the update input, where they are not the Describe input's."""
+    recreated: bool = True
+    """What vanished in SageMaker is created again; False: people close it there, and it stays closed until they ask for it."""
     updates_while_moving: bool = False
     """An update is accepted while it is in transition (a running job's); otherwise an edit waits for it to settle."""
     told_by_arn: Mapping[str, str] = field(default_factory=dict)

@@ -58,6 +58,7 @@ class Override(TypedDict, total=False):
     either_or: tuple[tuple[str, ...], ...]
     hooks: Hooks
     updates_while_moving: bool
+    recreated: bool
     update_names: dict[str, str]
     update_identifiers: tuple[str, ...]
     told_by_arn: dict[str, str]
@@ -92,6 +93,8 @@ OVERRIDES: Mapping[str, Override] = {
         "optional_identifiers": ("UserProfileName", "SpaceName"),
         "arn_path": ("DomainId", "UserProfileName|SpaceName", "AppType", "AppName"),
         "either_or": (("userProfileName", "spaceName"),),
+        # Studio has a button for it; the record of a closed app goes away after a day.
+        "recreated": False,
     },
     "AutoMLJobV2": {
         "stop": "StopAutoMLJob",
@@ -207,7 +210,7 @@ OVERRIDES: Mapping[str, Override] = {
         # ACK has the token as a field. Ours is the UID whatever the field says: it makes a repeated create harmless.
         "extra_spec": ("ApprovalDescription", "ClientToken"),
         "terminal_statuses": ("Failed",),
-        "hooks": Hooks(plan_update=registry.plan_update, normalise=registry.normalise),
+        "hooks": Hooks(plan_update=registry.plan_update, normalise=registry.normalise, failure=registry.failure),
     },
     "ModelPackageGroup": {"short_names": ("smmpg",), "not_found": r"does not exist\.$"},
     "ModelQualityJobDefinition": {"short_names": ("smmqjd",)},
@@ -265,7 +268,7 @@ OVERRIDES: Mapping[str, Override] = {
             "TemplateProviders": "TemplateProvidersToUpdate",
         },
         "read_from": {"TemplateProviders": "TemplateProviderDetails"},
-        "hooks": Hooks(normalise=projects.normalise),
+        "hooks": Hooks(normalise=projects.normalise, failure=projects.failure),
         "shown": ("ProjectId", "ServiceCatalogProvisionedProductDetails", "TemplateProviderDetails"),
         "not_found": r"does not exist",
     },
