@@ -177,7 +177,7 @@ def _state(findings: Findings) -> dict[str, Told]:
     wanted: dict[str, Told] = {}
     if findings.terminal is not None:
         # ACK says Synced=True beside Terminal=True for some kinds; what an edit must mend is not synced here.
-        explained = f"{findings.terminal} {findings.hint}" if findings.hint else findings.terminal
+        explained = f"{findings.terminal.rstrip('.')}. {findings.hint}" if findings.hint else findings.terminal
         wanted[SYNCED] = ("False", TERMINAL, message)
         wanted[TERMINAL] = ("True", reason, findings.terminal)
         wanted[READY] = ("False", TERMINAL, explained)

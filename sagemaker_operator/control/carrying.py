@@ -42,13 +42,16 @@ from sagemaker_operator.errors import ErrorCategory, Invalid, OperatorError
 from sagemaker_operator.kinds.descriptor import StatusClass
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.conditions import Told
     from sagemaker_operator.control.passing import Pass
     from sagemaker_operator.kinds.descriptor import Verdict
 
 _TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
 
 # A Describe takes 0.1 s. One that waits for longer is refused, throttled or without an answer, and the poller makes the next.
-_CONFIRM_SECONDS = 3.0
+_READ_SECONDS = 3.0
 
 _OF_THE_OBJECT = frozenset({"conditions", "lastHandledReconcileAt"})
 """What status says of the object itself. All else it says of the resource."""
@@ -144,13 +147,8 @@ async def _create(p: Pass) -> None:
 
 async def _confirm(p: Pass) -> None:
     """The ARN is to be recorded whatever this call comes to, so none of its errors is the object's."""
-    answer = None
-    try:
-        async with asyncio.timeout(_CONFIRM_SECONDS):
-            answer = await p.call(p.kind.describe, p.identifiers())
-    except (OperatorError, TimeoutError):
-        p.log.debug("The created resource could not be described yet")
-    p.learn(error=None, shown=False)
+    answer = await _read(p, p.kind.describe, p.identifiers())
+    p.learn(shown=False)
     if answer is None:
         return
     observation = Observation(answer)
@@ -158,6 +156,18 @@ async def _confirm(p: Pass) -> None:
     if answer.get(p.kind.arn_member) == p.facts.arn and observation.state(p.kind) is not StatusClass.GONE:
         p.learn(shown=True)
         p.see(observation)
+
+
+async def _read(p: Pass, operation: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One read after a change, within seconds; None: it failed, which is no fault of the object's."""
+    answer = None
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            answer = await p.call(operation, params)
+    except (OperatorError, TimeoutError) as error:
+        p.log.debug("Read after a change failed", operation=operation, err=type(error).__name__)
+    p.learn(error=None)
+    return answer
 
 
 async def _observe(p: Pass) -> None:
@@ -230,9 +240,24 @@ async def _update(p: Pass, verdict: Verdict) -> None:
         return
     accepted = Accepted(request, p.obj.metadata.generation, p.facts.repeated + 1)
     p.memory.accepted_updates.setdefault(uid, {})[verdict.operation] = accepted
+    before = p.facts.observed
     p.learn(mutation=Mutation.UPDATED, observed=_updating(p, verdict))
     if verdict.annotations:
         await p.write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
+    if before is not None and (advised := await _advised(p, before, request)):
+        p.learn(also={**p.facts.also, **advised})
+
+
+async def _advised(p: Pass, before: Observation, request: Mapping[str, Any]) -> dict[str, Told]:
+    """An advisory on the update that was just accepted. It costs at most one read, and never the update's record."""
+    advice = p.kind.hooks.advice
+    desired = desired_input(p.kind, p.spec)
+    params = advice.params(desired, request) if advice is not None else None
+    if advice is None or params is None:
+        return {}
+    answer = await _read(p, advice.operation, params)
+    text = advice.text(desired, before.data, answer) if answer is not None else None
+    return {ADVISORY: ("True", advice.reason, text)} if text else {}
 
 
 def _updating(p: Pass, verdict: Verdict) -> Observation | None:

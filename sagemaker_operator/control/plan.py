@@ -273,7 +273,9 @@ def _vanished(facts: Facts) -> Step:
             "delete and apply this object to run it again."
         )
         return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
-    if (recorded or not kind.recreated or facts.terminal == _VANISHED) and not (facts.edited or facts.requested):
+    told = facts.terminal == _VANISHED
+    # A request that comes before it was reported asks for an observation, not for a new resource.
+    if (recorded or not kind.recreated or told) and not (facts.edited or (told and facts.requested)):
         text = (
             f"SageMaker no longer has {facts.arn}: it was closed or deleted there. It is not created again by itself: edit spec, "
             f"or set the annotation {RECONCILE_REQUESTED} to a new value, to have it created again."

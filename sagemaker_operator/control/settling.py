@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.clock import rfc3339
+from sagemaker_operator.conditions import ADVISORY
 from sagemaker_operator.control import tags
 from sagemaker_operator.control.created import mark
 from sagemaker_operator.control.gather import created_at, rereferenced
@@ -21,6 +22,7 @@ from sagemaker_operator.errors import ErrorCategory
 from sagemaker_operator.logs import Event, emit
 
 if TYPE_CHECKING:
+    from sagemaker_operator.conditions import Told
     from sagemaker_operator.control.passing import Pass
     from sagemaker_operator.control.steps import Settle
 
@@ -151,7 +153,7 @@ async def _write_status(p: Pass, step: Settle) -> None:
     patch = status_patch(
         p.kind,
         p.stored,
-        findings=replace(step.findings, also={**facts.also, **step.findings.also}),
+        findings=replace(step.findings, also={**_still_advised(p), **facts.also, **step.findings.also}),
         observed=facts.observed if facts.arn else None,
         arn=facts.arn if facts.managed or facts.adoption.read_only else None,
         target=p.placement.target,
@@ -178,6 +180,15 @@ async def _write_status(p: Pass, step: Settle) -> None:
     # reaching a namesake. All others give way to a newer version and run again.
     lock = {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
     await p.write({"metadata": lock, "status": patch}, subresource="status")
+
+
+def _still_advised(p: Pass) -> dict[str, Told]:
+    """What an update was accepted with holds until the next edit."""
+    advice, stored = p.kind.hooks.advice, p.stored.get("conditions") or ()
+    if advice is None or p.facts.edited:
+        return {}
+    found = [c for c in stored if (c.get("type"), c.get("reason")) == (ADVISORY, advice.reason)]
+    return {ADVISORY: ("True", advice.reason, found[0].get("message", ""))} if found else {}
 
 
 def _without_state(p: Pass) -> dict[str, Any]:

@@ -157,6 +157,18 @@ PendingReason = Callable[[Mapping[str, Any]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """What an accepted update does otherwise than its spec suggests: one read more, and an ACK.Advisory."""
+
+    reason: str
+    operation: str
+    params: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any] | None]
+    """(desired, the update's request) -> the input of the read; None: there is nothing to advise."""
+    text: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], str | None]
+    """(desired, Describe output before the update, the read's answer) -> the message; None: nothing to advise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hooks:
     """The behaviour of a true exception: pure functions of data, unable to call AWS or to write anything."""
 
@@ -166,6 +178,7 @@ class Hooks:
     failure: Callable[[Mapping[str, Any]], str] | None = None
     """Describe output -> SageMaker's reason for a failure, where no member of its own has it."""
     pending: PendingReason | None = None
+    advice: Advice | None = None
     lingers: Callable[[Mapping[str, Any]], bool] | None = None
     """Describe output -> at rest, yet its record changes once more by itself (a warm pool that will end)."""
 

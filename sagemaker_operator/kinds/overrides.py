@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypedDict
 
-from sagemaker_operator.kinds.descriptor import Column, Hooks
+from sagemaker_operator.kinds.descriptor import Advice, Column, Hooks
 from sagemaker_operator.kinds.hooks import (
     features,
     hosting,
@@ -129,7 +129,15 @@ OVERRIDES: Mapping[str, Override] = {
         "read_from": {"DeploymentConfig": "LastDeploymentConfig"},
         "extra_spec": ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig"),
         "terminal_statuses": ("Failed",),
-        "hooks": Hooks(plan_update=hosting.update_endpoint),
+        "hooks": Hooks(
+            plan_update=hosting.update_endpoint,
+            advice=Advice(
+                "VariantPropertiesRetained",
+                "DescribeEndpointConfig",
+                hosting.retained_config,
+                hosting.retained_properties,
+            ),
+        ),
     },
     "EndpointConfig": {"short_names": ("smepc",), "not_found": r"^Could not find endpoint configuration"},
     "FeatureGroup": {
