@@ -50,7 +50,7 @@ REQUEUE = (
         "in progress (not Synced)",
         "one or two Describes per object every 30 s",
         IMPROVED,
-        "5 s, 20 s, 30 s, then 60 s; one List page tells of 100",
+        "at once after the create, then after 5 s, 20 s, 30 s, and every 60 s; one List page tells of 100",
         _JOB + "test_many_jobs_are_followed_by_list",
         _JOB + "test_a_ten_minute_job_costs_at_most_25_calls_and_10_writes",
     ),
@@ -93,7 +93,8 @@ CONDITIONS = (
         "ACK.ResourceSynced",
         "True beside Terminal for many kinds; message `<Kind> is in <S> status.`",
         IMPROVED,
-        "the same messages; never True beside Terminal, and only ever said after a read",
+        "the same messages, only ever after a read; beside Terminal it is True only for what failed or stopped in SageMaker by "
+        "itself, as in ACK",
         "control/test_conditions.py::test_conditions_never_contradict_each_other",
     ),
     row(
@@ -107,9 +108,35 @@ CONDITIONS = (
         "ACK.Terminal",
         "AWS's error with its request id, without a time",
         IMPROVED,
-        "the field as the user wrote it, no request id, a time; absent unless True",
+        "the field as the user wrote it, no request id, a time; absent unless True. Also on a failed or stopped job, and on "
+        "whatever else failed, which ACK calls Ready",
         _JOB + "test_a_spec_that_the_crd_let_through_makes_no_call",
         "control/test_conditions.py::test_a_time_moves_only_with_its_status",
+        "control/test_argo.py::test_every_status_of_every_kind",
+    ),
+    row(
+        "the order of conditions",
+        "Ready after what it is derived from",
+        KEPT,
+        "the same, so that Argo CD's built-in check for ACK calls what failed Degraded; conditions of others keep their place",
+        "control/test_argo.py::test_the_order_is_acks_and_conditions_of_others_keep_their_place",
+        "control/test_argo.py::test_whatever_was_there_before_the_order_decides_rightly",
+    ),
+    row(
+        "the first status",
+        "what Describe reports after the create",
+        KEPT,
+        "the same; where the resource cannot be described within 3 s, what Create answered and the kind's first status value",
+        "e2e/test_ack_clients.py::test_the_first_status_has_what_describe_reports",
+        "e2e/test_ack_clients.py::test_a_describe_that_fails_costs_neither_the_arn_nor_the_status",
+    ),
+    row(
+        "an update was accepted",
+        "status Updating and Synced False for Endpoint and InferenceComponent; Recoverable, or Synced True, for others",
+        IMPROVED,
+        "status Updating where the kind has one, Synced False; never Recoverable",
+        "e2e/test_ack_statuses.py::test_an_endpoint_is_updating_as_soon_as_the_update_was_accepted",
+        "e2e/test_ack_statuses.py::test_no_update_that_was_accepted_is_called_a_trouble",
     ),
     row(
         "ACK.Recoverable",
@@ -128,8 +155,10 @@ CONDITIONS = (
     row(
         "ACK.Advisory",
         "reason CrossNamespaceOptInRequired",
-        KEPT,
-        "the same",
+        IMPROVED,
+        "the same; and on an Endpoint whose update keeps the variants' weights and counts (`retainAllVariantProperties`, "
+        "true by default as in ACK) although the new configuration has others",
+        "e2e/test_ack_statuses.py::test_weights_that_an_update_leaves_without_effect_are_named_with_the_field_that_changes_it",
         "e2e/test_field_export.py::test_another_namespace_only_where_it_is_allowed",
     ),
     row(
@@ -151,7 +180,7 @@ CONDITIONS = (
         "ACK.Terminal for a failure: Endpoint, InferenceComponent, ModelPackage, MonitoringSchedule, FeatureGroup",
         "`<Kind> status reached terminal state: Failed. Check the FailureReason.`, beside Synced=True",
         IMPROVED,
-        "the same words, followed by the reason itself; Synced is False",
+        "the same words, followed by the reason itself (a model package has no FailureReason to check); Synced is False",
         "e2e/test_kinds_conditions.py::test_a_failure_that_ack_calls_terminal_is_terminal",
     ),
     row(
@@ -217,6 +246,13 @@ ANNOTATIONS = (
         IMPROVED,
         "noticed at once",
         "e2e/test_adoption.py::test_a_terminal_object_is_adopted_as_soon_as_its_annotations_say_so",
+    ),
+    row(
+        "services.k8s.aws/deletion-protection",
+        "none",
+        IMPROVED,
+        "any value but `false`: deleting the object waits, and stops or deletes nothing, until the annotation is taken off",
+        "e2e/test_ack_statuses.py::test_deletion_protection_keeps_the_resource_until_it_is_taken_off",
     ),
     row(
         "services.k8s.aws/deletion-policy",
@@ -543,7 +579,9 @@ EVENTS = (
         "the resource exists and is not ours",
         "Terminal `Resource already exists`",
         KEPT,
-        "the same words first, then what to do; no finalizer; deleting the object touches nothing",
+        "the same words first, then what to do; no finalizer; deleting the object touches nothing, and a restart describes it "
+        "and writes nothing",
+        "e2e/test_ack_statuses.py::test_a_name_that_is_taken_costs_no_write_and_no_create_at_a_restart",
         _KINDS + "bad_input.py::test_somebody_elses_resource_of_this_name_is_never_touched",
         _JOB + "test_a_name_that_somebody_else_uses_is_not_taken_over",
     ),
@@ -566,8 +604,24 @@ EVENTS = (
         "the resource vanished",
         "created again; a job runs a second time",
         IMPROVED,
-        "created again, but a job never",
+        "created again, but a job never, and an App only after an edit or a request: people close it in Studio",
+        "e2e/test_ack_statuses.py::test_an_app_that_was_closed_in_studio_stays_closed_until_its_user_asks_for_it",
         _JOB + "test_a_job_that_vanished_is_not_run_again",
+    ),
+    row(
+        "a deployment that failed",
+        "Terminal `api error EndpointUpdateError: ...` or `api error InferenceComponentUpdateError: ...`",
+        IMPROVED,
+        "the same words, with the reason DeploymentFailed; Ready adds what to do and SageMaker's cause",
+        "e2e/test_ack_statuses.py::test_a_deployment_that_was_rolled_back_has_acks_words_and_says_what_to_do",
+        "e2e/test_ack_statuses.py::test_an_endpoint_that_failed_at_creation_says_how_to_get_out_and_keeps_the_cause",
+    ),
+    row(
+        "another finalizer holds a deleted object",
+        "`Deleting` indefinitely",
+        IMPROVED,
+        "that the resource is gone, and which finalizer holds the object",
+        "e2e/test_ack_statuses.py::test_an_object_that_another_finalizer_holds_says_so",
     ),
     row(
         "an edit that no update can make",
