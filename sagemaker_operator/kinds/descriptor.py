@@ -306,7 +306,7 @@ class Kind:
     def updating_status(self) -> str | None:
         """The status value while an update is carried out; None: no status shows it."""
         moving = (value for value, state in self.classes.items() if state is StatusClass.IN_PROGRESS)
-        return next((value for value in moving if value.startswith("Updat")), None)
+        return next((value for value in moving if value in ("Updating", "UpdateInProgress")), None)
 
     def classify(self, status: str | None) -> StatusClass:
         """The meaning of a status value; a kind without a status member is steady as soon as it exists."""

@@ -13,8 +13,9 @@ import pytest
 from sagemaker_operator.control.observation import Observation, to_status
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind, RateLimit
 from tests.control.kstatus import contradictions
-from tests.e2e.harness import Cloud, operator, sample
+from tests.e2e.harness import Cloud, killed, operator, sample
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage
+from tests.e2e.wire import Mode, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -231,3 +232,18 @@ async def test_a_resource_that_is_made_again_shows_nothing_of_the_one_before() -
         status = await stage.status()
     assert status["endpointStatus"] == "Creating"
     assert not {"creationTime", "productionVariants"} & status.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", [Mode.KILL_BEFORE, Mode.KILL_AFTER])
+async def test_a_kill_between_the_create_and_the_first_status_leaves_one_resource(kind: str, mode: Mode) -> None:
+    stage = Stage(kind)
+    async with operator(stage.cloud):
+        await stage.prepare()
+    await stage.apply()
+    await killed(stage.cloud, Wire(f"SageMaker.{stage.kind.describe}", mode), seed=11)
+    assert "status" not in await stage.get()
+    async with operator(stage.cloud, identity="two"):
+        await stage.settled()
+    assert stage.creates() == 1 or stage.kind.token_member is not None
+    check(stage, await stage.status())
