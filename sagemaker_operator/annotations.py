@@ -6,6 +6,8 @@ PREFIX = "services.k8s.aws/"
 
 REGION = PREFIX + "region"
 DELETION_POLICY = PREFIX + "deletion-policy"
+DELETION_PROTECTION = PREFIX + "deletion-protection"
+"""Any value but `false`: deleting the object waits until the annotation is taken off, and nothing is stopped or deleted."""
 ADOPTION_POLICY = PREFIX + "adoption-policy"
 ADOPTION_FIELDS = PREFIX + "adoption-fields"
 ADOPTED = PREFIX + "adopted"

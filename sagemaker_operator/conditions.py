@@ -13,6 +13,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 SYNCED = "ACK.ResourceSynced"
 TERMINAL = "ACK.Terminal"
@@ -27,6 +28,11 @@ REFERENCES_RESOLVED = "ACK.ReferencesResolved"
 IAM_ROLE_SELECTED = "ACK.IAMRoleSelected"
 ADVISORY = "ACK.Advisory"
 ADOPTED = "ACK.Adopted"
+
+CREATED = "Created"
+"""Reason of Reconciling: a create was accepted, and the resource was not described yet."""
+UPDATING = "Updating"
+"""Reason of Reconciling: an update was accepted and has not shown yet."""
 
 _OURS = frozenset(
     {SYNCED, TERMINAL, RECOVERABLE, READY, RECONCILING, STALLED, COMPLETE, FAILED}
@@ -84,77 +90,118 @@ class Findings(msgspec.Struct, frozen=True):
     """What keeps us waiting although nobody has to edit the spec."""
     failure: str | None = None
     """SageMaker's own words for a failure: shown wherever the resource is not ready because of it."""
+    hint: str = ""
+    """What to do about `terminal`, for Ready and Stalled, where the text of ACK.Terminal must be ACK's alone."""
     also: Mapping[str, Told] = msgspec.field(default_factory=dict)
     """Conditions beside these, by type: what a feature has to tell (a role that was selected, references resolved)."""
 
 
 def compute(
-    previous: Sequence[Mapping[str, Any]], findings: Findings, *, job: bool = False, generation: int, now: str
+    previous: Sequence[Mapping[str, Any]],
+    findings: Findings,
+    *,
+    job: bool = False,
+    late_init: bool = True,
+    generation: int,
+    now: str,
 ) -> list[dict[str, Any]]:
     """The new condition list. `now` (RFC 3339) marks a transition; a condition that did not flip keeps its time.
 
-    Only a `job` has an end, and so Complete or Failed. Conditions of other writers are kept as they are.
+    Only a `job` has an end, and so Complete or Failed. Conditions of other writers are kept as they are, where they are. Without
+    `late_init` no later reconcile completes a late initialisation, so a condition that says so is removed.
     """
-    kept = [condition for condition in previous if condition.get("type") not in _OURS]
-    mine = {**_wanted(findings, job=job), **findings.also}
-    return with_conditions(kept, mine, generation=generation, now=now, before=previous)
+    stale = {LATE_INITIALIZED} if not late_init and _status_of(previous, LATE_INITIALIZED) == "False" else set()
+    return _merged(previous, _wanted(findings, job=job), _OURS | stale, generation=generation, now=now)
 
 
 def with_conditions(
-    kept: Sequence[Mapping[str, Any]],
+    previous: Sequence[Mapping[str, Any]], told: Mapping[str, Told], *, generation: int, now: str
+) -> list[dict[str, Any]]:
+    """`previous` with the conditions `told` in place of those of their types."""
+    return _merged(previous, told, frozenset(), generation=generation, now=now)
+
+
+def _merged(
+    previous: Sequence[Mapping[str, Any]],
     told: Mapping[str, Told],
+    ours: AbstractSet[str],
     *,
     generation: int,
     now: str,
-    before: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """`kept` with the conditions `told` in place of those of their types. `before` (`kept`, if None) has the old times."""
-    known = {condition.get("type"): condition for condition in (kept if before is None else before)}
-    result = [dict(condition) for condition in kept if condition.get("type") not in told]
-    for type_, (status, reason, message) in told.items():
-        old = known.get(type_, {})
-        flipped = old.get("status") != status or not old.get("lastTransitionTime")
-        condition: dict[str, Any] = {
-            "type": type_,
-            "status": status,
-            "observedGeneration": generation,
-            "lastTransitionTime": now if flipped else old["lastTransitionTime"],
-        }
-        if reason:
-            condition["reason"] = reason
-        if message:
-            condition["message"] = message[:_MESSAGE_LIMIT]
-        result.append(condition)
-    return result
+    """`told` in its order, in the places of the conditions that it replaces: those of its types and all of `ours`.
+
+    The order carries meaning: Argo CD's check takes the first of ACK.Terminal and Ready that decides.
+    """
+    known = {condition.get("type"): condition for condition in previous}
+    fresh = iter([_condition(type_, new, known.get(type_, {}), generation, now) for type_, new in told.items()])
+    result: list[dict[str, Any]] = []
+    for condition in previous:
+        type_ = condition.get("type")
+        if type_ not in told and type_ not in ours:
+            result.append(dict(condition))
+        elif (replacement := next(fresh, None)) is not None:
+            result.append(replacement)
+    return [*result, *fresh]
+
+
+def _condition(type_: str, told: Told, old: Mapping[str, Any], generation: int, now: str) -> dict[str, Any]:
+    status, reason, message = told
+    flipped = old.get("status") != status or not old.get("lastTransitionTime")
+    condition: dict[str, Any] = {
+        "type": type_,
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": now if flipped else old["lastTransitionTime"],
+    }
+    if reason:
+        condition["reason"] = reason
+    if message:
+        condition["message"] = message[:_MESSAGE_LIMIT]
+    return condition
+
+
+def _status_of(conditions: Sequence[Mapping[str, Any]], type_: str) -> str | None:
+    return next((condition.get("status") for condition in conditions if condition.get("type") == type_), None)
 
 
 def _wanted(findings: Findings, *, job: bool) -> dict[str, Told]:
-    """type -> (status, reason, message), in the order shown to users."""
-    end = _job_end(findings) if job else {}
+    """type -> (status, reason, message), in ACK's order: Ready comes after what it is derived from."""
+    state = _state(findings)
+    wanted = {type_: state[type_] for type_ in (SYNCED, TERMINAL, RECOVERABLE) if type_ in state}
+    return {**wanted, **findings.also, **state, **(_job_end(findings) if job else {}), **findings.also}
+
+
+def _state(findings: Findings) -> dict[str, Told]:
     progress, reason, message = findings.progress, findings.reason, findings.message
     wanted: dict[str, Told] = {}
     if findings.terminal is not None:
-        # ACK says Synced=True beside Terminal=True for some kinds; both cannot be read as one state, so never here.
-        wanted[READY] = ("False", TERMINAL, findings.terminal)
+        # ACK says Synced=True beside Terminal=True for some kinds; what an edit must mend is not synced here.
+        explained = f"{findings.terminal.rstrip('.')}. {findings.hint}" if findings.hint else findings.terminal
         wanted[SYNCED] = ("False", TERMINAL, message)
         wanted[TERMINAL] = ("True", reason, findings.terminal)
-        wanted[STALLED] = ("True", reason or TERMINAL, findings.terminal)
-        return wanted | end
+        wanted[READY] = ("False", TERMINAL, explained)
+        wanted[STALLED] = ("True", reason or TERMINAL, explained)
+        return wanted
     if findings.recoverable is not None:
         synced = "Unknown" if progress is Progress.UNKNOWN else "False"
-        wanted[READY] = ("False", RECOVERABLE, findings.recoverable)
         wanted[SYNCED] = (synced, reason, message)
         wanted[RECOVERABLE] = ("True", reason, findings.recoverable)
+        wanted[READY] = ("False", RECOVERABLE, findings.recoverable)
         wanted[RECONCILING] = ("True", reason or RECOVERABLE, findings.recoverable)
-        return wanted | end
+        return wanted
     ready = progress in (Progress.SETTLED, Progress.COMPLETE)
-    wanted[READY] = ("True" if ready else "False", reason, _explained(findings))
     wanted[SYNCED] = ("True" if progress.at_rest else "False", reason, message)
+    if progress.at_rest and not ready:
+        # It ended, but not well. SageMaker has what spec asks for, so Synced is True as ACK's; without Terminal, which ACK
+        # has for a few kinds only, Argo CD would call it Progressing indefinitely.
+        wanted[TERMINAL] = ("True", reason, _explained(findings))
+    wanted[READY] = ("True" if ready else "False", reason, _explained(findings))
     if not progress.at_rest:
         wanted[RECONCILING] = ("True", reason, message)
     elif not ready:
         wanted[STALLED] = ("True", reason, _explained(findings))
-    return wanted | end
+    return wanted
 
 
 def _explained(findings: Findings) -> str:

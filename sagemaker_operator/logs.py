@@ -77,7 +77,7 @@ MESSAGES: dict[Event, tuple[str, int]] = {
     Event.RESOURCE_UPDATED: ("Resource updated", logging.INFO),
     Event.RESOURCE_DELETING: ("Resource is being deleted", logging.INFO),
     Event.RESOURCE_DELETED: ("Resource released", logging.INFO),
-    Event.RESOURCE_TERMINAL: ("Resource needs an edit", logging.ERROR),
+    Event.RESOURCE_TERMINAL: ("Resource has a terminal error", logging.ERROR),
     Event.RESOURCE_WAITING: ("Resource is waiting", logging.WARNING),
     Event.FIELD_EXPORTED: ("Field exported", logging.INFO),
     Event.FIELD_WITHDRAWN: ("Exported field removed", logging.INFO),

@@ -35,7 +35,7 @@ CEILINGS: Mapping[str, float] = {
     # ListTrainingJobs is throttled at 2/s per account and region, not adjustable: the only figure known. One page is
     # 100 jobs, so a sweep of 10,000 takes 50 s.
     "List": 2.0,
-    # More than one core can send (1,400 calls per second and core, 100 ms each, 10 workers: 100 per second).
+    # More than one core can send (1,400 calls per second and core, 100 ms each, 16 workers: 160 per second).
     "": 100.0,
 }
 """Requests per second that are never exceeded, by operation or leading verb; `""` is the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -14,11 +15,12 @@ from sagemaker_operator.control import tags
 from sagemaker_operator.control.adoption import adoption_patch, told_of_adoption
 from sagemaker_operator.control.gather import Accepted
 from sagemaker_operator.control.lateinit import late_init, told_of_late_init
-from sagemaker_operator.control.observation import ABSENT, Observation
+from sagemaker_operator.control.observation import ABSENT, Observation, accepted
 from sagemaker_operator.control.request import create_request, desired_input
 from sagemaker_operator.control.steps import (
     Adopt,
     Claim,
+    Confirm,
     Create,
     Delete,
     Disown,
@@ -35,13 +37,21 @@ from sagemaker_operator.control.steps import (
     Stop,
     Update,
 )
-from sagemaker_operator.errors import ErrorCategory, Invalid
+from sagemaker_operator.control.tags import UNTAGGED
+from sagemaker_operator.errors import ErrorCategory, Invalid, OperatorError
+from sagemaker_operator.kinds.descriptor import StatusClass
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.conditions import Told
     from sagemaker_operator.control.passing import Pass
     from sagemaker_operator.kinds.descriptor import Verdict
 
 _TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
+
+# A Describe takes 0.1 s. One that waits for longer is refused, throttled or without an answer, and the poller makes the next.
+_READ_SECONDS = 3.0
 
 _OF_THE_OBJECT = frozenset({"conditions", "lastHandledReconcileAt"})
 """What status says of the object itself. All else it says of the resource."""
@@ -59,6 +69,8 @@ async def carry_out(p: Pass, step: Step) -> None:
             await _adopt(p)
         case Create():
             await _create(p)
+        case Confirm():
+            await _confirm(p)
         case Observe():
             await _observe(p)
         case Find():
@@ -122,9 +134,40 @@ async def _create(p: Pass) -> None:
         return
     answer = await p.call(p.kind.create, request)
     if answer is not None:
-        p.learn(mutation=Mutation.CREATED, arn=answer[p.kind.arn_member], observed=None)
+        # The tags were sent with it: there is nothing to compare. What it says is all that is known until it is described.
+        p.learn(
+            mutation=Mutation.CREATED,
+            arn=answer[p.kind.arn_member],
+            observed=None if p.facts.deleting else accepted(p.kind, request, answer),
+            tagging=UNTAGGED,
+        )
     elif p.facts.error is not None and p.facts.error.category is ErrorCategory.EXISTS:
         p.learn(error=None, taken=p.facts.error, observed=None)
+
+
+async def _confirm(p: Pass) -> None:
+    """The ARN is to be recorded whatever this call comes to, so none of its errors is the object's."""
+    answer = await _read(p, p.kind.describe, p.identifiers())
+    p.learn(shown=False)
+    if answer is None:
+        return
+    observation = Observation(answer)
+    # A former resource of this name may still be described for a moment.
+    if answer.get(p.kind.arn_member) == p.facts.arn and observation.state(p.kind) is not StatusClass.GONE:
+        p.learn(shown=True)
+        p.see(observation)
+
+
+async def _read(p: Pass, operation: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One read after a change, within seconds; None: it failed, which is no fault of the object's."""
+    answer = None
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            answer = await p.call(operation, params)
+    except (OperatorError, TimeoutError) as error:
+        p.log.debug("Read after a change failed", operation=operation, err=type(error).__name__)
+    p.learn(error=None)
+    return answer
 
 
 async def _observe(p: Pass) -> None:
@@ -197,9 +240,32 @@ async def _update(p: Pass, verdict: Verdict) -> None:
         return
     accepted = Accepted(request, p.obj.metadata.generation, p.facts.repeated + 1)
     p.memory.accepted_updates.setdefault(uid, {})[verdict.operation] = accepted
-    p.learn(mutation=Mutation.UPDATED)
+    before = p.facts.observed
+    p.learn(mutation=Mutation.UPDATED, observed=_updating(p, verdict))
     if verdict.annotations:
         await p.write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
+    if before is not None and (advised := await _advised(p, before, request)):
+        p.learn(also={**p.facts.also, **advised})
+
+
+async def _advised(p: Pass, before: Observation, request: Mapping[str, Any]) -> dict[str, Told]:
+    """An advisory on the update that was just accepted. It costs at most one read, and never the update's record."""
+    advice = p.kind.hooks.advice
+    desired = desired_input(p.kind, p.spec)
+    params = advice.params(desired, request) if advice is not None else None
+    if advice is None or params is None:
+        return {}
+    answer = await _read(p, advice.operation, params)
+    text = advice.text(desired, before.data, answer) if answer is not None else None
+    return {ADVISORY: ("True", advice.reason, text)} if text else {}
+
+
+def _updating(p: Pass, verdict: Verdict) -> Observation | None:
+    """What was observed before the update, in the status that the update puts it in, as ACK shows it."""
+    observed, status = p.facts.observed, p.kind.updating_status
+    if observed is None or status is None or p.kind.status_member is None or verdict.operation is not None:
+        return observed
+    return replace(observed, data={**observed.data, p.kind.status_member: status})
 
 
 async def _fill(p: Pass) -> None:

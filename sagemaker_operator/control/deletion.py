@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from sagemaker_operator.annotations import DELETION_PROTECTION
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.failure import UNSURE, failed
 from sagemaker_operator.control.findings import amended, progress_of
@@ -46,6 +47,11 @@ def looked_for(facts: Facts) -> Step:
 
 def deletion(facts: Facts) -> Step:
     step = _deletion(facts)
+    if isinstance(step, Settle) and step.findings is None and facts.held:
+        # Ours goes, or is off already: what is left to say is what keeps the object. Said once, and for what an older version left.
+        silent = not step.release and not facts.ready and facts.waiting != _DELETING
+        if step.release or not (facts.managed or silent):
+            return replace(step, findings=_held(facts))
     told = isinstance(step, Settle) and step.findings is None and facts.ready and (facts.held or not step.release)
     # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
     return replace(step, findings=_waiting(facts, _GOING, reason="Terminating")) if told else step
@@ -57,6 +63,8 @@ def _deletion(facts: Facts) -> Step:
         return Settle(None, Follow.REST)
     if facts.retain:
         return Settle(None, Follow.REST, release=True)
+    if facts.protected:
+        return _protected(facts)
     if facts.error is not None:
         refused = facts.error.operation == kind.create and facts.error.category not in UNSURE
         return Settle(None, Follow.REST, release=True) if refused else failed(facts, facts.error)
@@ -112,6 +120,33 @@ def _deletion(facts: Facts) -> Step:
         text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
         return Settle(_waiting(facts, text), Follow.POLL)
     return Delete()
+
+
+def _protected(facts: Facts) -> Settle:
+    last = facts.observed or facts.recalled
+    follow = Follow.POLL if last is not None and last.found and last.moving(facts.kind) else Follow.REST
+    text = (
+        f"This object is being deleted, but its annotation {DELETION_PROTECTION} protects the {facts.kind.name} in SageMaker: "
+        f"nothing is stopped or deleted. Take the annotation off, or set it to false, to let the deletion go on."
+    )
+    return Settle(_waiting(facts, text, reason="DeletionProtected"), follow)
+
+
+def _held(facts: Facts) -> Findings:
+    """What became of the resource, and what keeps the object nevertheless."""
+    kind, observed = facts.kind.name, facts.observed
+    gone = (observed is not None and not observed.found) or facts.mutation is Mutation.DELETED
+    if facts.retain and facts.arn is not None:
+        what = f"{facts.arn} stays in SageMaker: the deletion policy is retain."
+    elif gone or (not facts.managed and facts.waiting == _DELETING):
+        what = f"{kind} is gone in SageMaker."
+    elif facts.managed and facts.kind.stop_on_delete and facts.arn is not None:
+        what = f"{kind} has ended, and SageMaker keeps its record."
+    else:
+        what = "SageMaker has nothing that is to be deleted with this object."
+    names = ", ".join(facts.held)
+    text = f"{what} This object stays until its other finalizers are taken off, by whatever set them: {names}."
+    return Findings(Progress.MOVING, text, reason="Terminating")
 
 
 def _delete_failed(facts: Facts) -> Step:

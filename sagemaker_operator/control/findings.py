@@ -43,7 +43,7 @@ def progress_of(facts: Facts, observed: Observation) -> Findings:
     if pending is not None:
         return Findings(Progress.MOVING, pending, reason=status)
     message = f"{kind.name} is in {status} status." if status else "Resource synced successfully"
-    failure = str(observed.data.get(kind.failure_member or "") or "") or None
+    failure = observed.failure(kind) or None
     state = observed.state(kind)
     at_rest = state is StatusClass.STOPPED and not kind.stop_on_delete
     # A stopped notebook is at rest, and may be meant to be; a stopped job has not done what it was asked for.
@@ -51,16 +51,17 @@ def progress_of(facts: Facts, observed: Observation) -> Findings:
     terminal = None
     if status in kind.terminal_statuses:
         # ACK's words, and after them SageMaker's.
-        terminal = f"{kind.name} status reached terminal state: {status}. Check the FailureReason."
-        terminal = f"{terminal} {failure}" if failure else terminal
+        where = "Check the FailureReason." if kind.failure_member else failure or "SageMaker gives no reason."
+        terminal = f"{kind.name} status reached terminal state: {status}. {where}"
+        terminal = f"{terminal} {failure}" if failure and kind.failure_member else terminal
     return Findings(progress, message, reason=status or "Synced", terminal=terminal, failure=failure)
 
 
 def amended(
-    findings: Findings, *, reason: str, terminal: str | None = None, recoverable: str | None = None
+    findings: Findings, *, reason: str, terminal: str | None = None, recoverable: str | None = None, hint: str = ""
 ) -> Findings:
     """The same progress, with a trouble."""
-    return Findings(findings.progress, findings.message, reason, terminal, recoverable, findings.failure)
+    return Findings(findings.progress, findings.message, reason, terminal, recoverable, findings.failure, hint)
 
 
 def no_such_kind(kind: str, known: Collection[str]) -> str:

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sagemaker_operator.annotations import JOB_RECORD, RECONCILE_REQUESTED
+from sagemaker_operator.annotations import DELETION_PROTECTION, JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
-from sagemaker_operator.conditions import READY, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL
+from sagemaker_operator.conditions import READY, RECONCILING, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL, UPDATING
 from sagemaker_operator.control.adoption import asked, told_of_adoption
 from sagemaker_operator.control.created import recalled_arn
 from sagemaker_operator.control.lateinit import late_init
@@ -34,6 +34,7 @@ _YOUNG_SECONDS = 300.0
 _WAITS = (RECOVERABLE, "True")
 _STANDS = (TERMINAL, "True")
 _READY = (READY, "True")
+_UPDATING = (RECONCILING, "True", UPDATING)
 
 
 class Accepted(NamedTuple):
@@ -112,10 +113,11 @@ def gather(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
         managed=managed,
-        held=any(name != kind.finalizer for name in meta.finalizers),
+        held=tuple(name for name in meta.finalizers if name != kind.finalizer),
         ready=any((c.get("type"), c.get("status")) == _READY for c in conditions),
         arn=arn,
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
+        protected=meta.annotations.get(DELETION_PROTECTION, "false").strip().lower() != "false",
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
         nameless=nameless,
@@ -132,6 +134,7 @@ def gather(
         or adoption.read_only,
         terminal=next((c.get("reason", "") for c in conditions if (c.get("type"), c.get("status")) == _STANDS), None),
         waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
+        unconfirmed=any((c.get("type"), c.get("status"), c.get("reason")) == _UPDATING for c in conditions),
         young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sagemaker_operator.aws.translate import SpecError, to_api, to_field
-from sagemaker_operator.conditions import SYNCED
+from sagemaker_operator.conditions import CREATED, RECONCILING, SYNCED
 from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ class Observation(msgspec.Struct, frozen=True):
 
     def state(self, kind: Kind) -> StatusClass:
         return kind.classify(self.status(kind))
+
+    def failure(self, kind: Kind) -> str:
+        """SageMaker's reason for a failure; empty: it gives none."""
+        if kind.hooks.failure is not None:
+            return kind.hooks.failure(self.data)
+        return str(self.data.get(kind.failure_member or "") or "")
 
     def moving(self, kind: Kind) -> bool:
         """SageMaker still works on it, or on something that belongs to it (debug rules)."""
@@ -69,6 +75,19 @@ def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:
     return fields
 
 
+def accepted(kind: Kind, request: Mapping[str, Any], answer: Mapping[str, Any]) -> Observation:
+    """What is known of a resource that was just created and cannot be described yet.
+
+    Members of the Create call that Describe has too, and the first status value. It replaces what was known before: a former
+    resource of this object is not this one.
+    """
+    known = output_members(kind.describe).keys() - {"Tags"}
+    data = {name: value for name, value in {**request, **answer}.items() if name in known}
+    if kind.status_member is not None and kind.first_status is not None:
+        data[kind.status_member] = kind.first_status
+    return Observation(data)
+
+
 @cache
 def status_fields(kind: Kind) -> Mapping[str, str]:
     """Describe member -> the status field that shows it."""
@@ -104,9 +123,13 @@ class _Recalled(Mapping[str, Any]):
 
 def recall(kind: Kind, status: Mapping[str, Any]) -> Observation | None:
     """The observation that the stored status was written from; None if it was never observed."""
+    conditions = status.get("conditions") or ()
+    if any((c.get("type"), c.get("status"), c.get("reason")) == (RECONCILING, "True", CREATED) for c in conditions):
+        # What Create answered, and no Describe since.
+        return None
     if kind.status_member is None:
         # Its only state is to exist, and that is what Synced says.
-        known = any(c.get("type") == SYNCED and c.get("status") == "True" for c in status.get("conditions") or ())
+        known = any(c.get("type") == SYNCED and c.get("status") == "True" for c in conditions)
     else:
         known = bool(_Recalled(kind, status).get(kind.status_member))
     return Observation(_Recalled(kind, status), complete=False) if known else None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from sagemaker_operator.annotations import ADOPTION_POLICY
-from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.annotations import ADOPTION_POLICY, RECONCILE_REQUESTED
+from sagemaker_operator.conditions import CREATED, UPDATING, Findings, Progress
 from sagemaker_operator.control.deletion import LOOKS, deletion, looked_for
 from sagemaker_operator.control.failure import failed, told
 from sagemaker_operator.control.findings import NOT_CONVERGING, NOT_SYNCED, PARKED, UNOBSERVED, amended, progress_of
@@ -19,6 +19,7 @@ from sagemaker_operator.control.lateinit import told_of_late_init
 from sagemaker_operator.control.placement import REFUSALS
 from sagemaker_operator.control.steps import (
     Claim,
+    Confirm,
     Create,
     Disown,
     Facts,
@@ -43,12 +44,13 @@ if TYPE_CHECKING:
     from sagemaker_operator.control.roles import Refusal
 
 _VANISHED = "Vanished"
+_EXISTS = "AlreadyExists"
+_NOT_OURS = ("", _EXISTS)
+"""Reasons of a Terminal that says that the resource is another's; ACK's has none."""
 _REPEATS = 2
 # Half a second and more of backoff: a namespace's news has long arrived.
 _FLEETING_FAILURES = 3
 
-UPDATING = "Updating"
-"""An update was accepted and has not shown yet."""
 _BUSY = "Busy"
 _REFERENCE = "ReferenceNotReady"
 _FAILED_LOOKS = frozenset(category.value for category in ErrorCategory)
@@ -90,12 +92,24 @@ def _next_step(facts: Facts) -> Step:
     if facts.adoption.read_only:
         return observation_only(facts)
     if facts.mutation is Mutation.CREATED:
-        message = f"{facts.kind.name} was accepted by SageMaker."
-        told = told_of_late_init(facts.late)
-        return Settle(Findings(Progress.MOVING, message, reason="Created", also=told), Follow.POLL)
+        return _created(facts)
     if facts.arn is None or not facts.managed:
         return takeover(facts) or _acceptance(facts)
     return _convergence(facts)
+
+
+def _created(facts: Facts) -> Step:
+    """The first status has all that a Describe reports, where it can be had."""
+    if facts.shown is None:
+        return Confirm()
+    if facts.shown and facts.observed is not None:
+        step = _judged(facts, facts.observed)
+        if isinstance(step, Settle):
+            return step
+    # Not described, or there is more to do: that is for a reconcile of its own, after the ARN was recorded.
+    message = f"{facts.kind.name} was accepted by SageMaker."
+    told = told_of_late_init(facts.late)
+    return Settle(Findings(Progress.MOVING, message, reason=CREATED, also=told), Follow.POLL)
 
 
 def _acceptance(facts: Facts) -> Step:
@@ -112,6 +126,9 @@ def _acceptance(facts: Facts) -> Step:
             return Observe()
         if facts.managed and not facts.claimed and not facts.taken and not (facts.nameless and facts.problems):
             return looked_for(facts)
+        if facts.terminal in _NOT_OURS and not (facts.managed or facts.taken or facts.nameless or facts.problems):
+            # The name was another's the last time: a create would be refused again, between two writes of the finalizer.
+            return Observe()
     elif facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE:
         if facts.owner is Owner.UNKNOWN:
             return Identify()
@@ -119,7 +136,7 @@ def _acceptance(facts: Facts) -> Step:
             findings = Findings(
                 Progress.UNKNOWN,
                 NOT_SYNCED,
-                reason="AlreadyExists",
+                reason=_EXISTS,
                 terminal=(
                     f"Resource already exists: SageMaker has another {facts.kind.name} of this name, not created for this "
                     f"object. Choose another name, delete that resource, or take it over: annotate this object with "
@@ -130,7 +147,7 @@ def _acceptance(facts: Facts) -> Step:
         # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
         return _convergence(facts) if facts.managed else Claim()
     if facts.arn is not None and not facts.managed:
-        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal in (None, _VANISHED):
+        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal not in _NOT_OURS:
             # Nothing says that the job was somebody else's: only the finalizer was lost, and then the job.
             return _vanished(facts)
         # ACK records the ARN of what it only found to exist, and so do we while an object is read-only.
@@ -175,18 +192,17 @@ def _convergence(facts: Facts) -> Step:
         asked = facts.edited or facts.due or facts.requested or facts.tagging.due
         if asked or facts.unseen or healed or waits or parked:
             return Observe()
-        moving = moving or facts.waiting == UPDATING
+        moving = moving or facts.unconfirmed
         return Settle(None, Follow.POLL if moving else Follow.REST)
-    if not observed.found:
+    if not observed.found or observed.state(kind) is StatusClass.GONE:
         return _vanished(facts)
     looks = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
     if not observed.complete and (looks or not observed.moving(kind)):
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
-        findings = progress_of(facts, observed)
-        waiting = f"{kind.name} is updating."
-        return Settle(Findings(Progress.MOVING, findings.message, UPDATING, recoverable=waiting), Follow.POLL)
+        message = progress_of(facts, observed).message if observed.moving(kind) else f"{kind.name} is updating."
+        return Settle(Findings(Progress.MOVING, message, UPDATING), Follow.POLL)
     if facts.mutation is Mutation.RETAGGED:
         return Settle(
             progress_of(facts, observed), Follow.POLL if observed.moving(kind) else Follow.REST, after=_TAGS_SECONDS
@@ -215,7 +231,7 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
         if facts.repeated:
             # It moves because of this very update.
-            return Settle(amended(findings, recoverable=f"{kind.name} is updating.", reason=UPDATING), Follow.POLL)
+            return Settle(findings, Follow.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
         return Settle(amended(findings, recoverable=text, reason=_BUSY), Follow.POLL)
     if verdict.request is not None:
@@ -226,7 +242,7 @@ def _judged(facts: Facts, observed: Observation) -> Step:
         parked = follow if follow is Follow.POLL else Follow.PARK
         return Settle(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
     if verdict.reject is not None:
-        return Settle(amended(findings, terminal=verdict.reject, reason="ImmutableField"), follow)
+        return Settle(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), follow)
     if verdict.wait is not None:
         # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
         after = None if observed.moving(kind) else _WAIT_SECONDS
@@ -240,7 +256,9 @@ def _judged(facts: Facts, observed: Observation) -> Step:
 
 def _vanished(facts: Facts) -> Step:
     kind = facts.kind
-    if facts.young:
+    # SageMaker still describes it, as one that is no more.
+    recorded = facts.observed is not None and facts.observed.found
+    if facts.young and not recorded:
         return Settle(None, Follow.POLL)
     if facts.recalled is None and not facts.adoption.adopted and facts.failures < LOOKS:
         return Settle(None, Follow.RETRY)
@@ -253,6 +271,14 @@ def _vanished(facts: Facts) -> Step:
         text = (
             f"SageMaker no longer has {facts.arn}. A job is not run a second time by itself: "
             "delete and apply this object to run it again."
+        )
+        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
+    told = facts.terminal == _VANISHED
+    # A request that comes before it was reported asks for an observation, not for a new resource.
+    if (recorded or not kind.recreated or told) and not (facts.edited or (told and facts.requested)):
+        text = (
+            f"SageMaker no longer has {facts.arn}: it was closed or deleted there. It is not created again by itself: edit spec, "
+            f"or set the annotation {RECONCILE_REQUESTED} to a new value, to have it created again."
         )
         return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
     return Create()

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.clock import rfc3339
+from sagemaker_operator.conditions import ADVISORY
 from sagemaker_operator.control import tags
 from sagemaker_operator.control.created import mark
 from sagemaker_operator.control.gather import created_at, rereferenced
-from sagemaker_operator.control.plan import UPDATING
+from sagemaker_operator.control.observation import status_fields
 from sagemaker_operator.control.ports import Handle, Result
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.steps import Follow, Mutation, Owner
@@ -21,6 +22,7 @@ from sagemaker_operator.errors import ErrorCategory
 from sagemaker_operator.logs import Event, emit
 
 if TYPE_CHECKING:
+    from sagemaker_operator.conditions import Told
     from sagemaker_operator.control.passing import Pass
     from sagemaker_operator.control.steps import Settle
 
@@ -66,7 +68,7 @@ def _transitions(p: Pass, step: Settle) -> list[Transition]:
             arn=facts.arn,
             target=p.placement.target,
             before=facts.recalled,
-            after=facts.observed,
+            after=None if facts.shown is False else facts.observed,
             mutation=facts.mutation,
             recovered=(facts.owner is Owner.OURS or facts.restored) and not facts.deleting,
             findings=step.findings,
@@ -126,7 +128,7 @@ def _watch(p: Pass, step: Settle) -> None:
     if facts.arn is None or step.release or target is None or not (moves or step.follow is Follow.POLL):
         p.world.tracker.untrack(p.key)
         return
-    if facts.mutation is not None or (facts.observed is None and facts.waiting == UPDATING):
+    if facts.mutation is not None or (facts.observed is None and facts.unconfirmed):
         # Whatever comes next is news, even if it looks as before: it is what says that the change has settled.
         last = None
     handle = Handle(
@@ -151,12 +153,13 @@ async def _write_status(p: Pass, step: Settle) -> None:
     patch = status_patch(
         p.kind,
         p.stored,
-        findings=replace(step.findings, also={**facts.also, **step.findings.also}),
+        findings=replace(step.findings, also={**_still_advised(p), **facts.also, **step.findings.also}),
         observed=facts.observed if facts.arn else None,
         arn=facts.arn if facts.managed or facts.adoption.read_only else None,
         target=p.placement.target,
         partition=p.placement.partition,
         generation=p.stored["observedGeneration"] if unread else meta.generation,
+        late_init=facts.late is not None,
         now=rfc3339(p.world.clock()),
     )
     if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:
@@ -167,6 +170,8 @@ async def _write_status(p: Pass, step: Settle) -> None:
         patch = {**(patch or {}), "resolvedReferences": {**gone, **p.resolution.values}}
     if managed := _managed_tags(p, recorded):
         patch = {**(patch or {}), **managed}
+    if step.release and facts.deleting and facts.held and not facts.retain:
+        patch = {**(patch or {}), **_without_state(p)}
     if facts.requested and facts.error is None:
         patch = {**(patch or {}), **_handled_request(p)}
     if patch is None:
@@ -175,6 +180,24 @@ async def _write_status(p: Pass, step: Settle) -> None:
     # reaching a namesake. All others give way to a newer version and run again.
     lock = {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
     await p.write({"metadata": lock, "status": patch}, subresource="status")
+
+
+def _still_advised(p: Pass) -> dict[str, Told]:
+    """What an update was accepted with holds until the next edit."""
+    advice, stored = p.kind.hooks.advice, p.stored.get("conditions") or ()
+    if advice is None or p.facts.edited:
+        return {}
+    found = [c for c in stored if (c.get("type"), c.get("reason")) == (ADVISORY, advice.reason)]
+    return {ADVISORY: ("True", advice.reason, found[0].get("message", ""))} if found else {}
+
+
+def _without_state(p: Pass) -> dict[str, Any]:
+    """A resource that is gone has no status: "Deleting" would stay as long as another's finalizer holds the object."""
+    observed, kind = p.facts.observed, p.kind
+    if kind.status_member is None or (observed is not None and observed.found):
+        return {}
+    field = status_fields(kind)[kind.status_member]
+    return {field: None} if field in p.stored else {}
 
 
 def _managed_tags(p: Pass, recorded: str | None) -> dict[str, Any]:

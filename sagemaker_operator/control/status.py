@@ -23,6 +23,7 @@ def status_patch(
     target: Target | None,
     partition: str,
     generation: int,
+    late_init: bool = True,
     now: str,
 ) -> dict[str, Any] | None:
     """A JSON merge patch for `status`; `target` None: where it is was not decided, and stays as stored.
@@ -38,7 +39,7 @@ def status_patch(
         wanted["ackResourceMetadata"] = metadata | {"arn": arn}
     wanted["observedGeneration"] = generation
     wanted["conditions"] = compute(
-        stored.get("conditions") or (), findings, job=kind.is_job, generation=generation, now=now
+        stored.get("conditions") or (), findings, job=kind.is_job, late_init=late_init, generation=generation, now=now
     )
     patch = {name: value for name, value in wanted.items() if stored.get(name) != value}
     return {name: replacing(stored.get(name), value) for name, value in patch.items()} or None

@@ -66,13 +66,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Our finalizer is on the object: a create may have been sent, now or in an earlier life."""
     claimed: bool = False
     """The finalizer was put on in this pass, so nothing of ours can exist yet."""
-    held: bool = False
-    """Another finalizer keeps the object when ours is off."""
+    held: tuple[str, ...] = ()
+    """Other finalizers, which keep the object when ours is off."""
     ready: bool = False
     """The stored conditions say so."""
     arn: str | None = None
     """Recorded in status, or learned in this pass."""
     retain: bool = False
+    protected: bool = False
+    """Deleting the object waits until its annotation deletion-protection is taken off."""
     problems: tuple[str, ...] = ()
     """What is wrong with the spec, each with the field's path."""
     unresolved: str | None = None
@@ -95,6 +97,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The spec can differ from the resource: it was edited once, or something else than us may change the resource."""
     waiting: str | None = None
     """The reason of the stored Recoverable condition."""
+    unconfirmed: bool = False
+    """SageMaker accepted an update, and no observation since then is recorded."""
     terminal: str | None = None
     """The reason of the stored Terminal condition; empty if ACK wrote it, None if there is none."""
     young: bool = False
@@ -112,6 +116,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     taken: AwsError | None = None
     """The answer to a create: the name is taken."""
     mutation: Mutation | None = None
+    shown: bool | None = None
+    """Whether the Describe after this pass's create showed the resource; None: not described yet."""
     error: AwsError | None = None
     differing: tuple[str, ...] = ()
     verdict: Verdict = NOTHING_TO_DO
@@ -145,6 +151,10 @@ class Adopt(msgspec.Struct, frozen=True):
 
 class Create(msgspec.Struct, frozen=True):
     pass
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """Describe what this pass created, once and within seconds: the first status must not wait for it."""
 
 
 class Observe(msgspec.Struct, frozen=True):
@@ -199,6 +209,7 @@ Step = (
     | Disown
     | Adopt
     | Create
+    | Confirm
     | Observe
     | Find
     | Identify

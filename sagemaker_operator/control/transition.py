@@ -155,7 +155,7 @@ def _moved(
     if state in _ENDS and not after.moving(kind):
         if was_at_rest and status == old:
             return
-        failure = str(after.data.get(kind.failure_member or "") or "")
+        failure = after.failure(kind)
         took = f" after {_duration(here['elapsedSeconds'])}" if "elapsedSeconds" in here else ""
         text = f"{kind.resource_type} {name} {status.lower()}{took}{_journey(after)}{f': {failure}' if failure else ''}"
         note = Note(status, text, "Observe", warning=state is not StatusClass.SUCCEEDED)
@@ -185,7 +185,7 @@ def _resource_moved(
 ) -> Transition:
     """A resource that has no end: each status is a line, and an Event where it came to rest."""
     state = after.state(kind)
-    failure = str(after.data.get(kind.failure_member or "") or "")
+    failure = after.failure(kind)
     fields = {
         **common,
         "status": status,

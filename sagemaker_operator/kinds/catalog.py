@@ -167,6 +167,7 @@ def derive(create: str) -> Kind:
         hooks=own.get("hooks", Hooks()),
         terminal_statuses=own.get("terminal_statuses", ()),
         updates_while_moving=own.get("updates_while_moving", False),
+        recreated=own.get("recreated", True),
     )
 
 

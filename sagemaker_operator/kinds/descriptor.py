@@ -107,6 +107,10 @@ class Verdict(msgspec.Struct, frozen=True):
     """Input of the update operation, with API member names."""
     reject: str | None = None
     """Why SageMaker cannot make this edit: the text of ACK.Terminal."""
+    reason: str = "ImmutableField"
+    """The reason of that condition."""
+    hint: str = ""
+    """What to do about it, where the text of ACK.Terminal must be ACK's alone: shown by Ready."""
     wait: str | None = None
     """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
     operation: str | None = None
@@ -153,13 +157,28 @@ PendingReason = Callable[[Mapping[str, Any]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """What an accepted update does otherwise than its spec suggests: one read more, and an ACK.Advisory."""
+
+    reason: str
+    operation: str
+    params: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any] | None]
+    """(desired, the update's request) -> the input of the read; None: there is nothing to advise."""
+    text: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], str | None]
+    """(desired, Describe output before the update, the read's answer) -> the message; None: nothing to advise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hooks:
     """The behaviour of a true exception: pure functions of data, unable to call AWS or to write anything."""
 
     plan_update: PlanUpdate | None = None
     normalise: Normalise | None = None
     """Applied to both sides at every path before they are compared."""
+    failure: Callable[[Mapping[str, Any]], str] | None = None
+    """Describe output -> SageMaker's reason for a failure, where no member of its own has it."""
     pending: PendingReason | None = None
+    advice: Advice | None = None
     lingers: Callable[[Mapping[str, Any]], bool] | None = None
     """Describe output -> settled, yet its record changes once more by itself (a warm pool that will end)."""
 
@@ -228,6 +247,8 @@ class Kind:
     """Path of a Create member -> what the update operation calls that member."""
     update_identifiers: tuple[str, ...] = ()
     """Members that name the resource in the update input, where they are not the Describe input's."""
+    recreated: bool = True
+    """What vanished in SageMaker is created again; False: people close it there, and it stays closed until they ask for it."""
     updates_while_moving: bool = False
     """An update is accepted while it is in transition (a running job's); otherwise an edit waits for it to settle."""
     described_by_arn: Mapping[str, str] = field(default_factory=dict)
@@ -266,6 +287,26 @@ class Kind:
     @property
     def crd_name(self) -> str:
         return f"{self.plural}.{GROUP}"
+
+    @property
+    def first_status(self) -> str | None:
+        """The status value of a resource that was just created; None: the kind has no status."""
+        values = [(state, value) for value, state in self.classes.items()]
+        return next(
+            (
+                value
+                for wanted in (StatusClass.IN_PROGRESS, StatusClass.STEADY)
+                for state, value in values
+                if state is wanted
+            ),
+            None,
+        )
+
+    @property
+    def updating_status(self) -> str | None:
+        """The status value while an update is carried out; None: no status shows it."""
+        moving = (value for value, state in self.classes.items() if state is StatusClass.IN_PROGRESS)
+        return next((value for value in moving if value in ("Updating", "UpdateInProgress")), None)
 
     def classify(self, status: str | None) -> StatusClass:
         """The meaning of a status value; a kind without a status member is steady as soon as it exists."""

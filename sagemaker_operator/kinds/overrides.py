@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypedDict
 
-from sagemaker_operator.kinds.descriptor import Column, Hooks
+from sagemaker_operator.kinds.descriptor import Advice, Column, Hooks
 from sagemaker_operator.kinds.hooks import (
     features,
     hosting,
@@ -58,6 +58,7 @@ class Override(TypedDict, total=False):
     either_or: tuple[tuple[str, ...], ...]
     hooks: Hooks
     updates_while_moving: bool
+    recreated: bool
     update_names: dict[str, str]
     update_identifiers: tuple[str, ...]
     described_by_arn: dict[str, str]
@@ -91,6 +92,8 @@ OVERRIDES: Mapping[str, Override] = {
         "optional_identifiers": ("UserProfileName", "SpaceName"),
         "arn_path": ("DomainId", "UserProfileName|SpaceName", "AppType", "AppName"),
         "either_or": (("userProfileName", "spaceName"),),
+        # Studio has a button for it; the record of a closed app goes away after a day.
+        "recreated": False,
     },
     "AutoMLJobV2": {
         "stop": "StopAutoMLJob",
@@ -123,7 +126,15 @@ OVERRIDES: Mapping[str, Override] = {
         "read_from": {"DeploymentConfig": "LastDeploymentConfig"},
         "extra_spec": ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig"),
         "terminal_statuses": ("Failed",),
-        "hooks": Hooks(plan_update=hosting.update_endpoint),
+        "hooks": Hooks(
+            plan_update=hosting.update_endpoint,
+            advice=Advice(
+                "VariantPropertiesRetained",
+                "DescribeEndpointConfig",
+                hosting.retained_config,
+                hosting.retained_properties,
+            ),
+        ),
     },
     "EndpointConfig": {"short_names": ("smepc",), "not_found": r"^Could not find endpoint configuration"},
     "FeatureGroup": {
@@ -197,7 +208,7 @@ OVERRIDES: Mapping[str, Override] = {
         # ACK has the token as a field. Ours is the UID whatever the field says: it makes a repeated create harmless.
         "extra_spec": ("ApprovalDescription", "ClientToken"),
         "terminal_statuses": ("Failed",),
-        "hooks": Hooks(plan_update=registry.plan_update, normalise=registry.normalise),
+        "hooks": Hooks(plan_update=registry.plan_update, normalise=registry.normalise, failure=registry.failure),
     },
     "ModelPackageGroup": {"not_found": r"does not exist\.$"},
     "MonitoringSchedule": {
@@ -251,7 +262,7 @@ OVERRIDES: Mapping[str, Override] = {
             "TemplateProviders": "TemplateProvidersToUpdate",
         },
         "read_from": {"TemplateProviders": "TemplateProviderDetails"},
-        "hooks": Hooks(normalise=projects.normalise),
+        "hooks": Hooks(normalise=projects.normalise, failure=projects.failure),
         "shown": ("ProjectId", "ServiceCatalogProvisionedProductDetails", "TemplateProviderDetails"),
         "not_found": r"does not exist",
     },

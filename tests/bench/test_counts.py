@@ -9,13 +9,13 @@ from tests.bench import virtual
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=400_000)]
 
 
-async def test_a_ten_minute_job_among_many_costs_three_calls_and_ten_writes() -> None:
+async def test_a_ten_minute_job_among_many_costs_less_than_four_calls_and_ten_writes() -> None:
     """ACK: 47 and 26."""
     figures = await virtual.lifecycle(jobs=100, quiet=True)
-    assert figures["callsPerJob"] <= 3.0
-    assert figures["writesPerJob"] <= 10.0
+    assert figures["callsPerJob"] <= 3.5
+    assert figures["writesPerJob"] <= 9.0
     assert figures["callsByOperation"]["CreateTrainingJob"] == 100
-    assert figures["callsByOperation"]["DescribeTrainingJob"] == 100, "one, at the end of its life"
+    assert figures["callsByOperation"]["DescribeTrainingJob"] == 200, "one before its first status, one at its end"
 
 
 async def test_many_jobs_applied_at_once_are_submitted_within_20_seconds() -> None:

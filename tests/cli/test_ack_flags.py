@@ -43,7 +43,7 @@ ACK_DEFAULTS = {
     "--deletion-policy": "delete",
     "--reconcile-default-resync-seconds": "36000",
     "--reconcile-resource-resync-seconds": "",
-    "--reconcile-default-max-concurrent-syncs": "10",  # ACK: 1
+    "--reconcile-default-max-concurrent-syncs": "16",  # ACK: 1
     "--reconcile-resource-max-concurrent-syncs": "",
     "--reconcile-resources": "",
     "--feature-gates": "ResourceAdoption=true,ReadOnlyResources=true,TeamLevelCARM=false,ServiceLevelCARM=false,"

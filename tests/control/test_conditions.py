@@ -42,7 +42,7 @@ def test_conditions_never_contradict_each_other(found: Findings, job: bool) -> N
     now = by_type(conditions)
     assert contradictions(conditions) == []
     assert {"Ready", "ACK.ResourceSynced"} <= now.keys()
-    assert not (now["ACK.ResourceSynced"] == "True" and "ACK.Terminal" in now)
+    assert not (now["ACK.ResourceSynced"] == "True" and found.terminal)
     assert not ("ACK.Terminal" in now and "ACK.Recoverable" in now)
     assert not (now["Ready"] == "True" and {"Stalled", "Reconciling", "Failed", "ACK.Terminal"} & now.keys())
     assert not {"Stalled", "Reconciling"} <= now.keys()

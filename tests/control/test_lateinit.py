@@ -156,7 +156,9 @@ def test_an_update_comes_before_the_defaults() -> None:
 
 def test_the_first_status_says_that_the_defaults_are_to_come() -> None:
     """The CRD's rule of what cannot change lets them through while it does."""
-    created = Facts(kind=MODEL, managed=True, mutation=Mutation.CREATED, arn=ARN, late=late_init(MODEL, {}, {}))
+    created = Facts(
+        kind=MODEL, managed=True, mutation=Mutation.CREATED, arn=ARN, shown=False, late=late_init(MODEL, {}, {})
+    )
     step = next_step(created)
     assert isinstance(step, Settle)
     assert step.findings is not None

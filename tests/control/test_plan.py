@@ -15,6 +15,7 @@ from sagemaker_operator.control.plan import next_step
 from sagemaker_operator.control.steps import (
     Adopt,
     Claim,
+    Confirm,
     Create,
     Delete,
     Disown,
@@ -137,12 +138,38 @@ def test_a_wrong_spec_makes_no_call_and_names_the_field() -> None:
     assert not step.release
 
 
-def test_after_the_create_the_poller_takes_over() -> None:
-    step = next_step(replace(claimed, mutation=Mutation.CREATED, arn=ARN))
+created = replace(claimed, mutation=Mutation.CREATED, arn=ARN, observed=seen("InProgress"))
+
+
+def test_a_create_is_described_once_before_the_first_status() -> None:
+    assert next_step(created) == Confirm()
+    for shown, reason in ((True, "InProgress"), (False, "Created")):
+        step = next_step(replace(created, shown=shown))
+        assert isinstance(step, Settle)
+        assert step.follow is Follow.POLL
+        assert step.findings is not None
+        assert (step.findings.progress, step.findings.reason) == (Progress.MOVING, reason)
+
+
+def test_a_create_is_followed_by_no_other_change_in_the_same_reconcile() -> None:
+    """What was created differs from spec already: the ARN is recorded before the update is sent."""
+    verdict = Verdict(request={"EndpointName": "x"})
+    facts = replace(
+        created, kind=ENDPOINT, shown=True, observed=endpoint("InService"), verdict=verdict, tagging=Tagging(due=True)
+    )
+    step = next_step(facts)
     assert isinstance(step, Settle)
     assert step.follow is Follow.POLL
     assert step.findings is not None
-    assert step.findings.progress is Progress.MOVING
+    assert step.findings.progress is Progress.MOVING, "not Ready: something is still to be changed"
+
+
+def test_what_is_at_rest_when_it_was_created_is_ready_at_once() -> None:
+    facts = replace(created, kind=catalog()["Model"], shown=True, observed=Observation({"ModelArn": ARN}))
+    step = next_step(facts)
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert (step.findings.progress, step.follow) == (Progress.SETTLED, Follow.REST)
 
 
 def test_a_running_job_without_news_is_only_followed() -> None:
@@ -372,7 +399,7 @@ def possible(facts: Facts) -> bool:
     ours = facts.managed and facts.arn is not None
     match facts.mutation:
         case Mutation.CREATED:
-            return ours and observed is None
+            return ours and compared and facts.shown is not None
         case Mutation.UPDATED | Mutation.RETAGGED:
             return ours and compared and not facts.deleting
         case Mutation.STOPPED | Mutation.DELETED:
@@ -420,6 +447,7 @@ def test_every_combination_of_facts_has_a_step(name: str) -> None:
             recalled=recalled,
             owner=owner,
             mutation=mutation,
+            shown=observed is not None if mutation is Mutation.CREATED else None,
             error=error,
             verdict=verdict,
             tagging=tagging,
@@ -446,7 +474,7 @@ def endpoint(status: str) -> Observation:
 def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("Updating"), verdict=UPDATE)
     for repeated, text in (
-        (1, "Endpoint is updating."),
+        (1, None),
         (0, "Endpoint in Updating state cannot be modified or deleted."),
     ):
         step = next_step(replace(facts, repeated=repeated))
@@ -458,7 +486,7 @@ def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> No
 def test_an_update_that_has_not_shown_yet_is_still_followed_by_a_pass_that_saw_nothing() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
     assert next_step(facts) == Settle(None, Follow.REST)
-    assert next_step(replace(facts, waiting="Updating")) == Settle(None, Follow.POLL)
+    assert next_step(replace(facts, unconfirmed=True)) == Settle(None, Follow.POLL)
 
 
 def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -> None:

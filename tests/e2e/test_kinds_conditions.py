@@ -12,6 +12,7 @@ from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.kube.events import EVENTS
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
+from tests.control.argo import health
 from tests.control.kstatus import TIME, Verdict, contradictions, kstatus
 from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, STORIES, VIRTUAL, Stage
@@ -45,6 +46,9 @@ def check(stage: Stage, told: Sequence[tuple[Any, dict[str, Any]]]) -> None:
         assert status["observedGeneration"] <= meta.generation
         written_while_deleting = meta.deletion_timestamp and status != before
         assert not (written_while_deleting and states["Ready"] == "True"), status
+        final = {Verdict.CURRENT: "Healthy", Verdict.FAILED: "Degraded"}
+        mine = {"generation": status["observedGeneration"]}
+        assert health(status) == final.get(kstatus(mine, status), "Progressing"), status
         known = {c["type"]: c for c in before.get("conditions", ())}
         for condition in conditions:
             old = known.get(condition["type"])
@@ -87,7 +91,8 @@ async def test_the_life_of_a_kind(kind: str) -> None:
         await stage.delete()
     told = history(stage, seen)
     check(stage, told)
-    assert born == [Verdict.IN_PROGRESS, Verdict.CURRENT]
+    moves = StatusClass.IN_PROGRESS in stage.kind.classes.values()
+    assert born == [Verdict.IN_PROGRESS, Verdict.CURRENT][not moves :]
     if story.frozen:
         assert mended == [Verdict.IN_PROGRESS, Verdict.FAILED, Verdict.IN_PROGRESS, Verdict.CURRENT]
     assert verdicts(told)[-1] is Verdict.TERMINATING
@@ -108,9 +113,9 @@ async def test_one_that_fails_in_sagemaker(kind: str) -> None:
     assert read == [Verdict.IN_PROGRESS, Verdict.FAILED]
     assert conditions["Ready"]["status"] == "False"
     terminal = bool(stage.kind.terminal_statuses)
-    # What SageMaker has is what was asked for; but never beside a Terminal.
+    # What SageMaker has is what was asked for; but not beside a Terminal of ACK's.
     assert conditions["ACK.ResourceSynced"]["status"] == ("False" if terminal else "True")
-    assert ("ACK.Terminal" in conditions) == terminal
+    assert conditions["ACK.Terminal"]["status"] == "True"
     assert ("Failed" in conditions) == stage.kind.is_job
 
 

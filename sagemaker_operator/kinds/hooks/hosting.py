@@ -8,6 +8,7 @@ An endpoint that could not be taken back either runs a mix of both configuration
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,13 @@ _ROLLOUT = (
 # Instances could not be had: the same update may succeed tomorrow.
 _WORTH_ANOTHER_TRY = "Request to service failed"
 _MIXED = "UpdateRollbackFailed"
+NOT_DEPLOYED = "DeploymentFailed"
+"""The reason of a Terminal: SageMaker could not carry the deployment out."""
+# (the property that is retained, what a configuration calls it, what Describe calls its present value, what people call it)
+_RETAINED = (
+    ("DesiredWeight", "InitialVariantWeight", "CurrentWeight", "weight"),
+    ("DesiredInstanceCount", "InitialInstanceCount", "CurrentInstanceCount", "instance count"),
+)
 _AT_REST = ("InService", "OutOfService", _MIXED)
 
 
@@ -55,7 +63,7 @@ def update_endpoint(edit: Edit) -> Verdict:
     tried = last == wanted and (mixed or (failure and not failure.startswith(_WORTH_ANOTHER_TRY)))
     if status == "Failed" or (status in _AT_REST and tried and wanted != live):
         text = f"unable to update endpoint. check FailureReason. latest EndpointConfigName is {live}"
-        return Verdict(reject=f"api error EndpointUpdateError: {text}")
+        return _not_deployed("endpoint", f"api error EndpointUpdateError: {text}", observed, failed=status == "Failed")
     rollout = {name: edit.desired[name] for name in _ROLLOUT if name in edit.desired}
     deployed = {"EndpointName": edit.desired["EndpointName"], _CONFIG: wanted}
     request = {"RetainAllVariantProperties": True} | rollout | dict(proposal.request or deployed)
@@ -79,9 +87,53 @@ def update_component(edit: Edit) -> Verdict:
     tried = edit.observed.get("FailureReason") and _parsed(edit.annotations.get(LAST_SPEC)) == spec
     if status == "Failed" or (status == "InService" and tried):
         text = "Unable to update inference component. Check FailureReason."
-        return Verdict(reject=f"api error InferenceComponentUpdateError: {text}")
+        text = f"api error InferenceComponentUpdateError: {text}"
+        return _not_deployed("inference component", text, edit.observed, failed=status == "Failed")
     remembered = json.dumps(spec, separators=(",", ":"), sort_keys=True)
     return replace(edit.proposal, request={**edit.proposal.request, **rollout}, annotations={LAST_SPEC: remembered})
+
+
+def _not_deployed(what: str, text: str, observed: Mapping[str, Any], *, failed: bool) -> Verdict:
+    """`text` is ACK's. Where ACK's tests compare it, in a rollback, Ready alone has the rest; a failed one has all in both."""
+    reason = str(observed.get("FailureReason") or "")
+    cause = f" SageMaker's reason: {reason}" if reason else ""
+    if failed:
+        remedy = f"SageMaker cannot update an {what} in Failed status: delete this object and create it again."
+        return Verdict(reject=f"{text.rstrip('.')}. {remedy}{cause}", reason=NOT_DEPLOYED)
+    remedy = (
+        "The update was rolled back and is not sent again: change spec to another value, or back to what is deployed."
+    )
+    return Verdict(reject=text, reason=NOT_DEPLOYED, hint=f"{remedy}{cause}")
+
+
+def retained_properties(edit: Mapping[str, Any], observed: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    """Which weights and counts of a new configuration have no effect, and the field that changes it.
+
+    `edit` is the desired spec with API names, `observed` the endpoint before the update, `config` the new configuration.
+    """
+    kept = {one.get("VariantPropertyType") for one in edit.get("ExcludeRetainedVariantProperties") or ()}
+    live = {variant.get("VariantName"): variant for variant in observed.get("ProductionVariants") or ()}
+    ineffective = []
+    for variant in config.get("ProductionVariants") or ():
+        now = live.get(variant.get("VariantName"), {})
+        for property_, initial, current, what in _RETAINED:
+            old, new = now.get(property_, now.get(current)), variant.get(initial)
+            # SageMaker keeps weights in single precision.
+            same = old is None or new is None or math.isclose(old, new, rel_tol=1e-6)
+            if not same and property_ not in kept:
+                ineffective.append(f"{variant['VariantName']} keeps {what} {old:g}, not {new:g}")
+    if not ineffective:
+        return None
+    return (
+        f"EndpointConfig {config.get(_CONFIG)} is deployed with the variants' present weights and instance counts, as ACK does it: "
+        f"{', '.join(ineffective)}. To use those of a configuration, set spec.retainAllVariantProperties to false "
+        "together with the next change of spec.endpointConfigName."
+    )
+
+
+def retained_config(desired: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The Describe input of the configuration that an update deploys, where its variants' properties are retained by default."""
+    return {_CONFIG: request[_CONFIG]} if "RetainAllVariantProperties" not in desired and _CONFIG in request else None
 
 
 def normalise_component(path: str, value: Any) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
 from sagemaker_operator.kinds.hooks.documents import canonical
 from sagemaker_operator.kinds.updates import additions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PROPERTIES = "CustomerMetadataProperties"
 _SPECIFICATIONS = "AdditionalInferenceSpecifications"
@@ -21,6 +24,14 @@ def normalise(path: str, value: Any) -> Any:
     if path == _GROUP and isinstance(value, str):
         return value.rpartition("/")[2]
     return canonical(value) if path == _CARD else value
+
+
+def failure(observed: Mapping[str, Any]) -> str:
+    """A package has no reason of its own: its steps have, each with the name of what it validated or scanned."""
+    details = observed.get("ModelPackageStatusDetails") or {}
+    steps = [*(details.get("ValidationStatuses") or ()), *(details.get("ImageScanStatuses") or ())]
+    reasons = [f"{step.get('Name', '')}: {step['FailureReason']}" for step in steps if step.get("FailureReason")]
+    return "; ".join(reasons)
 
 
 def plan_update(edit: Edit) -> Verdict:
