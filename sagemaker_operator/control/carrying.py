@@ -51,7 +51,7 @@ async def carry_out(p: Pass, step: Step) -> None:
     """One step that is not the last. Raises KubeError if Kubernetes refused a write; an AWS error is a fact."""
     match step:
         case Claim():
-            await p.write_finalizers((*p.obj.metadata.finalizers, p.kind.finalizer))
+            await p.claim()
             p.learn(managed=True, claimed=True)
         case Disown():
             await _disown(p)
@@ -120,7 +120,12 @@ async def _create(p: Pass) -> None:
     except SpecError as error:
         p.learn(problems=(str(error),), observed=p.facts.observed or ABSENT)
         return
+    uid = p.obj.metadata.uid
+    none_left = p.facts.claimed or uid in p.memory.unsent
+    p.memory.unsent.discard(uid)
     answer = await p.call(p.kind.create, request)
+    if none_left and p.facts.error is not None and not p.facts.error.sent:
+        p.memory.unsent.add(uid)
     if answer is not None:
         p.learn(mutation=Mutation.CREATED, arn=answer[p.kind.arn_member], observed=None)
     elif p.facts.error is not None and p.facts.error.category is ErrorCategory.EXISTS:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
 _YOUNG_SECONDS = 300.0
+# Of the resync interval, which is jittered by a tenth.
+_DUE = 0.9
 _WAITS = (RECOVERABLE, "True")
 _STANDS = (TERMINAL, "True")
 _READY = (READY, "True")
@@ -65,6 +67,9 @@ class Memory:
     throttled: dict[str, float] = field(default_factory=dict)
     """Loop time since when calls have been throttled and no pass has come to anything else."""
 
+    unsent: set[str] = field(default_factory=set)
+    """UIDs of objects whose finalizer is on, and of which no create ever left this process."""
+
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)
@@ -72,6 +77,7 @@ class Memory:
         self.refused_fills.pop(uid, None)
         self.retag.discard(uid)
         self.throttled.pop(uid, None)
+        self.unsent.discard(uid)
 
 
 def gather(
@@ -103,7 +109,9 @@ def gather(
     edited = seen is not None and seen != meta.generation
     due = _is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored))
     requested = _is_requested(memory, meta, stored)
-    retag = edited or due or requested or meta.uid in memory.retag
+    # ACK does not record which tags are its own. Compared at the resync, they would be written at any time in the ten hours after
+    # the switch from ACK: so they wait until the user edits the object, or asks for a reconcile.
+    retag = edited or requested or meta.uid in memory.retag or (due and "managedTagKeys" in stored)
     return Facts(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
@@ -111,6 +119,8 @@ def gather(
         held=any(name != kind.finalizer for name in meta.finalizers),
         ready=any((c.get("type"), c.get("status")) == _READY for c in conditions),
         arn=arn,
+        displaced=placement.displaced,
+        unsent=meta.uid in memory.unsent,
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
         unresolved=resolution.waiting,
@@ -163,8 +173,9 @@ def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:
     if kind.stop_on_delete:
         return False
     now, interval = asyncio.get_running_loop().time(), world.settings.resync(kind.name)
-    since = memory.looked.setdefault(uid, now - world.rng.uniform(0.0, interval))
-    return now - since >= 0.9 * interval
+    # Below the threshold, or a restart would describe a tenth of all settled objects at once.
+    since = memory.looked.setdefault(uid, now - world.rng.uniform(0.0, _DUE * interval))
+    return now - since >= _DUE * interval
 
 
 def created_at(kind: Kind, obj: KubeObject, stored: Mapping[str, Any], clock: Clock) -> float:
