@@ -36,9 +36,11 @@ from sagemaker_operator.control.steps import (
     Update,
 )
 from sagemaker_operator.errors import ErrorCategory, Invalid
+from sagemaker_operator.kinds.descriptor import StatusClass
 
 if TYPE_CHECKING:
     from sagemaker_operator.control.passing import Pass
+    from sagemaker_operator.errors import AwsError
     from sagemaker_operator.kinds.descriptor import Verdict
 
 _TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
@@ -277,8 +279,20 @@ async def _mutate(p: Pass, operation: str | None, mutation: Mutation) -> None:
         return
     error = p.facts.error
     if error is not None and error.category is ErrorCategory.NOT_FOUND:
-        p.learn(error=None, observed=ABSENT)
+        await _confirm_absence(p, error)
     elif error is not None and error.category is ErrorCategory.VALIDATION and p.facts.observed is None:
         # It ended since we last looked: a finished job refuses to be stopped.
         p.learn(error=None)
         await _observe(p)
+
+
+async def _confirm_absence(p: Pass, error: AwsError) -> None:
+    """A Stop or Delete says "not found" in words that may be about another thing (a role, a key): only a Describe says that the
+    resource is gone, and the finalizer may come off. One call more, where something else had deleted it first."""
+    p.learn(error=None)
+    await _observe(p)
+    observed = p.facts.observed
+    if p.facts.error is None and observed is not None and observed.found:
+        ending = (StatusClass.STOPPING, StatusClass.DELETING, StatusClass.GONE)
+        if observed.state(p.kind) not in ending and not (p.kind.stop_on_delete and not observed.moving(p.kind)):
+            p.learn(error=error)

@@ -179,6 +179,12 @@ async def _write_status(p: Pass, step: Settle) -> None:
         patch = {**(patch or {}), **_handled_request(p)}
     if patch is None:
         return
+    if "conditions" in patch:
+        # The answer to another write of this reconcile may have brought what others wrote before it.
+        patch = {
+            **patch,
+            "conditions": with_foreign(patch["conditions"], p.obj.decode_status().get("conditions") or ()),
+        }
     lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
     try:
         await p.write({"metadata": lock, "status": patch}, subresource="status")
