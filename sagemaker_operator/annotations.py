@@ -29,5 +29,11 @@ JOB_RECORD = "sagemaker.services.k8s.aws/job-record"
 CREATED = "sagemaker.services.k8s.aws/created"
 """Written by the operator on an object whose resource's identifier AWS makes: the object's and the resource's names."""
 
+CREATE_SENT = "sagemaker.services.k8s.aws/create-sent"
+"""Written by the operator with its finalizer: UID, partition, region and account of the create that may follow."""
+
+OWN_RECORDS = frozenset({CREATED, CREATE_SENT})
+"""What the operator writes for itself: a change of one asks for nothing."""
+
 UID_TAG = PREFIX + "uid"
 """Tag that proves a SageMaker resource was created for one Kubernetes object and no other."""

@@ -216,3 +216,17 @@ def _job_end(findings: Findings) -> dict[str, Told]:
             # A stopped job is Failed too, as batch/v1 has it for a job past its deadline: who waits must not hang.
             return {FAILED: ("True", findings.reason, _explained(findings))}
     return {}
+
+
+def with_foreign(mine: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`mine`, computed from an older version of the object, with the conditions of other writers as they are stored now."""
+    ours = {*_OURS, LATE_INITIALIZED}
+    foreign = {str(condition.get("type")): dict(condition) for condition in stored if condition.get("type") not in ours}
+    merged = []
+    for condition in mine:
+        type_ = str(condition.get("type"))
+        if type_ in ours:
+            merged.append(dict(condition))
+        elif type_ in foreign:
+            merged.append(foreign.pop(type_))
+    return merged + list(foreign.values())

@@ -135,6 +135,14 @@ _DEPENDENCY = _any(
     r"sts:AssumeRole",
     r"\bPassRole\b",
     r"trust (relationship|policy)",
+    # A role that IAM has not spread yet: CreateFeatureGroup calls its ARN invalid, and the S3 URI that it cannot read with it
+    # (Terraform's provider retries both texts, and every ValidationException of CreateFlowDefinition, for this reason).
+    r"\brole\b.{0,200}\b(is|was) (invalid|not valid)\b",
+    r"\binvalid (\w+ )?role\b",
+    r"\binvalid s3 ?uri\b",
+    r"\b(can ?not|could not) be assumed\b",
+    r"\bmust be assumable\b",
+    r"\brole\b.{0,200}\b(lacks?|(does|do)( not|n't) have|missing)\b.{0,80}\bpermissions?\b",
     r"no s3 objects",
     r"(could|can) ?not (access|retrieve|download|pull|read)",
     r"unable to (access|locate|retrieve|download|pull|read)",

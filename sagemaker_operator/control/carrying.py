@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.conditions import Told
     from sagemaker_operator.control.passing import Pass
+    from sagemaker_operator.errors import AwsError
     from sagemaker_operator.kinds.descriptor import Verdict
 
 _TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
@@ -61,7 +62,7 @@ async def carry_out(p: Pass, step: Step) -> None:
     """One step that is not the last. Raises KubeError if Kubernetes refused a write; an AWS error is a fact."""
     match step:
         case Claim():
-            await p.write_finalizers((*p.obj.metadata.finalizers, p.kind.finalizer))
+            await p.claim()
             p.learn(managed=True, claimed=True)
         case Disown():
             await _disown(p)
@@ -132,7 +133,12 @@ async def _create(p: Pass) -> None:
     except SpecError as error:
         p.learn(problems=(str(error),), observed=p.facts.observed or ABSENT)
         return
+    uid = p.obj.metadata.uid
+    none_left = p.facts.claimed or uid in p.memory.unsent
+    p.memory.unsent.discard(uid)
     answer = await p.call(p.kind.create, request)
+    if none_left and p.facts.error is not None and not p.facts.error.sent:
+        p.memory.unsent.add(uid)
     if answer is not None:
         # The tags were sent with it: there is nothing to compare. What it says is all that is known until it is described.
         p.learn(
@@ -338,8 +344,20 @@ async def _mutate(p: Pass, operation: str | None, mutation: Mutation) -> None:
         return
     error = p.facts.error
     if error is not None and error.category is ErrorCategory.NOT_FOUND:
-        p.learn(error=None, observed=ABSENT)
+        await _confirm_absence(p, error)
     elif error is not None and error.category is ErrorCategory.VALIDATION and p.facts.observed is None:
         # It ended since we last looked: a finished job refuses to be stopped.
         p.learn(error=None)
         await _observe(p)
+
+
+async def _confirm_absence(p: Pass, error: AwsError) -> None:
+    """A Stop or Delete says "not found" in words that may be about another thing (a role, a key): only a Describe says that the
+    resource is gone, and the finalizer may come off. One call more, where something else had deleted it first."""
+    p.learn(error=None)
+    await _observe(p)
+    observed = p.facts.observed
+    if p.facts.error is None and observed is not None and observed.found:
+        ending = (StatusClass.STOPPING, StatusClass.DELETING, StatusClass.GONE)
+        if observed.state(p.kind) not in ending and not (p.kind.stop_on_delete and not observed.moving(p.kind)):
+            p.learn(error=error)

@@ -7,7 +7,7 @@ import itertools
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
-from sagemaker_operator.annotations import CREATED, PREFIX, RECONCILE_REQUESTED
+from sagemaker_operator.annotations import OWN_RECORDS, PREFIX, RECONCILE_REQUESTED
 from sagemaker_operator.backoff import CONFLICT, RECONCILE, SLOW
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError, TooLarge
 from sagemaker_operator.guard import Guard
@@ -108,6 +108,10 @@ class Controller:
 
     def get(self, key: ObjectKey) -> KubeObject | None:
         return self.informer.store.get(key.namespace, key.name)
+
+    async def read(self, key: ObjectKey) -> KubeObject | None:
+        """The object past the watch and the store. Raises KubeError."""
+        return await self.informer.read(key.namespace, key.name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
         """What answers our write (or was read past the watch) also has what somebody else wrote just before it, and then the
@@ -308,4 +312,4 @@ def _asks(old: KubeObject, new: KubeObject) -> bool:
 
 
 def _instructions(meta: Meta) -> dict[str, str]:
-    return {name: value for name, value in meta.annotations.items() if PREFIX in name and name != CREATED}
+    return {name: value for name, value in meta.annotations.items() if PREFIX in name and name not in OWN_RECORDS}

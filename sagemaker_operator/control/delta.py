@@ -12,6 +12,8 @@ from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
+from sagemaker_operator.kinds.precision import same_float
+
 Normalise = Callable[[str, Any], Any]
 
 
@@ -23,15 +25,17 @@ def differences(
     ignored: Collection[str] = (),
     ordered: Collection[str] = (),
     whole: Collection[str] = (),
+    single: Collection[str] = (),
     normalise: Normalise | None = None,
 ) -> tuple[str, ...]:
     """Paths (`ResourceConfig.InstanceCount`, `InputDataConfig[]`) of `desired` that `observed` does not match.
 
     Both have API member names, and are what is found at the path `at`. `ignored` holds paths, with `[]` for any element of a
-    list; `ordered` the names of lists whose order is part of the wish; `whole` the paths of maps that are to have no other keys.
+    list; `ordered` the names of lists whose order is part of the wish; `whole` the paths of maps that are to have no other keys;
+    `single` the paths of numbers that are compared in single precision.
     `normalise(path, value)` is applied to both sides.
     """
-    rules = _Rules(frozenset(ignored), frozenset(ordered), frozenset(whole), normalise or _as_it_is)
+    rules = _Rules(frozenset(ignored), frozenset(ordered), frozenset(whole), frozenset(single), normalise or _as_it_is)
     return tuple(_walk(desired, observed, at, rules))
 
 
@@ -39,6 +43,7 @@ class _Rules(NamedTuple):
     ignored: frozenset[str]
     ordered: frozenset[str]
     whole: frozenset[str]
+    single: frozenset[str]
     normalise: Normalise
 
 
@@ -64,6 +69,8 @@ def _walk(desired: Any, observed: Any, path: str, rules: _Rules) -> list[str]:
             return [] if _same_elements(desired, elements, f"{path}[]", rules) else [path]
         case _ if desired == observed or (observed is None and not desired):
             # "", 0, False and absent are the same wish: SageMaker leaves out what is at its zero value.
+            return []
+        case _ if path in rules.single and same_float(desired, observed):
             return []
     return [path]
 

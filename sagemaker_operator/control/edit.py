@@ -12,6 +12,7 @@ from sagemaker_operator.control.delta import differences
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
 from sagemaker_operator.kinds.model import operation, output_members, required_members
 from sagemaker_operator.kinds.naming import field_path
+from sagemaker_operator.kinds.precision import single_precision
 from sagemaker_operator.kinds.updates import accepts, carried, replaced_maps
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple
         ignored=kind.ignored,
         ordered=kind.ordered,
         whole=replaced_maps(kind),
+        single=single_precision(kind),
         normalise=kind.hooks.normalise,
     )
     paths = compared(comparable, observed)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
 _YOUNG_SECONDS = 300.0
+# Of the resync interval, which is jittered by a tenth.
+_DUE = 0.9
 _WAITS = (RECOVERABLE, "True")
 _STANDS = (TERMINAL, "True")
 _READY = (READY, "True")
@@ -66,9 +68,12 @@ class Memory:
     throttled: dict[str, float] = field(default_factory=dict)
     """Loop time since when calls have been throttled and no pass has come to anything else."""
 
+    unsent: set[str] = field(default_factory=set)
+    """UIDs of objects whose finalizer is on, and of which no create ever left this process."""
+
     def __len__(self) -> int:
         by_uid = (self.accepted_updates, self.looked, self.requests, self.refused_fills, self.throttled)
-        return len(self.retag) + sum(len(kept) for kept in by_uid)
+        return len(self.retag) + len(self.unsent) + sum(len(kept) for kept in by_uid)
 
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
@@ -77,6 +82,7 @@ class Memory:
         self.refused_fills.pop(uid, None)
         self.retag.discard(uid)
         self.throttled.pop(uid, None)
+        self.unsent.discard(uid)
 
 
 def gather(
@@ -108,7 +114,9 @@ def gather(
     edited = seen is not None and seen != meta.generation
     due = _is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored))
     requested = _is_requested(memory, meta, stored)
-    retag = edited or due or requested or meta.uid in memory.retag
+    # ACK does not record which tags are its own. Compared at the resync, they would be written at any time in the ten hours after
+    # the switch from ACK: so they wait until the user edits the object, or asks for a reconcile.
+    retag = edited or requested or meta.uid in memory.retag or (due and "managedTagKeys" in stored)
     return Facts(
         kind=kind,
         deleting=meta.deletion_timestamp is not None,
@@ -116,6 +124,8 @@ def gather(
         held=tuple(name for name in meta.finalizers if name != kind.finalizer),
         ready=any((c.get("type"), c.get("status")) == _READY for c in conditions),
         arn=arn,
+        displaced=placement.displaced,
+        unsent=meta.uid in memory.unsent,
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
         protected=meta.annotations.get(DELETION_PROTECTION, "false").strip().lower() != "false",
         problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
@@ -170,8 +180,9 @@ def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:
     if kind.stop_on_delete:
         return False
     now, interval = asyncio.get_running_loop().time(), world.settings.resync(kind.name)
-    since = memory.looked.setdefault(uid, now - world.rng.uniform(0.0, interval))
-    return now - since >= 0.9 * interval
+    # Below the threshold, or a restart would describe a tenth of all settled objects at once.
+    since = memory.looked.setdefault(uid, now - world.rng.uniform(0.0, _DUE * interval))
+    return now - since >= _DUE * interval
 
 
 def created_at(kind: Kind, obj: KubeObject, stored: Mapping[str, Any], clock: Clock) -> float:

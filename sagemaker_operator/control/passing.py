@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from sagemaker_operator.annotations import CREATE_SENT
 from sagemaker_operator.aws.translate import SpecError
+from sagemaker_operator.control.claim import claim_mark
 from sagemaker_operator.control.edit import judge
 from sagemaker_operator.control.gather import NEVER, gather
 from sagemaker_operator.control.lateinit import late_init
@@ -81,6 +83,7 @@ class Pass:
             find=self.world.neighbours,
             recorded=self.stored.get("resolvedReferences") or {},
             cross_namespace=self.world.settings.enable_cross_namespace,
+            history=self.kind.stop_on_delete and bool((self.stored.get("ackResourceMetadata") or {}).get("arn")),
         )
 
     def reread(self) -> None:
@@ -153,11 +156,28 @@ class Pass:
             facts["throttled"] = now - self.memory.throttled.setdefault(self.obj.metadata.uid, now)
         self.learn(error=error, **facts)
 
-    async def write_finalizers(self, finalizers: tuple[str, ...]) -> None:
-        """Locked on the resource version: a list that somebody else changed in between must not be overwritten."""
+    async def claim(self) -> None:
+        """Our finalizer, and where the create that may follow is sent."""
+        meta, target = self.obj.metadata, self.placement.target
+        assert target is not None, "the plan claims nothing without a place"  # noqa: S101
+        mark = claim_mark(meta, target, self.placement.partition)
+        await self._write_finalizers((*meta.finalizers, self.kind.finalizer), mark)
+
+    async def release(self) -> None:
+        """Without our finalizer no create is unanswered."""
         meta = self.obj.metadata
-        patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": list(finalizers)}}
-        await self.write(patch, subresource=None)
+        kept = tuple(name for name in meta.finalizers if name != self.kind.finalizer)
+        await self._write_finalizers(kept, {CREATE_SENT: None} if CREATE_SENT in meta.annotations else {})
+
+    async def _write_finalizers(self, finalizers: tuple[str, ...], annotations: Mapping[str, str | None]) -> None:
+        """Locked on the resource version: a list that somebody else changed in between must not be overwritten."""
+        change: dict[str, Any] = {
+            "resourceVersion": self.obj.metadata.resource_version,
+            "finalizers": list(finalizers),
+        }
+        if annotations:
+            change["annotations"] = dict(annotations)
+        await self.write({"metadata": change}, subresource=None)
 
     async def write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
         """A merge patch; the cache has it before the watch tells. Raises KubeError."""

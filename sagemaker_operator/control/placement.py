@@ -6,6 +6,7 @@ call is made at all. Nothing here ever falls back to another identity than the o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from sagemaker_operator.annotations import (
 )
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.conditions import ADVISORY, IAM_ROLE_SELECTED, Told
+from sagemaker_operator.control.claim import claimed_place
 from sagemaker_operator.control.roles import (
     IAM_ROLE_NOT_AVAILABLE,
     SELECTED,
@@ -51,6 +53,12 @@ UNKNOWN_NAMESPACE = "UnknownNamespace"
 REFUSALS = frozenset({IAM_ROLE_NOT_AVAILABLE, INVALID_ENDPOINT, INVALID_REGION, UNKNOWN_NAMESPACE})
 """Reasons of a refusal: a stored condition that bears one is out of date once there is a place."""
 
+_MADE_AGAIN = Refusal(
+    UNKNOWN_NAMESPACE,
+    "The namespace is not known yet",
+    "a namespace of this name was deleted, and the operator has not seen the new one, which may name another account and region",
+    fleeting=True,
+)
 # The watch of namespaces may lag behind the watch of the objects in a new one, by milliseconds.
 _NOT_YET = Refusal(
     UNKNOWN_NAMESPACE,
@@ -69,6 +77,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     deletion_policy: DeletionPolicy
     policy_from: str
     """Who says so: "object", "namespace" or "flag"."""
+    displaced: bool = False
+    """A create without an answer was sent to `target`, and the object asks to be elsewhere now: look there, create nothing."""
     also: Mapping[str, Told] = msgspec.field(default_factory=dict)
     """Conditions that tell of the decision."""
 
@@ -83,11 +93,36 @@ def place(
     regions: Regions,
 ) -> Placement:
     """`stored` is the object's status. Total: whatever the annotations and maps say, there is an answer."""
+    recorded = recorded_place(stored)
+    asked = _place(kind, obj, recorded, around, settings, identity, regions)
+    sent = claimed_place(kind, obj.metadata) if recorded is None else None
+    at = asked.target and (asked.target.region, asked.target.account)
+    if sent is None or at == (sent.region, sent.account) or around.namespace is None or regions(sent.region):
+        return asked
+    there = _place(kind, obj, sent, around, settings, identity, regions)
+    refusal = there.refusal
+    if refusal is not None:
+        what = f"a create without an answer was sent to account {sent.account}, region {sent.region}, and is looked for there"
+        refusal = replace(refusal, cause=f"{what}: {refusal.cause}")
+    return msgspec.structs.replace(there, also=asked.also, displaced=True, refusal=refusal)
+
+
+def _place(
+    kind: Kind,
+    obj: KubeObject,
+    recorded: Place | None,
+    around: Around,
+    settings: Settings,
+    identity: Identity,
+    regions: Regions,
+) -> Placement:
+    """`recorded` is where the resource is known to be."""
     policy, policy_from, advice = deletion_policy(obj, around, settings)
     notes = [(UNKNOWN_DELETION_POLICY, advice)] if advice else []
     if around.namespace is None:
         return Placement(target=None, refusal=_NOT_YET, deletion_policy=policy, policy_from=policy_from)
-    recorded = recorded_place(stored)
+    if around.gone and recorded is None and _is_younger(kind, obj.metadata, around.namespace):
+        return Placement(target=None, refusal=_MADE_AGAIN, deletion_policy=policy, policy_from=policy_from)
     own_endpoint = around.namespace.annotations.get(ENDPOINT_URL) or None
     endpoint = own_endpoint or settings.aws_endpoint_url
     region, asked_by, drift = _region(obj, recorded, around, settings)
@@ -114,6 +149,12 @@ def place(
         policy_from=policy_from,
         also=_told(notes, role),
     )
+
+
+def _is_younger(kind: Kind, meta: Meta, deleted: Meta) -> bool:
+    """Whether an object in a namespace that was deleted can only belong to the next one of that name."""
+    made_later = meta.creation_timestamp > (deleted.deletion_timestamp or meta.creation_timestamp)
+    return made_later or kind.finalizer not in meta.finalizers
 
 
 def deletion_policy(obj: KubeObject, around: Around, settings: Settings) -> tuple[DeletionPolicy, str, str]:

@@ -94,7 +94,7 @@ def _next_step(facts: Facts) -> Step:
     if facts.mutation is Mutation.CREATED:
         return _created(facts)
     if facts.arn is None or not facts.managed:
-        return takeover(facts) or _acceptance(facts)
+        return _elsewhere(facts) or takeover(facts) or _acceptance(facts)
     return _convergence(facts)
 
 
@@ -110,6 +110,22 @@ def _created(facts: Facts) -> Step:
     message = f"{facts.kind.name} was accepted by SageMaker."
     told = told_of_late_init(facts.late)
     return Settle(Findings(Progress.MOVING, message, reason=CREATED, also=told), Follow.POLL)
+
+
+def _elsewhere(facts: Facts) -> Step | None:
+    """A create without an answer was sent to another place than the object asks for now. None: look for its resource there.
+
+    Releasing makes the next pass claim, and create, where the object asks to be.
+    """
+    if not facts.displaced or facts.arn is not None:
+        return None
+    free = Settle(None, Follow.RETRY, release=True, after=_TAGS_SECONDS)
+    if facts.unsent or facts.owner is Owner.FOREIGN:
+        return free
+    if facts.observed is None or (facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE):
+        return None
+    # No name stands in the way of a second one elsewhere, and SageMaker's reads lag behind its creates.
+    return Settle(None, Follow.RETRY) if facts.failures < LOOKS else free
 
 
 def _acceptance(facts: Facts) -> Step:

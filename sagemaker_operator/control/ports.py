@@ -44,6 +44,9 @@ class Cache(Protocol):
 
     def get(self, key: ObjectKey) -> KubeObject | None: ...
 
+    async def read(self, key: ObjectKey) -> KubeObject | None:
+        """The object as the API server has it now; None: it is gone. Raises KubeError."""
+
     def apply_own_write(self, obj: KubeObject) -> None: ...
 
 

@@ -41,10 +41,12 @@ class Resolution(msgspec.Struct, frozen=True):
     """What only an edit can mend."""
     waiting: str | None = None
     """What is waited for, for people."""
+    unrecorded: bool = False
+    """The resource was made from references whose values at that time are not known."""
 
     @property
     def used(self) -> bool:
-        return bool(self.values or self.problems or self.waiting)
+        return bool(self.values or self.problems or self.waiting or self.unrecorded)
 
     @property
     def told(self) -> Told:
@@ -64,13 +66,19 @@ def resolve(
     find: Find,
     recorded: Mapping[str, str],
     cross_namespace: bool,
+    history: bool = False,
 ) -> Resolution:
-    """`recorded` is what the references gave when the resource was made; it stands in for objects that are gone."""
+    """`recorded` is what the references gave when the resource was made; it stands in for objects that are gone.
+
+    `history`: the resource is a job that was made already, and what became of the objects since then says nothing of it. Only a
+    reference that was edited since is resolved anew.
+    """
     if _MARK not in bytes(obj.spec):
         return Resolution(spec)
-    walk = _Walk(find, recorded, obj.metadata.namespace, cross_namespace)
+    walk = _Walk(find, recorded, obj.metadata.namespace, cross_namespace, history=history)
     resolved = walk.structure(operation(kind.create).input_shape, spec, "spec")
-    return Resolution(resolved, walk.values, tuple(walk.problems), walk.waiting[0] if walk.waiting else None)
+    waiting = walk.waiting[0] if walk.waiting else None
+    return Resolution(resolved, walk.values, tuple(walk.problems), waiting, walk.unrecorded)
 
 
 def targets(kind: Kind, obj: KubeObject) -> frozenset[ObjectKey]:
@@ -85,8 +93,12 @@ def targets(kind: Kind, obj: KubeObject) -> frozenset[ObjectKey]:
 class _Walk:
     """One walk over one spec, in step with the shape of its Create input."""
 
-    def __init__(self, find: Find, recorded: Mapping[str, str], namespace: str, cross_namespace: bool) -> None:
+    def __init__(
+        self, find: Find, recorded: Mapping[str, str], namespace: str, cross_namespace: bool, *, history: bool = False
+    ) -> None:
         self._find = find
+        self._history = history
+        self.unrecorded = False
         self._recorded = recorded
         self._namespace = namespace
         self._cross_namespace = cross_namespace
@@ -130,6 +142,14 @@ class _Walk:
             self.problems.append(f"{path}: needs {chosen} beside it, one of {', '.join(reference.kinds)}")
             return None
         namespace = source.get("namespace") or self._namespace
+        # With the name: what one object gave says nothing of another that the reference was edited to.
+        remembered_as = f"{path}={namespace}/{name}"
+        if self._history and (known := self._recorded.get(remembered_as)) is not None:
+            self.values[remembered_as] = known
+            return known
+        if self._history and not any(entry.startswith(f"{path}=") for entry in self._recorded):
+            self.unrecorded = True
+            return None
         if namespace != self._namespace and not self._cross_namespace:
             self.problems.append(
                 f"{path}.from.namespace: {namespace!r} is another namespace, and the operator runs with "
@@ -138,8 +158,6 @@ class _Walk:
             return None
         key = ObjectKey(kind, namespace, name)
         self.targets.append(key)
-        # With the name: what one object gave says nothing of another that the reference was edited to.
-        remembered_as = f"{path}={namespace}/{name}"
         value = self._given_by(key, reference, path, self._recorded.get(remembered_as))
         if value is not None:
             self.values[remembered_as] = value

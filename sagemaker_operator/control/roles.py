@@ -146,6 +146,8 @@ class Around:
 
     namespace: Meta | None = field(default_factory=Meta)
     """Empty: namespaces are not read. None: they are, and this one is not known."""
+    gone: bool = False
+    """The namespace was deleted, or is being deleted: what it said still holds for objects that were in it, and for no other."""
     system_namespace: str = ""
     accounts: Mapping[str, str] | None = None
     """Data of the account map; None: there is no such ConfigMap."""

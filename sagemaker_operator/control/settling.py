@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.clock import rfc3339
-from sagemaker_operator.conditions import ADVISORY
+from sagemaker_operator.conditions import ADVISORY, with_foreign
 from sagemaker_operator.control import tags
 from sagemaker_operator.control.created import mark
 from sagemaker_operator.control.gather import created_at, rereferenced
@@ -18,7 +18,7 @@ from sagemaker_operator.control.ports import Handle, Result
 from sagemaker_operator.control.status import status_patch
 from sagemaker_operator.control.steps import Follow, Mutation, Owner
 from sagemaker_operator.control.transition import Transition, released, transitions
-from sagemaker_operator.errors import ErrorCategory
+from sagemaker_operator.errors import Conflict, ErrorCategory, KubeError
 from sagemaker_operator.logs import Event, emit
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sagemaker_operator.control.passing import Pass
     from sagemaker_operator.control.steps import Settle
 
+_ENDS_OF_JOBS = frozenset({Event.JOB_COMPLETED, Event.JOB_FAILED, Event.JOB_STOPPED})
+_ARN_ATTEMPTS = 3
 _PARK_SECONDS = (1800.0, 3600.0)
 
 
@@ -42,8 +44,7 @@ async def settle(p: Pass, step: Settle) -> Result:
     for transition in _transitions(p, step):
         _tell(p, transition)
     if step.release and facts.managed:
-        kept = tuple(name for name in meta.finalizers if name != p.kind.finalizer)
-        await p.write_finalizers(kept)
+        await p.release()
         if facts.deleting:
             _tell(p, released(facts))
     return _follow(p, step)
@@ -68,7 +69,8 @@ def _transitions(p: Pass, step: Settle) -> list[Transition]:
             arn=facts.arn,
             target=p.placement.target,
             before=facts.recalled,
-            after=None if facts.shown is False else facts.observed,
+            # None: found under this name, and not known to be this object's; or only what Create answered.
+            after=None if facts.arn is None or facts.shown is False else facts.observed,
             mutation=facts.mutation,
             recovered=(facts.owner is Owner.OURS or facts.restored) and not facts.deleting,
             findings=step.findings,
@@ -79,8 +81,11 @@ def _transitions(p: Pass, step: Settle) -> list[Transition]:
 
 
 def _tell(p: Pass, transition: Transition) -> None:
-    emit(p.log, transition.event, **transition.fields)
-    p.world.told(transition.event, terminal=transition.event is Event.RESOURCE_TERMINAL)
+    # A read-only object shows another's resource: whoever adds up ends or billed seconds must be able to leave it out.
+    shown = {"readOnly": True} if p.facts.adoption.read_only else {}
+    emit(p.log, transition.event, **transition.fields, **shown)
+    if not (shown and transition.event in _ENDS_OF_JOBS):
+        p.world.told(transition.event, terminal=transition.event is Event.RESOURCE_TERMINAL)
     if transition.note is not None:
         note = transition.note
         p.world.recorder.record(
@@ -115,8 +120,10 @@ def _follow(p: Pass, step: Settle) -> Result:
         return Result()
     interval = p.world.settings.resync(p.kind.name)
     looked = p.memory.looked.get(p.obj.metadata.uid, 0.0)
-    rest = looked + interval * p.world.rng.uniform(0.9, 1.1) - asyncio.get_running_loop().time()
-    return Result(after=max(1.0, rest))
+    wait = interval * p.world.rng.uniform(0.9, 1.1)
+    rest = looked + wait - asyncio.get_running_loop().time()
+    # An object that was due and still was not observed has a mistake of its own: only an edit makes it worth a Describe.
+    return Result(after=rest if rest > 0 else wait)
 
 
 def _watch(p: Pass, step: Settle) -> None:
@@ -176,10 +183,43 @@ async def _write_status(p: Pass, step: Settle) -> None:
         patch = {**(patch or {}), **_handled_request(p)}
     if patch is None:
         return
-    # The write that records the ARN must land whatever else was edited meanwhile; the UID alone keeps it from
-    # reaching a namesake. All others give way to a newer version and run again.
-    lock = {"uid": meta.uid} if facts.arn != recorded else {"uid": meta.uid, "resourceVersion": meta.resource_version}
-    await p.write({"metadata": lock, "status": patch}, subresource="status")
+    if "conditions" in patch:
+        # The answer to another write of this reconcile may have brought what others wrote before it.
+        patch = {
+            **patch,
+            "conditions": with_foreign(patch["conditions"], p.obj.decode_status().get("conditions") or ()),
+        }
+    lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+    try:
+        await p.write({"metadata": lock, "status": patch}, subresource="status")
+    except Conflict:
+        if facts.arn == recorded:
+            raise  # gives way to the newer version, and runs again
+        await _write_arn(p, patch)
+
+
+async def _write_arn(p: Pass, patch: dict[str, Any]) -> None:
+    """The write that records the ARN must land whatever else was edited meanwhile, and a merge patch replaces the list of
+    conditions: those that others have set since the object was read are kept."""
+    uid = p.obj.metadata.uid
+    for _ in range(_ARN_ATTEMPTS):
+        try:
+            current = await p.world.cache.read(p.key)
+        except KubeError:
+            break
+        if current is None or current.metadata.uid != uid:
+            break
+        lock = {"uid": uid, "resourceVersion": current.metadata.resource_version}
+        if "conditions" in patch:
+            there = current.decode_status().get("conditions") or ()
+            patch = {**patch, "conditions": with_foreign(patch["conditions"], there)}
+        try:
+            await p.write({"metadata": lock, "status": patch}, subresource="status")
+        except Conflict:
+            continue
+        return
+    # Somebody writes without a pause, or the object is gone. The UID alone keeps it from reaching a namesake.
+    await p.write({"metadata": {"uid": uid}, "status": patch}, subresource="status")
 
 
 def _still_advised(p: Pass) -> dict[str, Told]:
@@ -214,7 +254,10 @@ def _managed_tags(p: Pass, recorded: str | None) -> dict[str, Any]:
 
 def _handled_request(p: Pass) -> dict[str, Any]:
     meta = p.obj.metadata
-    handled = meta.annotations[RECONCILE_REQUESTED]
+    handled = meta.annotations.get(RECONCILE_REQUESTED)
+    if handled is None:
+        # Removed while this reconcile ran, and the answer to a write of ours shows it.
+        return {}
     p.memory.requests[meta.uid] = handled
     now = {"observedAt": rfc3339(p.world.clock())} if p.facts.observed is not None else {}
     return {"lastHandledReconcileAt": handled, **now}

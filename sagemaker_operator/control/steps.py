@@ -72,6 +72,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The stored conditions say so."""
     arn: str | None = None
     """Recorded in status, or learned in this pass."""
+    displaced: bool = False
+    """A create without an answer was sent elsewhere than the object asks for now: the pass looks there, and creates nothing."""
+    unsent: bool = False
+    """...but this process knows that it never left."""
     retain: bool = False
     protected: bool = False
     """Deleting the object waits until its annotation deletion-protection is taken off."""

@@ -68,6 +68,8 @@ class Surroundings:
         self._log = get_logger("surroundings")
         self._awake = False
         self._namespaces: dict[str, Meta] = {}
+        self._gone: set[str] = set()
+        """Namespaces that were deleted, and that may be made again: another namespace of the same name."""
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
         self.informers: list[Informer] = []
@@ -104,8 +106,10 @@ class Surroundings:
 
     def of(self, namespace: str) -> Around:
         read = self._follows_namespaces and namespace not in IGNORED_NAMESPACES
+        meta = self._namespaces.get(namespace) if read else Meta(name=namespace)
         return Around(
-            namespace=self._namespaces.get(namespace) if read else Meta(name=namespace),
+            namespace=meta,
+            gone=read and (namespace in self._gone or (meta is not None and meta.deletion_timestamp is not None)),
             system_namespace=self._system_namespace,
             accounts=self._maps.get(ACCOUNT_MAP),
             teams=self._maps.get(TEAM_MAP),
@@ -156,11 +160,14 @@ class Surroundings:
         new = change.new.metadata if change.new else None
         name = (new or old or Meta()).name
         if new is None:
-            # Its objects went first. Should one be left, then what the namespace said still holds: keep it.
+            # Its objects went first. Should one be left, then what the namespace said still holds for it: keep that.
+            self._gone.add(name)
             return
         known = self._namespaces.get(name)
+        another = name in self._gone or (known is not None and known.uid != new.uid)
+        self._gone.discard(name)
         self._namespaces[name] = new
-        if known is None or _instructions(known) != _instructions(new) or self._relabelled(known, new):
+        if known is None or another or _instructions(known) != _instructions(new) or self._relabelled(known, new):
             self._changed(lambda resource, meta: meta.namespace == name)
 
     def _relabelled(self, old: Meta, new: Meta) -> bool:

@@ -54,6 +54,11 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
 }
 _MAX_ENUM = 20
 """AWS extends long sets often: a frozen list of 225 instance types refuses what is on sale next week."""
+_ALSO_STORED: Mapping[str, str] = {
+    # ACK's adoption of a pipeline execution writes the ARN without the pipeline's name (facts: ACK v1.9.1, observed).
+    "PipelineNameOrArn": r"arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]*:[0-9]{12}:pipeline/",
+}
+"""Shape -> pattern of values that ACK has stored and the model's own pattern refuses: a backup of ACK's must be accepted."""
 _OWN = "What the operator remembers between two steps of an update."
 
 _CONDITION: Schema = {
@@ -160,7 +165,7 @@ def status_schema(kind: Kind) -> Schema:
     return {
         "type": "object",
         "description": "What SageMaker last said.",
-        "properties": {**_COMMON_STATUS, **shown["properties"], **own},
+        "properties": {**_COMMON_STATUS, **shown.get("properties", {}), **own},
     }
 
 
@@ -214,7 +219,10 @@ def _object(
                 rules.append(one_of([field, other]))
             elif field not in style.either:
                 rules.append(not_both(field, other))
-    schema: Schema = {"type": "object", "properties": dict(sorted(properties.items()))}
+    schema: Schema = {"type": "object"}
+    if properties:
+        # The API server drops an empty `properties`, and then every `kubectl apply` says "configured".
+        schema["properties"] = dict(sorted(properties.items()))
     if needed:
         schema["required"] = sorted(needed)
     if style.checked:
@@ -254,8 +262,10 @@ def checks(shape: Shape) -> Schema:
     values = facts.get("enum", ())
     if 0 < len(values) <= _MAX_ENUM and not shape.name.endswith("InstanceType"):
         found["enum"] = list(values)
-    if "pattern" in facts and (pattern := portable(facts["pattern"])):
-        found["pattern"] = pattern
+    if "pattern" in facts:
+        known = (facts["pattern"], _ALSO_STORED.get(shape.name))
+        if pattern := portable("|".join(text for text in known if text)):
+            found["pattern"] = pattern
     return found
 
 

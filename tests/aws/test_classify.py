@@ -266,7 +266,25 @@ ROWS = [
     ("CreateApp", "ResourceNotFound", "Domain d-1 does not exist", C.DEPENDENCY),
     ("CreateInferenceComponent", "ValidationException", "Endpoint x is not InService", C.DEPENDENCY),
     ("StartPipelineExecution", "ResourceNotFound", "Pipeline does not exist", C.DEPENDENCY),
+    # ...or a role that IAM has not spread yet, in the words of each create.
+    ("CreateFeatureGroup", "ValidationException", "The execution role ARN is invalid.", C.DEPENDENCY),
+    ("CreateFeatureGroup", "ValidationException", "Invalid S3Uri provided", C.DEPENDENCY),
+    ("CreateNotebookInstance", "ValidationException", "The role arn:aws:iam::1:role/x is not valid.", C.DEPENDENCY),
+    ("CreateDomain", "ValidationException", "Invalid execution role: it must be assumable by SageMaker", C.DEPENDENCY),
+    ("CreateModel", "ValidationException", "Role arn:aws:iam::1:role/x cannot be assumed by SageMaker", C.DEPENDENCY),
+    (
+        "CreateFlowDefinition",
+        "ValidationException",
+        "The provided role does not have the required permissions for the output path",
+        C.DEPENDENCY,
+    ),
     # A create that can never work.
+    (
+        "CreateFeatureGroup",
+        "ValidationException",
+        "1 validation error detected: Value at 'roleArn' failed to satisfy constraint: it is not valid",
+        C.VALIDATION,
+    ),
     ("CreateTrainingJob", "ValidationException", "Invalid instance type", C.VALIDATION),
     ("CreateTrainingJob", "ValidationException", "1 validation error detected: already exists", C.VALIDATION),
     ("CreateModel", "SerializationException", "", C.VALIDATION),

@@ -336,6 +336,29 @@ ANNOTATIONS = (
         "control/test_tags.py::test_only_what_spec_has_or_had_is_touched",
     ),
     row(
+        "tags of an object that ACK stored",
+        "",
+        IMPROVED,
+        "compared when the object is next edited, or when `reconcile-requested-at` asks for it, and from then on as all "
+        "others: until then `status.managedTagKeys` does not say which are the object's, so the switch makes no call for them. "
+        "An edit that was made while neither operator ran counts for all of spec but the tags",
+        "e2e/test_quiet_restart.py::test_tags_of_an_object_of_acks_wait_for_its_next_edit",
+    ),
+    row(
+        "numbers in single precision (variant weights, shares of processors)",
+        "its adoption writes 0.8 as 0.800000011920929",
+        KEPT,
+        "both spellings are the same number",
+        "e2e/test_float_members.py::test_the_long_spelling_of_a_float_is_neither_an_edit_nor_drift",
+    ),
+    row(
+        "a PipelineExecution that it adopted",
+        "`spec.pipelineName` is the ARN without the pipeline's name",
+        KEPT,
+        "accepted when a backup brings it back",
+        "crds/test_schema.py::test_a_pipeline_execution_that_ack_adopted_is_accepted",
+    ),
+    row(
         "sagemaker.services.k8s.aws/last-endpoint-config-for-update, last-spec-for-update",
         "what a failed update tried",
         KEPT,

@@ -109,3 +109,14 @@ def test_a_pairing_is_found_exactly_if_there_is_one(fits: list[list[bool]]) -> N
     observed = [{f"W{i}": "yes" for i in range(5) if fits[i][j]} for j in range(5)]
     there_is = any(all(fits[i][j] for i, j in enumerate(order)) for order in itertools.permutations(range(5)))
     assert (differences({"L": desired}, {"L": observed}) == ()) == there_is
+
+
+def test_a_float_is_compared_in_single_precision_and_a_double_is_not() -> None:
+    """SageMaker says 0.8 of what ACK's adoption wrote as 0.800000011920929: an endpoint configuration cannot be edited, and a
+    difference that is none was Terminal."""
+    desired = {"V": [{"W": 0.800000011920929, "D": 0.800000011920929}], "Z": 1.5}
+    observed = {"V": [{"W": 0.8, "D": 0.8}], "Z": 1.5}
+    assert differences(desired, observed, single={"V[].W", "V[].D"}) == ()
+    assert differences(desired, observed, single={"V[].W"}) == ("V",)
+    assert differences({"W": 0.8}, {"W": 0.80001}, single={"W"}) == ("W",)
+    assert differences({"W": 0.8}, {}, single={"W"}) == ("W",)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from sagemaker_operator.annotations import (
+    CREATE_SENT,
     DEFAULT_REGION,
     DELETION_POLICY,
     ENDPOINT_URL,
@@ -16,6 +17,7 @@ from sagemaker_operator.annotations import (
     REGION,
     TEAM_ID,
 )
+from sagemaker_operator.conditions import ADVISORY
 from sagemaker_operator.control.placement import Placement, is_untold, place
 from sagemaker_operator.control.ports import Identity
 from sagemaker_operator.control.roles import Around, Selector, selector_of
@@ -358,3 +360,60 @@ def test_a_decision_is_told_once() -> None:
     assert is_untold(placed(), {"conditions": told})
     others = [{"type": "ACK.Advisory", "status": "True", "reason": "CrossNamespaceOptInRequired"}]
     assert not is_untold(placed(), {"conditions": others})
+
+
+def in_deleted(finalizers: tuple[str, ...], created: str, stored: dict[str, Any] | None = None) -> Placement:
+    meta = Meta(name="x", namespace="ns", finalizers=finalizers, creation_timestamp=created)
+    gone = Meta(name="ns", annotations={OWNER_ACCOUNT_ID: OWN}, deletion_timestamp="2026-01-01T00:00:10Z")
+    around = Around(namespace=gone, gone=True, system_namespace="ack-system", accounts={OWN: role(OWN)})
+    return place(KIND, KubeObject(metadata=meta), stored or {}, around, Settings(**FLAGS), IDENTITY, regions)
+
+
+def test_what_a_deleted_namespace_said_holds_only_for_what_was_in_it() -> None:
+    before, after = "2026-01-01T00:00:00Z", "2026-01-01T00:00:20Z"
+    assert in_deleted((KIND.finalizer,), before).target is not None
+    assert in_deleted((), after, at(OWN)).target is not None
+    for new in (in_deleted((), before), in_deleted((), after), in_deleted((KIND.finalizer,), after)):
+        assert new.refusal is not None
+        assert new.refusal.fleeting
+        assert "a namespace of this name was deleted" in cause(new)
+
+
+def claimed(uid: str, region: str, account: str, **changes: Any) -> Placement:
+    meta = Meta(
+        name="x",
+        namespace="ns",
+        uid="u",
+        finalizers=(KIND.finalizer,),
+        annotations={CREATE_SENT: f"{uid} aws {region} {account}", REGION: "eu-west-1"},
+    )
+    meta = msgspec.structs.replace(meta, **changes)
+    around = Around(namespace=Meta(name="ns"), system_namespace="ack-system", accounts={ONE: role(ONE)})
+    return place(KIND, KubeObject(metadata=meta), {}, around, Settings(**FLAGS), IDENTITY, regions)
+
+
+def test_a_create_without_an_answer_is_looked_for_where_it_was_sent() -> None:
+    sent = claimed("u", "us-west-2", OWN)
+    assert sent.displaced
+    assert sent.target is not None
+    assert sent.target.region == "us-west-2"
+    assert ADVISORY not in sent.also, "no resource is known to be there"
+    assert who(claimed("u", "us-west-2", ONE)) == (ONE, role(ONE))
+    assert "a create without an answer was sent to account 222222222222" in cause(claimed("u", "us-west-2", TWO))
+
+
+@pytest.mark.parametrize(
+    "placement",
+    [
+        claimed("u", "eu-west-1", OWN),
+        claimed("another", "us-west-2", OWN),
+        claimed("u", "us-west-2", OWN, finalizers=()),
+        claimed("u", "no-such-1", OWN),
+        claimed("u", "us-west-2", "1"),
+    ],
+    ids=["the same place", "another object", "no finalizer", "no region", "nonsense"],
+)
+def test_otherwise_the_object_is_where_it_asks_to_be(placement: Placement) -> None:
+    assert not placement.displaced
+    assert placement.target is not None
+    assert placement.target.region == "eu-west-1"

@@ -552,3 +552,21 @@ def test_a_deletion_looks_whose_the_name_is_that_its_token_does_not_bring_back()
     )
     assert next_step(taken) == Observe()
     assert next_step(replace(taken, nameless=True)) == Settle(None, Follow.RETRY)
+
+
+displaced = replace(found_again, displaced=True)
+FREE = Settle(None, Follow.RETRY, release=True, after=1.0)
+
+
+def test_a_create_sent_elsewhere_is_looked_for_there_and_never_made_there() -> None:
+    assert next_step(displaced) == Observe()
+    there = replace(displaced, observed=seen("InProgress"))
+    assert next_step(there) == Identify()
+    assert next_step(replace(there, owner=Owner.FOREIGN)) == FREE, "and tells nothing of it"
+    absent = replace(displaced, observed=ABSENT)
+    assert next_step(absent) == Settle(None, Follow.RETRY), "SageMaker's reads lag behind its creates"
+    assert next_step(replace(absent, failures=7)) == FREE
+
+
+def test_a_create_that_never_left_is_not_looked_for() -> None:
+    assert next_step(replace(displaced, unsent=True)) == FREE

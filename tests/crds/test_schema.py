@@ -7,8 +7,10 @@ import pytest
 from botocore.model import StringShape
 from jsonschema import Draft202012Validator
 
+from sagemaker_operator.crds.generate import manifests
+from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.crds.schema import checks, object_schema, spec_schema, status_schema
-from sagemaker_operator.kinds.catalog import derive
+from sagemaker_operator.kinds.catalog import catalog, derive
 from tests.crds.support import SAMPLE, nodes
 from tests.kinds.facts import ACK_FIELDS, ACK_KINDS, DERIVABLE, OPERATIONS
 
@@ -157,3 +159,23 @@ def test_a_union_takes_exactly_one_member() -> None:
     (rule,) = efs["x-kubernetes-validations"]
     assert rule["rule"].endswith(".exists_one(set, set)")
     assert all(f"has(self.{name})" in rule["rule"] for name in efs["properties"])
+
+
+@pytest.mark.parametrize("name", [*manifests(), *runtime_crds()])
+def test_no_crd_has_an_empty_map_of_properties(name: str) -> None:
+    """The API server drops one, so that every `kubectl apply` finds a difference and says "configured"."""
+    manifest = {**manifests(), **runtime_crds()}[name]
+    for version in manifest["spec"]["versions"]:
+        empty = [path for path, node in nodes(version["schema"]["openAPIV3Schema"]) if node.get("properties") == {}]
+        assert empty == []
+
+
+def test_a_pipeline_execution_that_ack_adopted_is_accepted() -> None:
+    """ACK writes the ARN up to the pipeline's name, without the name (facts: ACK v1.9.1, observed)."""
+    schema = spec_schema(catalog()["PipelineExecution"])
+    stored = "arn:aws:sagemaker:us-west-2:123456789012:pipeline/"
+    accepted = Draft202012Validator(schema["properties"]["pipelineName"])
+    for name in (stored, f"{stored}churn", "churn"):
+        assert accepted.is_valid(name), name
+    for name in (stored.replace("pipeline/", "model/"), "churn_", ""):
+        assert not accepted.is_valid(name), name

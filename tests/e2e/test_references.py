@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.conditions import READY, RECOVERABLE, TERMINAL
 from sagemaker_operator.kinds.catalog import catalog
 from tests.e2e.harness import Cloud, operator
@@ -305,3 +306,77 @@ async def test_a_kind_that_is_not_followed_is_said() -> None:
     async with operator(cloud):
         await cloud.apply(CHAIN[1])
         assert "(--reconcile-resources)" in await recoverable(cloud, "EndpointConfig", "churn-by-ref")
+
+
+def another_model(name: str) -> dict[str, Any]:
+    """The sample of a Model, under another name in SageMaker."""
+    model = document("model")
+    model["spec"]["modelName"] = name
+    return model
+
+
+async def replace_model(stage: Stage, name: str) -> None:
+    model = another_model(name)
+    await stage.cloud.user.delete(catalog()["Model"].resource, "default", model["metadata"]["name"])
+    await stage.cloud.until_gone(model["metadata"]["name"], kind="Model")
+    await stage.cloud.pass_time(30)
+    await stage.cloud.apply(model)
+    await stage.settled(model)
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "made by ACK"])
+async def test_what_becomes_of_a_model_says_nothing_of_a_job_that_ran_on_it(recorded: bool) -> None:
+    """It was ImmutableField and not Ready: what a job was made from is history. ACK does not record what it was."""
+    stage = Stage("TransformJob")
+    async with operator(stage.cloud):
+        await stage.prepare()
+        refer(stage)
+        await stage.apply()
+        await stage.settled()
+    if not recorded:
+        forgotten = {"status": {"resolvedReferences": None, "observedGeneration": None}}
+        await stage.cloud.patch(stage.name, forgotten, kind="TransformJob", subresource="status")
+    before = await stage.status()
+    async with operator(stage.cloud):
+        await replace_model(stage, "churn-v2")
+        await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "now"}, kind="TransformJob")
+        await stage.cloud.pass_time(600)
+        after = await stage.status()
+    assert stage.creates() == 1
+    assert {c["type"]: c["status"] for c in after["conditions"]} == {
+        c["type"]: c["status"] for c in before["conditions"]
+    }
+    assert after.get("resolvedReferences") == before.get("resolvedReferences")
+
+
+async def test_a_running_job_is_followed_to_its_end_whatever_becomes_of_its_model() -> None:
+    stage = Stage("TransformJob")
+    stage.manifest["spec"]["tags"] = [{"key": "sandbox/seconds", "value": "3000"}]
+    async with operator(stage.cloud):
+        await stage.prepare()
+        refer(stage)
+        await stage.apply()
+        await stage.cloud.pass_time(60)
+        await replace_model(stage, "churn-v2")
+        conditions = await stage.conditions()
+        assert TERMINAL not in conditions
+        assert conditions["Reconciling"]["reason"] == "InProgress"
+        await stage.settled(seconds=7200)
+    assert stage.creates() == 1
+
+
+async def test_a_job_whose_reference_is_edited_says_that_it_cannot_be_changed() -> None:
+    """An edit of the job itself is not history."""
+    stage = Stage("TransformJob", relaxed=True)
+    second = another_model("churn-v2") | {"metadata": {"name": "second", "namespace": "default"}}
+    async with operator(stage.cloud):
+        await stage.prepare()
+        refer(stage)
+        await stage.apply()
+        await stage.settled()
+        await stage.cloud.apply(second)
+        await stage.settled(second)
+        await stage.edit({"modelRef": {"from": {"name": "second"}}})
+        terminal = await stage.condition(TERMINAL)
+        assert terminal["reason"] == "ImmutableField"
+        assert "spec.modelName" in terminal["message"]

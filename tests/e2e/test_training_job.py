@@ -137,7 +137,8 @@ async def test_a_failed_job_says_why_everywhere() -> None:
         await cloud.until_status(name, "Failed")
         conditions = await cloud.conditions(name)
         status = await cloud.status(name)
-    assert states(conditions) == {"Ready": "False", "ACK.ResourceSynced": "True", "Stalled": "True", "Failed": "True"}
+    ended = {"Ready": "False", "ACK.ResourceSynced": "True", "ACK.Terminal": "True", "Stalled": "True", "Failed": "True"}
+    assert states(conditions) == ended
     assert status["failureReason"] in conditions["Failed"]["message"]
     events = [event for event in cloud.kubernetes.list(EVENTS) if event["type"] == "Warning"]
     assert [event["reason"] for event in events] == ["Failed"]
@@ -194,7 +195,8 @@ async def test_a_name_that_somebody_else_uses_is_not_taken_over() -> None:
 
         await cloud.until(refused)
         stored = await cloud.get("mine")
-        assert stored["status"]["conditions"][0]["message"].startswith("Resource already exists")
+        terminal = (await cloud.conditions("mine"))["ACK.Terminal"]
+        assert terminal["message"].startswith("Resource already exists")
         assert "arn" not in stored["status"].get("ackResourceMetadata", {})
         assert not stored["metadata"].get("finalizers")
         await cloud.user.delete(cloud.job, "default", "mine")
