@@ -86,10 +86,8 @@ async def carry_out(p: Pass, step: Step) -> None:
             await _read_tags(p)
         case Retag():
             await _retag(p)
-        case Stop():
-            await _mutate(p, p.kind.stop, Mutation.STOPPED)
-        case Delete():
-            await _mutate(p, p.kind.delete, Mutation.DELETED)
+        case Stop() | Delete():
+            await _end(p, step)
         case Settle():
             raise AssertionError("a pass ends with it")
 
@@ -335,6 +333,13 @@ def _forgive_tags(p: Pass) -> None:
         text = tags.refused(error)
         told = {**p.facts.also, ADVISORY: ("True", "TagsNotManaged", text)}
         p.learn(error=None, tagging=replace(p.facts.tagging, trouble=text), also=told)
+
+
+async def _end(p: Pass, step: Stop | Delete) -> None:
+    if isinstance(step, Stop):
+        await _mutate(p, p.kind.stop, Mutation.STOPPED)
+    else:
+        await _mutate(p, p.kind.delete, Mutation.DELETED)
 
 
 async def _mutate(p: Pass, operation: str | None, mutation: Mutation) -> None:

@@ -46,6 +46,8 @@ def looked_for(facts: Facts) -> Step:
 
 
 def deletion(facts: Facts) -> Step:
+    if facts.protected and facts.managed and not facts.retain:
+        return _protected(facts)
     step = _deletion(facts)
     if isinstance(step, Settle) and step.findings is None and facts.held:
         # Ours goes, or is off already: what is left to say is what keeps the object. Said once, and for what an older version left.
@@ -63,8 +65,6 @@ def _deletion(facts: Facts) -> Step:
         return Settle(None, Follow.REST)
     if facts.retain:
         return Settle(None, Follow.REST, release=True)
-    if facts.protected:
-        return _protected(facts)
     if facts.error is not None:
         refused = facts.error.operation == kind.create and facts.error.category not in UNSURE
         return Settle(None, Follow.REST, release=True) if refused else failed(facts, facts.error)

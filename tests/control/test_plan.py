@@ -570,3 +570,33 @@ def test_a_create_sent_elsewhere_is_looked_for_there_and_never_made_there() -> N
 
 def test_a_create_that_never_left_is_not_looked_for() -> None:
     assert next_step(replace(displaced, unsent=True)) == FREE
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_app_that_was_closed_is_created_again_only_when_its_user_asks_for_it(recorded: bool) -> None:
+    """SageMaker describes it as deleted for a day, and then no longer."""
+    app = catalog()["App"]
+    deleted = Observation({"Status": "Deleted", "AppArn": ARN})
+    lived = Observation({"Status": "InService"}, complete=False)
+    facts = Facts(kind=app, managed=True, arn=ARN, recalled=lived, observed=deleted if recorded else ABSENT)
+    step = next_step(facts)
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert (step.findings.reason, step.follow) == ("Vanished", Follow.REST)
+    assert next_step(replace(facts, requested=True)) == step, "it was not reported yet"
+    assert next_step(replace(facts, edited=True)) == Create()
+    assert next_step(replace(facts, terminal="Vanished", requested=True)) == Create()
+    assert next_step(replace(facts, terminal="Vanished")) == step
+    assert next_step(replace(facts, terminal="Vanished", observed=None)) == Settle(None, Follow.REST)
+
+
+def test_a_job_that_failed_and_then_lost_its_finalizer_and_its_record_is_not_run_again() -> None:
+    """The Terminal of a failed job is about its end, not about another's resource."""
+    facts = replace(
+        finished, recalled=seen("Failed", complete=False), terminal="Failed", managed=False, observed=ABSENT
+    )
+    step = next_step(facts)
+    assert isinstance(step, Settle)
+    assert step.findings is not None
+    assert step.findings.reason == "Vanished"
+    assert next_step(replace(facts, terminal="AlreadyExists")) == Disown()

@@ -183,10 +183,10 @@ async def test_an_app_that_was_closed_in_studio_stays_closed_until_its_user_asks
         assert "not created again by itself" in told["ACK.Terminal"]["message"]
         assert "Reconciling" not in told
         assert health(await stage.status()) == "Degraded"
-        await quiet(stage, 100_000.0)
+        await quiet(stage, 3600.0)
         assert stage.creates() == 0, "calls were forgotten: none since"
     async with operator(stage.cloud, leader_election=False):
-        await quiet(stage, 40_000.0)
+        await quiet(stage, 3600.0)
         await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "2"}, kind="App")
         await stage.settled()
         assert stage.creates() == 1

@@ -137,7 +137,13 @@ async def test_a_failed_job_says_why_everywhere() -> None:
         await cloud.until_status(name, "Failed")
         conditions = await cloud.conditions(name)
         status = await cloud.status(name)
-    ended = {"Ready": "False", "ACK.ResourceSynced": "True", "ACK.Terminal": "True", "Stalled": "True", "Failed": "True"}
+    ended = {
+        "Ready": "False",
+        "ACK.ResourceSynced": "True",
+        "ACK.Terminal": "True",
+        "Stalled": "True",
+        "Failed": "True",
+    }
     assert states(conditions) == ended
     assert status["failureReason"] in conditions["Failed"]["message"]
     events = [event for event in cloud.kubernetes.list(EVENTS) if event["type"] == "Warning"]
