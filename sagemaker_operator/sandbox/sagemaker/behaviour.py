@@ -64,6 +64,13 @@ class Behaviour:
         self._created = input_members(kind.create)
         identifiers = {member.api for member in kind.identifiers}
         self._updated = tuple(name for name in update if name in self._created and name not in identifiers)
+        update_shape = model.operation_model(kind.update).input_shape if kind.update else None
+        # What an update requires is sent in full.
+        self._partial: Mapping[str, Shape] = (
+            {n: shape for n, shape in update_shape.members.items() if n not in update_shape.required_members}
+            if update_shape
+            else {}
+        )
         self._summary = _summary_members(kind)
 
     def __repr__(self) -> str:
@@ -157,7 +164,14 @@ class Behaviour:
 
     def apply(self, record: Record, change: Mapping[str, Any]) -> None:
         """Let an update take effect."""
-        record.input.update(self.with_defaults({name: change[name] for name in self._updated if name in change}))
+        merged = {}
+        for name in self._updated:
+            if name in change:
+                shape = self._partial.get(name)
+                before = record.input.get(name)
+                merged[name] = change[name] if shape is None else _merged(shape, before, change[name])
+        # Merged before the defaults are filled in: a default must not replace what was set before.
+        record.input.update(self.with_defaults(merged))
 
     def defer(self, record: Record, now: float, *, change: dict[str, Any], failure: str = "", **notes: Any) -> None:
         """Begin an update that shows only when it is over."""
@@ -257,12 +271,28 @@ def _put(target: dict[str, Any], path: str, value: str) -> None:
     target[last] = value
 
 
+def _merged(shape: Shape, before: Any, change: Any) -> Any:
+    """An update of a structure changes the members that it names.
+
+    Replaced as a whole: lists, maps, unions, and a structure that requires members (an S3 location), which is one value.
+    """
+    partial = shape.type_name == "structure" and not shape.required_members and not shape.is_tagged_union
+    if not (partial and isinstance(before, dict) and isinstance(change, dict)):
+        return change
+    return before | {name: _merged(shape.members[name], before.get(name), value) for name, value in change.items()}
+
+
 def _complete(shape: Shape, given: dict[str, Any], record: Record) -> dict[str, Any]:
     """Give every required member a value, so that no client meets an output that AWS could not send."""
     for name in shape.required_members:
         if name not in given:
-            given[name] = _least(shape.members[name], record)
+            given[name] = "" if _is_message(name, shape.members[name]) else _least(shape.members[name], record)
     return given
+
+
+def _is_message(name: str, shape: Shape) -> bool:
+    """A text about what happened: nothing has."""
+    return shape.type_name == "string" and "enum" not in shape.metadata and name.endswith(("Reason", "Message"))
 
 
 def _least(shape: Shape, record: Record) -> Any:
@@ -280,6 +310,8 @@ def _least(shape: Shape, record: Record) -> Any:
             return record.created
         case "integer" | "long" | "float" | "double":
             return shape.metadata.get("min", 0)
+        case "string" if shape.name == "S3Uri":
+            return f"s3://sandbox/{record.name}"
         case _:
             return shape.metadata.get("enum", [record.arn if shape.name.endswith("Arn") else record.name])[0]
 
