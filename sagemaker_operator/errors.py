@@ -37,7 +37,14 @@ class Forbidden(KubeError):
 
 
 class NotFound(KubeError):
-    """404: the object, or its whole collection (a CRD that is not installed), does not exist."""
+    """404: the API server reports, in a `Status` about this very object (or its namespace), that it does not exist."""
+
+
+class NotServed(KubeError):
+    """404 from something that does not know the object: a proxy, or an API server without the collection.
+
+    It says nothing about the object. An API server answers so for a CRD that is not installed, and while it starts.
+    """
 
 
 class Conflict(KubeError):

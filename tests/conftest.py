@@ -1,13 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.order import VARIABLE, Order
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--order", choices=list(Order), help="which comes first: the answer to a write, or its watch event"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The environment, so that xdist's workers and the operators that tests start have it too.
+    if order := config.getoption("--order"):
+        os.environ[VARIABLE] = order
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -81,6 +81,27 @@ class ForwardingTransport:
             yield stream
 
 
+class ForwardingStream:
+    """Implements `StreamingResponse` over another one; a subclass overrides `chunks`."""
+
+    def __init__(self, inner: StreamingResponse) -> None:
+        self._inner = inner
+
+    @property
+    def status(self) -> int:
+        return self._inner.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._inner.headers
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._inner.chunks()
+
+    async def read(self) -> bytes:
+        return await self._inner.read()
+
+
 class WholeStream:
     """A `StreamingResponse` whose body is there from the start: an error status, or one event."""
 

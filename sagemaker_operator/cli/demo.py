@@ -222,7 +222,7 @@ class Demo:
 
         await Watcher(kind.plural, list_page=list_page, watch=watch, handler=self, rng=random.Random()).run()
 
-    def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
+    def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
         for obj in objects:
             self.applied(obj)
 

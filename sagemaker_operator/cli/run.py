@@ -20,7 +20,15 @@ from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.cli.flags import settings_from, settings_options, without_effect
 from sagemaker_operator.cli.types import meant
 from sagemaker_operator.clock import wall_clock
-from sagemaker_operator.errors import ConfigurationError, Forbidden, KubeError, NotFound, Unauthorized, Unavailable
+from sagemaker_operator.errors import (
+    ConfigurationError,
+    Forbidden,
+    KubeError,
+    NotFound,
+    NotServed,
+    Unauthorized,
+    Unavailable,
+)
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import KubeClient
 from sagemaker_operator.kube.config import load_config
@@ -185,7 +193,7 @@ async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: 
                 await kube.list_page(
                     kind.resource, namespace=namespace, limit=1, label_selector=settings.watch_selectors or None
                 )
-            except NotFound as error:
+            except (NotFound, NotServed) as error:
                 raise ConfigurationError(
                     f"the cluster has no {kind.crd_name}: install it with `sagemaker-operator crds | kubectl apply -f -`"
                 ) from error

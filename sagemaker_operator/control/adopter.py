@@ -95,6 +95,10 @@ class Adopter:
         ):
             return await self._pass(obj, Subject(self.desk, obj))
 
+    def remembered(self) -> int:
+        """Entries that are kept of objects between reconciles."""
+        return len(self._by_target)
+
     def forget(self, obj: KubeObject) -> None:
         """Nothing is kept of it but the index."""
 

@@ -39,6 +39,9 @@ class Passes(Protocol):
     def forget(self, obj: KubeObject) -> None:
         """The object is gone."""
 
+    def remembered(self) -> int:
+        """Entries that are kept of objects between reconciles."""
+
 
 class Controller:
     """Wires one collection. `attach` what reconciles, `watch()` always, `work()` only while leading."""
@@ -101,6 +104,15 @@ class Controller:
     def degraded(self) -> str | None:
         """Why this kind is not served, or None."""
         return self.informer.degraded
+
+    def explain(self) -> dict[str, int]:
+        """What is held of objects, by number."""
+        return {
+            "cached": len(self.informer.store),
+            "queued": len(self.queue) + self.queue.delayed + len(self.queue.unfinished()),
+            "failing": self.queue.failing,
+            "remembered": self._passes.remembered() if self._passes is not None else 0,
+        }
 
     # --- events to keys ---------------------------------------------------------------------------------------------
 
@@ -170,8 +182,11 @@ class Controller:
                 result = await self._passes.reconcile(key, self.queue.failures(key))
             outcome = self._schedule(key, result)
         except NotFound:
-            # The object went away during the pass; the watch tells when it is really gone.
+            # The object went away during the reconcile; the watch reports when it is really gone.
             self.queue.forget(key)
+            if self.get(key) is not None:
+                self.queue.add_rate_limited(key, RECONCILE)
+                outcome = "requeue"
         except Conflict:
             if self.queue.failures(key):
                 await self._refresh(key)
@@ -207,6 +222,10 @@ class Controller:
             self.apply_own_write(obj)
 
     def _schedule(self, key: ObjectKey, result: Result) -> str:
+        if self.get(key) is None:
+            # Our own write ended it: no event follows that would take the key off the queue.
+            self.queue.forget(key)
+            return "success"
         if result.failed:
             self.queue.add_rate_limited(key, SLOW if result.slow else RECONCILE)
             return "requeue"

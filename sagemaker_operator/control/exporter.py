@@ -112,6 +112,10 @@ class Exporter:
         with about(controller="fieldexport", kind=key.kind, namespace=key.namespace, name=key.name, uid=meta.uid):
             return await _Pass(self, obj).run()
 
+    def remembered(self) -> int:
+        """Entries that are kept of objects between reconciles."""
+        return len(self._by_source) + len(self._by_target)
+
     def forget(self, obj: KubeObject) -> None:
         self.verified.pop(obj.metadata.uid, None)
 

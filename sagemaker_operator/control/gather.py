@@ -65,6 +65,10 @@ class Memory:
     throttled: dict[str, float] = field(default_factory=dict)
     """Loop time since when calls have been throttled and no pass has come to anything else."""
 
+    def __len__(self) -> int:
+        by_uid = (self.accepted_updates, self.looked, self.requests, self.refused_fills, self.throttled)
+        return len(self.retag) + sum(len(kept) for kept in by_uid)
+
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
         self.looked.pop(uid, None)

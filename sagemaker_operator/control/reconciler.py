@@ -47,13 +47,31 @@ class Reconciler:
             generation=obj.metadata.generation,
             reconcileID=uuid.UUID(int=self._world.rng.getrandbits(128), version=4).hex,
         ):
-            one = Pass(self._kind, self._world, self._memory, self._log, key, obj, failures)
-            while True:
-                step = next_step(one.facts)
-                if isinstance(step, Settle):
-                    return await settle(one, step)
-                await carry_out(one, step)
+            try:
+                return await self._reconcile(key, obj, failures)
+            finally:
+                self._forget_if_gone(key, obj)
+
+    async def _reconcile(self, key: ObjectKey, obj: KubeObject, failures: int) -> Result:
+        one = Pass(self._kind, self._world, self._memory, self._log, key, obj, failures)
+        while True:
+            step = next_step(one.facts)
+            if isinstance(step, Settle):
+                return await settle(one, step)
+            await carry_out(one, step)
+
+    def _forget_if_gone(self, key: ObjectKey, obj: KubeObject) -> None:
+        """The answer that removed the last finalizer may come before the watch's event, and then there is no other event."""
+        cached = self._world.cache.get(key)
+        if cached is None:
+            self._world.tracker.untrack(key)
+        if cached is None or cached.metadata.uid != obj.metadata.uid:
+            self.forget(obj)
 
     def forget(self, obj: KubeObject) -> None:
         """The object is gone; drop what was remembered of it."""
         self._memory.forget(obj.metadata.uid)
+
+    def remembered(self) -> int:
+        """Entries that are kept of objects between reconciles."""
+        return len(self._memory)

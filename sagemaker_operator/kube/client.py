@@ -46,6 +46,7 @@ class _ListMeta(msgspec.Struct, rename="camel"):
 
 class _List(msgspec.Struct):
     metadata: _ListMeta
+    kind: str = ""
     items: list[KubeObject] | None = None
 
 
@@ -107,6 +108,9 @@ class KubeClient:
             page = _list_decoder.decode(body)
         except msgspec.DecodeError as error:
             raise _no_kubernetes(f"GET {path}") from error
+        if not page.kind.endswith("List") or not page.metadata.resource_version:
+            # A Status or an object of a proxy would read as an empty list, which deletes everything that is cached.
+            raise _no_kubernetes(f"GET {path}")
         # Items of a list do not say what they are.
         version, kind = resource.api_version, resource.kind
         items = [
@@ -151,7 +155,7 @@ class KubeClient:
     async def get(self, resource: Resource, namespace: str | None, name: str) -> KubeObject:
         """One object. Raises NotFound."""
         path = resource.path(namespace, name)
-        return _object(f"GET {path}", await self._request("GET", path, resource))
+        return _object(f"GET {path}", await self._request("GET", path, resource, name=name), name)
 
     async def get_json(self, path: str) -> dict[str, Any]:
         """Any path that answers a JSON object, all of it as a dict."""
@@ -173,7 +177,7 @@ class KubeClient:
     ) -> dict[str, Any]:
         """PUT: the object as stored. Raises Conflict if `body` bears an old resourceVersion."""
         path = resource.path(namespace, name)
-        return _dict(f"PUT {path}", await self._write("PUT", path, resource, body))
+        return _dict(f"PUT {path}", await self._write("PUT", path, resource, body, name=name))
 
     async def merge_patch(
         self,
@@ -186,11 +190,12 @@ class KubeClient:
     ) -> KubeObject:
         """RFC 7386: the object as patched. With a resourceVersion in `patch`, raises Conflict if it is old."""
         path = resource.path(namespace, name, subresource)
-        return _object(f"PATCH {path}", await self._write("PATCH", path, resource, patch, _MERGE_PATCH, subresource))
+        answer = await self._write("PATCH", path, resource, patch, _MERGE_PATCH, subresource, name=name)
+        return _object(f"PATCH {path}", answer, name)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
         """Asks for the deletion; finalizers decide when the object is gone. Raises NotFound."""
-        await self._write("DELETE", resource.path(namespace, name), resource, None)
+        await self._write("DELETE", resource.path(namespace, name), resource, None, name=name)
 
     async def _write(
         self,
@@ -201,6 +206,7 @@ class KubeClient:
         content_type: str = "application/json",
         subresource: str | None = None,
         query: Query = (),
+        name: str | None = None,
     ) -> bytes:
         """A write is sent again only when the server asks for that: it says Retry-After when it has not executed it."""
         send = partial(
@@ -212,6 +218,7 @@ class KubeClient:
             body=None if body is None else _encoder.encode(body),
             content_type=content_type,
             subresource=subresource,
+            name=name,
         )
         for _ in range(_RETRIES):
             try:
@@ -233,7 +240,9 @@ class KubeClient:
         content_type: str | None = None,
         subresource: str | None = None,
         timeout: float = _CALL_SECONDS,
+        name: str | None = None,
     ) -> bytes:
+        """`name`: the object that the request is about, if it is about one."""
         headers = {"Content-Type": content_type} if body is not None and content_type else {}
         started = _now()
         status = 0
@@ -246,7 +255,7 @@ class KubeClient:
             self._observe(method, resource, subresource, status, started)
         if 200 <= answer.status < 300:
             return answer.body
-        raise error_of_answer(f"{method} {path}", answer.status, answer.headers, answer.body)
+        raise error_of_answer(f"{method} {path}", answer.status, answer.headers, answer.body, name=name)
 
     @contextlib.asynccontextmanager
     async def _stream(self, resource: Resource, path: str, query: Query) -> AsyncIterator[StreamingResponse]:
@@ -317,11 +326,14 @@ def _event(what: str, line: bytes) -> WatchEvent:
         raise _no_kubernetes(what) from error
 
 
-def _object(what: str, body: bytes) -> KubeObject:
+def _object(what: str, body: bytes, name: str) -> KubeObject:
     try:
-        return decode_object(body)
+        obj = decode_object(body)
     except msgspec.DecodeError as error:
         raise _no_kubernetes(what) from error
+    if obj.metadata.name != name:
+        raise _no_kubernetes(what)
+    return obj
 
 
 def _dict(what: str, body: bytes) -> dict[str, Any]:
@@ -332,7 +344,7 @@ def _dict(what: str, body: bytes) -> dict[str, Any]:
 
 
 def _no_kubernetes(what: str) -> KubeError:
-    return Unavailable(f"{what}: the answer is no Kubernetes JSON")
+    return Unavailable(f"{what}: the answer is not the Kubernetes JSON that was asked for")
 
 
 def _query(**parameters: str | None) -> Query:

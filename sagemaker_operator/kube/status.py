@@ -14,6 +14,7 @@ from sagemaker_operator.errors import (
     Invalid,
     KubeError,
     NotFound,
+    NotServed,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -52,6 +53,7 @@ class _Cause(msgspec.Struct):
 
 
 class _Details(msgspec.Struct, rename="camel"):
+    name: str = ""
     causes: list[_Cause] | None = None
     retry_after_seconds: float | None = None
 
@@ -69,13 +71,18 @@ class Status(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Status)
 
 
-def error_of_answer(what: str, status: int, headers: Mapping[str, str], body: bytes) -> KubeError:
-    """The error that an HTTP answer outside 2xx stands for. `what` is the request, for people."""
+def error_of_answer(
+    what: str, status: int, headers: Mapping[str, str], body: bytes, *, name: str | None = None
+) -> KubeError:
+    """The error that an HTTP answer outside 2xx stands for. `what` is the request, for people.
+
+    `name` is the object that the request is about: only a 404 that names it says that it does not exist.
+    """
     try:
         decoded = _decoder.decode(body)
     except msgspec.DecodeError:
         decoded = Status()
-    return _error(what, status, decoded, _retry_after(headers))
+    return _error(what, status, decoded, _retry_after(headers), name=name)
 
 
 def error_of_event(what: str, data: bytes | msgspec.Raw) -> KubeError:
@@ -88,14 +95,16 @@ def error_of_event(what: str, data: bytes | msgspec.Raw) -> KubeError:
     return _error(what, decoded.code or 500, decoded, None)
 
 
-def _error(what: str, code: int, status: Status, retry_after: float | None) -> KubeError:
+def _error(what: str, code: int, status: Status, retry_after: float | None, *, name: str | None = None) -> KubeError:
     details = status.details or _Details()
     causes = details.causes or []
     reason = status.reason
     if any(cause.reason == "ResourceVersionTooLarge" for cause in causes):
         reason = "ResourceVersionTooLarge"
     error = _BY_REASON.get(reason) or _BY_CODE.get(code) or (Unavailable if code >= 500 else KubeError)
-    text = _text(status, causes) if status.kind == "Status" else "the answer is no Kubernetes Status"
+    if error is NotFound and (status.kind != "Status" or (name is not None and details.name != name)):
+        error = NotServed
+    text = _text(status, causes) if status.kind == "Status" else "the answer is not a Kubernetes Status"
     return error(
         f"{what}: HTTP {code}{f' {reason}' if reason else ''}: {text}",
         status=code,

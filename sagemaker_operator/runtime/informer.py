@@ -116,8 +116,9 @@ class _Scope:
         self._namespace = namespace
         self._on_change = on_change
 
-    def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
-        for change in self._store.replace(objects, resource_version, namespace=self._namespace):
+    def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
+        changes = self._store.replace(objects, resource_version, namespace=self._namespace, rewound=rewound)
+        for change in changes:
             self._on_change(change, True)
 
     def applied(self, obj: KubeObject) -> None:

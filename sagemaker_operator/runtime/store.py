@@ -96,17 +96,26 @@ class Store:
         return self._objects.pop(name)
 
     def replace(
-        self, objects: Iterable[KubeObject], resource_version: str, *, namespace: str | None = None
+        self,
+        objects: Iterable[KubeObject],
+        resource_version: str,
+        *,
+        namespace: str | None = None,
+        rewound: bool = False,
     ) -> list[Change]:
         """A whole list of `namespace` (None: of all that is watched), as of `resource_version`.
 
-        Returns what changed, deletions of absent objects included. A list that is older than what the watch has told
-        since (a lagging replica answered) says nothing new and changes nothing.
+        Returns what changed, deletions of absent objects included. A list that is older than what the watch has brought
+        since (a lagging replica answered) contains nothing new and changes nothing, unless `rewound`: versions have gone
+        back, and what is cached from beyond the list's version never happened.
         """
         version = int(resource_version) if resource_version.isdigit() else 0
         scopes = {namespace} if namespace is not None and self._namespaces else set(self._namespaces) or {""}
         changes: list[Change] = []
-        if not 0 < version < max(self._seen.get(scope, 0) for scope in scopes):
+        if rewound and 0 < version < max(self._seen.get(scope, 0) for scope in scopes):
+            changes = self._rewind(objects, namespace)
+            self._seen.update(dict.fromkeys(scopes, version))
+        elif not 0 < version < max(self._seen.get(scope, 0) for scope in scopes):
             present: set[Name] = set()
             for obj in objects:
                 present.add(_name(obj))
@@ -117,6 +126,20 @@ class Store:
         self._unlisted -= scopes
         if not self._unlisted:
             self.synced.set()
+        return changes
+
+    def _rewind(self, objects: Iterable[KubeObject], namespace: str | None) -> list[Change]:
+        """Take the list as it is, whatever versions it has."""
+        listed = {_name(obj): obj for obj in objects}
+        inside = [name for name in self._objects if namespace is None or name[0] == namespace]
+        changes = [Change(self._objects.pop(name), None) for name in inside if name not in listed]
+        for name, obj in listed.items():
+            cached = self._objects.get(name)
+            if cached is None or (cached.metadata.uid, cached.version) != (obj.metadata.uid, obj.version):
+                self._objects[name] = obj
+                changes.append(Change(cached, obj))
+        for name in [name for name in self._removed if namespace is None or name[0] == namespace]:
+            del self._removed[name]
         return changes
 
     def _remove_absent(self, present: set[Name], version: int, namespace: str | None) -> list[Change]:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from sagemaker_operator.backoff import WATCH, Backoff
-from sagemaker_operator.errors import Forbidden, Gone, KubeError, NotFound, Unavailable
+from sagemaker_operator.errors import Forbidden, Gone, KubeError, NotFound, NotServed, Unavailable
 from sagemaker_operator.listwatch import EventType
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ LONGEST_RETRY_AFTER = 300.0
 DEGRADED_AFTER = 3
 """Failures in a row before a passing error counts as degraded: fewer are an API server being rolled."""
 
+REWOUND = "ResourceVersionTooLarge"
+"""The reason of a `Gone` after which a list may be older than what is cached, and is right."""
+
+SILENCES = 2
+"""Silent watches in a row after which the collection is listed: some servers keep a watch at a future version silent."""
+
 _BREATH = 256
 """Events handled between two turns of the loop: 5 ms at 20 µs each, of a burst that needs no waiting to be read."""
 
@@ -72,8 +78,12 @@ class WatchCall(Protocol):
 class WatchHandler(Protocol):
     """Where the news goes, in order, one call at a time. What it raises ends the watcher."""
 
-    def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
-        """The whole collection. What is absent has been deleted, perhaps unseen."""
+    def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
+        """The whole collection. What is absent has been deleted, perhaps unnoticed.
+
+        `rewound`: the server has shown that it does not know versions as new as ours (its etcd was restored), so that
+        this list is right although its version may be older than what the watch has brought.
+        """
 
     def applied(self, obj: KubeObject) -> None:
         """An object was created or has changed."""
@@ -85,8 +95,13 @@ class WatchHandler(Protocol):
 class Watcher:
     """A state machine that lists once and then watches; `run` takes one `step` after the other.
 
-    Only 410 Gone and a collection that vanished make it list again. Every other end of a watch, good or bad, is resumed
-    at the last version seen, without a list. A KubeError never ends the watcher: its collection is `degraded`, no more.
+    Only 410 Gone, versions that went back, and a collection that vanished make it list again. Every other end of a watch,
+    good or bad, is resumed at the last version known, without a list. A KubeError never ends the watcher: its collection
+    is `degraded`, no more.
+
+    Versions go back when etcd is restored from a backup. A watch at a version from the future is then refused
+    (ResourceVersionTooLarge) or stays silent, or its bookmarks name older versions. A lagging replica refuses in the same way, but
+    the list that follows is a quorum read: it is older than what the watch brought only if etcd itself is.
     """
 
     def __init__(
@@ -116,6 +131,10 @@ class Watcher:
         self._failures = 0
         self._calm_since = float("-inf")
         """Loop time since which there was neither a failure nor a wait for one."""
+        self._rewound = False
+        """The server does not know versions as new as ours: the next list replaces everything."""
+        self._silences = 0
+        """Watches in a row that were silent until they were given up."""
         self._synced = False
         self._degraded: str | None = None
         self._last_contact: float | None = None
@@ -188,7 +207,8 @@ class Watcher:
             continue_ = page.continue_
             if not continue_:
                 break
-        self._handler.replaced(objects, page.resource_version)
+        self._handler.replaced(objects, page.resource_version, rewound=self._rewound)
+        self._rewound = False
         self.lists += 1
         self._resource_version = page.resource_version
         self._synced = True
@@ -210,7 +230,13 @@ class Watcher:
                 ) as stream,
             ):
                 async for event in stream:
+                    self._silences = 0
                     if event.type == EventType.BOOKMARK:
+                        if _is_older(event.object.metadata.resource_version, self._resource_version):
+                            raise Gone(
+                                "the watch is at an older version than it began with, as after a restored etcd",
+                                reason=REWOUND,
+                            )
                         silence = BOOKMARK_SILENCE
                     else:
                         changes += 1
@@ -222,6 +248,10 @@ class Watcher:
                     if events % _BREATH == 0:
                         await asyncio.sleep(0)
         except TimeoutError:
+            self._silences += 1
+            if self._silences >= SILENCES:
+                self._silences = 0
+                raise Gone(f"{SILENCES} watches in a row were silent", reason=REWOUND) from None
             raise Unavailable(f"the watch was silent for {silence:g} s") from None
         # Bookmarks alone are no news, nor are the same events again: a caching proxy replays its one answer for ever.
         news = changes and self._resource_version != before
@@ -243,7 +273,9 @@ class Watcher:
         self.errors += 1
         if asyncio.get_running_loop().time() - self._calm_since >= QUIET:
             self._failures = 0
-        lasting = isinstance(error, Forbidden | NotFound)
+        # A proxy's 404 passes; a CRD that is not installed stays.
+        missing = isinstance(error, NotServed) and (not self._synced or self._failures >= DEGRADED_AFTER)
+        lasting = isinstance(error, Forbidden | NotFound) or missing
         delay = (NOT_ALLOWED if lasting else self._backoff).delay(self._failures, self._rng)
         if error.retry_after:
             # On top of the jitter: the watches of all kinds were sent away together and must not come back together.
@@ -251,7 +283,8 @@ class Watcher:
         self._failures += 1
         if lasting or self._failures >= DEGRADED_AFTER:
             self._degraded = _explain(error)
-        if isinstance(error, Gone | NotFound):
+        self._rewound = self._rewound or (isinstance(error, Gone) and error.reason == REWOUND)
+        if isinstance(error, Gone | NotFound | NotServed):
             self._then = State.LISTING
         else:
             self._then = self._state
@@ -261,9 +294,13 @@ class Watcher:
             self._on_error(error, delay)
 
 
+def _is_older(version: str, than: str) -> bool:
+    return version.isdigit() and than.isdigit() and int(version) < int(than)
+
+
 def _explain(error: KubeError) -> str:
     if isinstance(error, Forbidden):
         return f"not allowed to list and watch, check the ClusterRole: {error.message}"
-    if isinstance(error, NotFound):
+    if isinstance(error, NotFound | NotServed):
         return f"not served by this cluster, is the CRD installed? {error.message}"
     return f"{type(error).__name__}: {error.message}"

@@ -30,12 +30,14 @@ from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 from sagemaker_operator.settings import Settings
+from tests.e2e.order import default_order, ordered
 from tests.e2e.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from sagemaker_operator.kube.transport import Transport
+    from tests.e2e.order import Order
 
 REGION = "us-west-2"
 EPOCH = 1_790_000_000.0
@@ -181,13 +183,15 @@ def build(
     identity: str = "one",
     wire: Wire | None = None,
     transport: Transport | None = None,
+    order: Order | None = None,
     clock: Callable[[], float] | None = None,
     credentials: tuple[str, str] | None = ("AKIA123456789012", "secret"),
     **changes: Any,
 ) -> Manager:
     """An operator in front of the cloud; the stack closes its AWS clients. Faults are injected on the `wire`.
 
-    `transport` stands between it and the API server; `clock` is what it takes for the time of day.
+    `transport` stands between it and the API server; `order` says when the watch delivers the operator's own writes;
+    `clock` is what it takes for the time of day.
     """
     wire = wire or Wire()
     config = settings(**changes)
@@ -203,7 +207,7 @@ def build(
     stack.push_async_exit(sessions)
     metrics = Metrics()
     kube = KubeClient(
-        wire.transport(transport or InMemoryTransport(cloud.kubernetes)),
+        wire.transport(ordered(transport or InMemoryTransport(cloud.kubernetes), order or default_order())),
         observer=partial(observe_kube, metrics, "kubernetes.default.svc"),
     )
     limiter = Limiter(rng=rng, shards=config.total_shards)

@@ -7,6 +7,7 @@ python -m tests.faults --matrix [--kind Model] [--jobs 2] [--share 500]     ever
 python -m tests.faults --seeds 1000                                         mixed faults, seeds 1 to 1000
 python -m tests.faults --soak 3                                             days of coming and going; what is still held
 
+Each takes `--order answer-first`: the answers to the operator's own writes then come before their watch events.
 With `--report docs/faults.md` the last three write what they found into that page.
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from sagemaker_operator.clock import rfc3339, wall_clock
 from tests.e2e.kinds import KINDS
+from tests.e2e.order import Order
 from tests.faults.matrix import Verdict, families, mixed, share, verdict
 from tests.faults.oracle import problems
 from tests.faults.regressions import keep
@@ -49,6 +51,7 @@ def main() -> int:
     parser.add_argument("--mode", choices=MODES)
     parser.add_argument("--at", type=int, default=0, help="number of the call to strike")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--order", type=Order, choices=list(Order), default=Order.EVENT_FIRST)
     parser.add_argument("--log", action="store_true", help="also print the operator's log")
     parser.add_argument("--matrix", action="store_true", help="all kinds (or --kind), every call, every mode")
     parser.add_argument("--share", type=int, default=0, help="only so many cases of the matrix, always the same ones")
@@ -67,7 +70,14 @@ def main() -> int:
         parser.error("--kind, --matrix, --seeds or --soak is needed")
     mode = options.mode or (NONE if options.seed is None else MIXED)
     return _one(
-        Case(kind=options.kind, scenario=options.scenario, mode=mode, at=options.at, seed=options.seed or 1),
+        Case(
+            kind=options.kind,
+            scenario=options.scenario,
+            mode=mode,
+            at=options.at,
+            seed=options.seed or 1,
+            order=options.order,
+        ),
         options.log,
     )
 
@@ -78,7 +88,7 @@ def _one(case: Case, log: bool) -> int:
         _say(f"{number:4}  {call}{'   <- ' + case.mode if number == case.at else ''}")
     if log:
         _say("\n".join(played.logs))
-    found = problems(played, undisturbed(case.kind, case.scenario))
+    found = problems(played, undisturbed(case.kind, case.scenario, case.order))
     _say(f"{case}: {len(played.calls)} calls, {played.processes} processes, created {played.made}")
     for problem in found:
         _say(f"FAILED: {problem}")
@@ -91,11 +101,14 @@ def _many(options: argparse.Namespace) -> int:
     table = Table()
     with ProcessPoolExecutor(options.jobs) as pool:
         if options.seeds:
-            groups = [[mixed(seed) for seed in range(start, options.seeds + 1, 26)] for start in range(1, 27)]
+            starts = range(1, len(KINDS) + 1)
+            groups = [
+                [mixed(seed, options.order) for seed in range(start, options.seeds + 1, len(KINDS))] for start in starts
+            ]
         else:
             kinds = [options.kind] if options.kind else list(KINDS)
             per_kind = -(-options.share // len(kinds)) if options.share else 0
-            groups = list(pool.map(partial(_cases, share_of=per_kind), kinds))
+            groups = list(pool.map(partial(_cases, order=options.order, share_of=per_kind), kinds))
         parts = [part for group in groups for part in _parts(group)]
         whole = sum(map(len, parts))
         for number, verdicts in enumerate(pool.map(_judged, parts), start=1):
@@ -109,7 +122,7 @@ def _many(options: argparse.Namespace) -> int:
                 _say(f"{table.runs} of {whole} runs, {table.failures} failures")
     _say(str(table))
     if options.report:
-        _report(options.report, "seeds" if options.seeds else "matrix", table.markdown())
+        _report(options.report, _block("seeds" if options.seeds else "matrix", options.order), table.markdown())
     return bool(table.failures)
 
 
@@ -118,7 +131,9 @@ def _soaked(options: argparse.Namespace) -> int:
     lines = ["| kind | days | objects | bytes on day 2 | bytes at the end | bytes a day | kept |", "|---" * 7 + "|"]
     failed = False
     with ProcessPoolExecutor(options.jobs) as pool:
-        for kind, history in zip(kinds, pool.map(partial(_days, days=options.soak), kinds), strict=True):
+        for kind, history in zip(
+            kinds, pool.map(partial(_days, days=options.soak, order=options.order), kinds), strict=True
+        ):
             found, weights = faults(history), [held.bytes for held in history]
             failed |= bool(found)
             lines.append(
@@ -127,13 +142,17 @@ def _soaked(options: argparse.Namespace) -> int:
             )
             _say(lines[-1])
     if options.report:
-        _report(options.report, "soak", "\n".join(lines))
+        _report(options.report, _block("soak", options.order), "\n".join(lines))
     return failed
 
 
-def _days(kind: str, days: int) -> list[Held]:
+def _block(name: str, order: Order) -> str:
+    return name if order is Order.EVENT_FIRST else f"{name} {order}"
+
+
+def _days(kind: str, days: int, order: Order) -> list[Held]:
     # The lives of the objects come on top of the pauses between them.
-    living = soak(days, kind=kind, pause=DAY_SECONDS / OBJECTS)
+    living = soak(days, kind=kind, pause=DAY_SECONDS / OBJECTS, order=order)
     history: list[Held] = in_virtual_time(living, end=3 * days * DAY_SECONDS)
     return history
 
@@ -147,8 +166,8 @@ def _report(page: Path, block: str, text: str) -> None:
     page.write_text(inserted(page.read_text(encoding="utf-8"), block, f"{told}\n\n{text}"), encoding="utf-8")
 
 
-def _cases(kind: str, share_of: int) -> list[Case]:
-    cases = [case for family in families(kind).values() for case in family()]
+def _cases(kind: str, order: Order, share_of: int) -> list[Case]:
+    cases = [case for family in families(kind, order).values() for case in family()]
     return share(cases, share_of, seed=kind) if share_of else cases
 
 

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from tests.e2e.kinds import KINDS
+from tests.e2e.order import Order
 from tests.faults.oracle import problems
 from tests.faults.runner import Case, run, undisturbed
 from tests.faults.scenarios import SCENARIOS
@@ -18,39 +19,39 @@ Verdict = tuple[Case, list[str]]
 
 
 def verdict(case: Case) -> Verdict:
-    return case, problems(run(case), undisturbed(case.kind, case.scenario))
+    return case, problems(run(case), undisturbed(case.kind, case.scenario, case.order))
 
 
 def scenarios_of(kind: str) -> list[str]:
     return [name for name, scenario in SCENARIOS.items() if scenario.fits(kind)]
 
 
-def every_call(kind: str) -> Iterator[Case]:
+def every_call(kind: str, order: Order = Order.EVENT_FIRST) -> Iterator[Case]:
     """Each call of each scenario, struck in each way."""
     for scenario in scenarios_of(kind):
-        for number in range(1, len(undisturbed(kind, scenario).calls) + 1):
+        for number in range(1, len(undisturbed(kind, scenario, order).calls) + 1):
             for mode in AT_A_CALL:
-                yield Case(kind=kind, scenario=scenario, mode=mode, at=number)
+                yield Case(kind=kind, scenario=scenario, mode=mode, at=number, order=order)
 
 
-def stale(kind: str, seeds: Iterable[int] = (1,)) -> Iterator[Case]:
+def stale(kind: str, order: Order = Order.EVENT_FIRST, seeds: Iterable[int] = (1,)) -> Iterator[Case]:
     for scenario in scenarios_of(kind):
         for mode in STALE:
             for seed in seeds:
-                yield Case(kind=kind, scenario=scenario, mode=mode, seed=seed)
+                yield Case(kind=kind, scenario=scenario, mode=mode, seed=seed, order=order)
 
 
-def storms(kind: str, seeds: Iterable[int] = (1,)) -> Iterator[Case]:
+def storms(kind: str, order: Order = Order.EVENT_FIRST, seeds: Iterable[int] = (1,)) -> Iterator[Case]:
     for scenario in scenarios_of(kind):
         for mode in STORMS:
             for seed in seeds:
-                yield Case(kind=kind, scenario=scenario, mode=mode, seed=seed)
+                yield Case(kind=kind, scenario=scenario, mode=mode, seed=seed, order=order)
 
 
-def mixed(seed: int) -> Case:
+def mixed(seed: int, order: Order = Order.EVENT_FIRST) -> Case:
     """Kind and scenario follow from the seed too."""
     kind = KINDS[seed % len(KINDS)]
-    return Case(kind=kind, scenario=random.Random(seed).choice(scenarios_of(kind)), mode=MIXED, seed=seed)
+    return Case(kind=kind, scenario=random.Random(seed).choice(scenarios_of(kind)), mode=MIXED, seed=seed, order=order)
 
 
 def share(cases: Sequence[Case], count: int, *, seed: str) -> list[Case]:
@@ -58,9 +59,9 @@ def share(cases: Sequence[Case], count: int, *, seed: str) -> list[Case]:
     return random.Random(seed).sample(cases, min(count, len(cases)))
 
 
-def families(kind: str) -> dict[str, Callable[[], Iterator[Case]]]:
+def families(kind: str, order: Order = Order.EVENT_FIRST) -> dict[str, Callable[[], Iterator[Case]]]:
     return {
-        "calls": lambda: every_call(kind),
-        "stale": lambda: stale(kind),
-        "storms": lambda: storms(kind),
+        "calls": lambda: every_call(kind, order),
+        "stale": lambda: stale(kind, order),
+        "storms": lambda: storms(kind, order),
     }

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.order import Order
 from tests.faults.runner import Case
 
 FILE = Path(__file__).with_name("regressions.txt")
@@ -31,4 +32,6 @@ def _case(line: str) -> Case:
     for number in ("at", "seed"):
         if number in values:
             values[number] = int(values[number])
+    if "order" in values:
+        values["order"] = Order(values["order"])
     return Case(**values)

@@ -21,6 +21,7 @@ from sagemaker_operator.logs import configure
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from tests.e2e.harness import build, operator
 from tests.e2e.kinds import Stage
+from tests.e2e.order import Order
 from tests.e2e.wire import Mode, Wire
 from tests.faults.scenarios import SCENARIOS, Trail, comparable, plant_secrets
 from tests.faults.troubles import NONE, Budget, Trouble, trouble
@@ -46,10 +47,12 @@ class Case:
     mode: str = NONE
     at: int = 0
     seed: int = 1
+    order: Order = Order.EVENT_FIRST
 
     def __str__(self) -> str:
         at = f" --at {self.at}" if self.at else ""
-        return f"--kind {self.kind} --scenario {self.scenario} --mode {self.mode}{at} --seed {self.seed}"
+        order = f" --order {self.order}" if self.order is not Order.EVENT_FIRST else ""
+        return f"--kind {self.kind} --scenario {self.scenario} --mode {self.mode}{at} --seed {self.seed}{order}"
 
 
 @dataclass(kw_only=True)
@@ -95,8 +98,8 @@ def run(case: Case) -> Run:
 
 
 @cache
-def undisturbed(kind: str, scenario: str) -> Run:
-    return run(Case(kind=kind, scenario=scenario))
+def undisturbed(kind: str, scenario: str, order: Order) -> Run:
+    return run(Case(kind=kind, scenario=scenario, order=order))
 
 
 async def _run(case: Case) -> Run:
@@ -104,7 +107,7 @@ async def _run(case: Case) -> Run:
     cloud = stage.cloud
     plant_secrets(stage.manifest)
     configure(level="debug", format_="json", clock=cloud.clock, stream=out)
-    async with operator(cloud, leader_election=False):
+    async with operator(cloud, leader_election=False, order=case.order):
         await stage.prepare()
         await stage.supply(stage.story.also)
     cloud.forget()
@@ -169,6 +172,7 @@ async def _operated(
                 transport=planned.around(InMemoryTransport(stage.cloud.kubernetes)),
                 # Without a lease the next process begins at once, which is harder than half a minute later.
                 leader_election=False,
+                order=case.order,
             )
             process = asyncio.create_task(manager.run())
             ended = asyncio.create_task(wire.ended.wait())

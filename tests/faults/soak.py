@@ -18,6 +18,7 @@ import structlog
 from sagemaker_operator.logs import configure
 from tests.e2e.harness import operator
 from tests.e2e.kinds import Stage
+from tests.e2e.order import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,14 +55,19 @@ class Held:
 
 
 async def soak(
-    rounds: int, *, kind: str = "Model", pause: float = PAUSE_SECONDS, each: Callable[[Held], None] = lambda held: None
+    rounds: int,
+    *,
+    kind: str = "Model",
+    pause: float = PAUSE_SECONDS,
+    order: Order = Order.EVENT_FIRST,
+    each: Callable[[Held], None] = lambda held: None,
 ) -> list[Held]:
     """`pause` seconds of virtual time pass after each object; `each` is told of every round as it ends."""
     stage = Stage(kind)
     configure(level="error", format_="json", clock=stage.cloud.clock, stream=io.StringIO())
     history: list[Held] = []
     try:
-        async with operator(stage.cloud, leader_election=False) as manager:
+        async with operator(stage.cloud, leader_election=False, order=order) as manager:
             await stage.prepare()
             for number in range(rounds):
                 for other in range(OBJECTS):

@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.errors import Unavailable
-from tests.transports import ForwardingTransport, Request, WholeStream
+from tests.transports import ForwardingStream, ForwardingTransport, Request, WholeStream
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
 
@@ -150,18 +150,10 @@ class StaleTransport(ForwardingTransport):
             await asyncio.gather(following, return_exceptions=True)
 
 
-class _StaleStream:
-    """Implements `StreamingResponse`."""
-
-    status = 200
-
+class _StaleStream(ForwardingStream):
     def __init__(self, inner: StreamingResponse, transport: StaleTransport) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._transport = transport
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._inner.headers
 
     async def _lines(self) -> AsyncIterator[bytes]:
         async for chunk in self._inner.chunks():
@@ -170,6 +162,3 @@ class _StaleStream:
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self._transport.lines(self._lines())
-
-    async def read(self) -> bytes:
-        return await self._inner.read()

@@ -6,13 +6,15 @@ from collections import Counter
 
 import pytest
 
+from tests.e2e.order import Order
 from tests.faults.runner import in_virtual_time
 from tests.faults.soak import Held, faults, grown, slope, soak
 
 
+@pytest.mark.parametrize("order", Order)
 @pytest.mark.parametrize("kind", ["Model", "Pipeline", "TrainingJob"])
-def test_nothing_is_kept_of_objects_that_have_been(kind: str) -> None:
-    assert grown(in_virtual_time(soak(3, kind=kind))) == {}
+def test_nothing_is_kept_of_objects_that_have_been(kind: str, order: Order) -> None:
+    assert grown(in_virtual_time(soak(3, kind=kind, order=order))) == {}
 
 
 def test_an_entry_per_object_that_ever_was_is_noticed() -> None:

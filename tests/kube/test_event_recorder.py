@@ -50,7 +50,7 @@ class Sink:
             return response(body)
         name = path.rpartition("/")[2]
         if name not in self.events:
-            return response(status_body(404, "NotFound"), 404)
+            return response(status_body(404, "NotFound", name=path.rpartition("/")[2]), 404)
         self.events[name] = self.events[name] | body
         return response(self.events[name])
 

@@ -15,6 +15,7 @@ from sagemaker_operator.errors import (
     Invalid,
     KubeError,
     NotFound,
+    NotServed,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -70,7 +71,7 @@ async def test_a_page_is_decoded_and_its_items_say_what_they_are() -> None:
 
 
 async def test_the_last_page_has_no_token_and_an_unlimited_list_no_limit() -> None:
-    page = {"metadata": {"resourceVersion": "9", "continue": ""}, "items": None}
+    page = {"kind": "TrainingJobList", "metadata": {"resourceVersion": "9", "continue": ""}, "items": None}
     async with client_of(answer(page)) as (client, server):
         got = await client.list_page(JOBS, limit=0)
         assert got == ([], "9", None)
@@ -143,7 +144,8 @@ async def test_an_error_in_the_stream_is_raised_by_its_meaning(
     [
         (answer(status_body(410, "Expired"), 410), Gone),
         (answer(status_body(403, "Forbidden"), 403), Forbidden),
-        (answer(b"404 page not found", 404), NotFound),
+        (answer(b"404 page not found", 404), NotServed),
+        (answer(status_body(404, "NotFound"), 404), NotFound),
         (answer(b"<html><h1>Bad gateway</h1></html>", 502), Unavailable),
         (answer(b"<html>please log in</html>"), Unavailable),
         (answer(b'{"type":"EXPLODED","object":{}}\n'), Unavailable),
@@ -183,7 +185,7 @@ async def test_leaving_a_watch_closes_its_connection() -> None:
     ],
 )
 async def test_each_status_has_its_error(code: int, reason: str, expected: type[KubeError]) -> None:
-    async with client_of(answer(status_body(code, reason, "why\n it\x1b[31m failed"), code)) as (client, _):
+    async with client_of(answer(status_body(code, reason, "why\n it\x1b[31m failed", name="a"), code)) as (client, _):
         with pytest.raises(KubeError) as caught:
             await client.get(JOBS, "ml", "a")
         assert type(caught.value) is expected
@@ -218,13 +220,13 @@ async def test_a_long_message_is_cut_to_256_characters() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html></html>", b"[]", b'{"metadata":', b"null", b'"text"'])
 async def test_an_answer_that_is_no_kubernetes_json_is_unavailable(body: bytes) -> None:
     async with client_of(answer(body)) as (client, _):
-        with pytest.raises(Unavailable, match="no Kubernetes JSON"):
+        with pytest.raises(Unavailable, match="not the Kubernetes JSON"):
             await client.get(JOBS, "ml", "a")
-        with pytest.raises(Unavailable, match="no Kubernetes JSON"):
+        with pytest.raises(Unavailable, match="not the Kubernetes JSON"):
             await client.list_page(JOBS)
-        with pytest.raises(Unavailable, match="no Kubernetes JSON"):
+        with pytest.raises(Unavailable, match="not the Kubernetes JSON"):
             await client.get_json("/version")
-        with pytest.raises(Unavailable, match="no Kubernetes JSON"):
+        with pytest.raises(Unavailable, match="not the Kubernetes JSON"):
             await client.merge_patch(JOBS, "ml", "a", {})
 
 
@@ -245,8 +247,9 @@ async def test_writes_go_to_their_paths_with_their_content_types() -> None:
 
 
 async def test_a_name_cannot_leave_its_path() -> None:
-    async with client_of(answer(job("a", 3))) as (client, server):
-        await client.get(JOBS, "ml", "a?watch=1#é %2F")
+    name = "a?watch=1#é %2F"
+    async with client_of(answer(job(name, 3))) as (client, server):
+        await client.get(JOBS, "ml", name)
         assert server.requests[0].path.endswith("/trainingjobs/a?watch=1#é %2F")
         assert server.requests[0].query_string == ""
 
@@ -303,7 +306,7 @@ async def test_the_observer_sees_every_request_and_its_outcome() -> None:
         async with HttpTransport(ClusterAccess(server=server.url)) as transport:
             client = KubeClient(transport, observer=observe)
             await client.merge_patch(JOBS, "ml", "a", {}, subresource="status")
-            with pytest.raises(NotFound):
+            with pytest.raises(NotServed):
                 await client.get_json("/nowhere")
             await watch_all(client)
         with pytest.raises(Unavailable, match="closed"):
@@ -317,3 +320,52 @@ async def test_the_observer_sees_every_request_and_its_outcome() -> None:
         ("GET", "trainingjobs", "", 0),
         ("WATCH", "trainingjobs", "", 0),
     ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"404 page not found\n",
+        b"<html><h1>Not Found</h1></html>",
+        b"{}",
+        status_body(404, "NotFound", "the server could not find the requested resource"),
+        status_body(404, "NotFound", 'namespaces "ml" not found', name="ml"),
+    ],
+)
+async def test_a_404_that_does_not_name_the_object_says_nothing_about_it(body: Any) -> None:
+    async with client_of(answer(body, 404)) as (client, _):
+        for request in (
+            client.get(JOBS, "ml", "a"),
+            client.merge_patch(JOBS, "ml", "a", {"status": {}}, subresource="status"),
+            client.delete(JOBS, "ml", "a"),
+        ):
+            with pytest.raises(NotServed):
+                await request
+
+
+async def test_a_404_that_names_the_object_is_believed() -> None:
+    async with client_of(answer(status_body(404, "NotFound", name="a"), 404)) as (client, _):
+        with pytest.raises(NotFound):
+            await client.merge_patch(JOBS, "ml", "a", {"status": {}}, subresource="status")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "Status", "metadata": {}, "status": "Success"},
+        {"metadata": {"resourceVersion": "9"}},
+        {"kind": "TrainingJobList", "metadata": {}, "items": []},
+    ],
+)
+async def test_what_is_not_a_list_is_not_read_as_an_empty_one(body: Any) -> None:
+    """An empty list deletes everything that is cached."""
+    async with client_of(answer(body)) as (client, _):
+        with pytest.raises(Unavailable, match="not the Kubernetes JSON"):
+            await client.list_page(JOBS)
+
+
+@pytest.mark.parametrize("body", [{}, {"kind": "Status", "metadata": {}}, job("b", 3)])
+async def test_an_answer_about_another_object_is_refused(body: Any) -> None:
+    async with client_of(answer(body)) as (client, _):
+        with pytest.raises(Unavailable, match="not the Kubernetes JSON"):
+            await client.merge_patch(JOBS, "ml", "a", {})

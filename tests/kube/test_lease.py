@@ -35,12 +35,16 @@ class Leases:
     def handle(self, method: str, path: str, body: dict[str, Any]) -> Response:
         self.requests += 1
         if method == "GET":
-            return response(self.stored) if self.stored else response(status_body(404, "NotFound"), 404)
+            return (
+                response(self.stored)
+                if self.stored
+                else response(status_body(404, "NotFound", name=path.rpartition("/")[2]), 404)
+            )
         if method == "POST":
             if self.stored:
                 return response(status_body(409, "AlreadyExists"), 409)
         elif not self.stored:
-            return response(status_body(404, "NotFound"), 404)
+            return response(status_body(404, "NotFound", name=path.rpartition("/")[2]), 404)
         elif body["metadata"].get("resourceVersion") != self.stored["metadata"]["resourceVersion"]:
             return response(status_body(409, "Conflict"), 409)
         for name in ("renewTime", "acquireTime"):

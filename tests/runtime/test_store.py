@@ -286,3 +286,38 @@ def test_the_store_is_synced_once_everything_was_listed() -> None:
     store.replace([], "2", namespace="one")
     assert store.synced.is_set()
     assert repr(store) == "<Store 0 objects, seen 2, synced>"
+
+
+# Versions that went back: etcd was restored from a backup
+
+
+def test_a_list_of_a_restored_etcd_replaces_everything() -> None:
+    kept, changed, lost = new("kept", 3, uid="k"), new("changed", 9, uid="c"), new("lost", 10, uid="l")
+    store = listed(kept, changed, lost, at=10)
+    older = new("changed", 4, uid="c")
+    back = new("back", 5, uid="b")
+    changes = store.replace([kept, older, back], "5", rewound=True)
+    assert changes == [Change(lost, None), Change(changed, older), Change(None, back)]
+    assert set(store.keys()) == {("ns", "kept"), ("ns", "changed"), ("ns", "back")}
+    made = new("made", 6, uid="m")
+    assert store.apply(made) == Change(None, made), "versions count from the restored list on"
+    edited = new("changed", 7, uid="c")
+    assert store.apply(edited) == Change(older, edited)
+
+
+def test_a_list_that_is_newer_is_no_restored_one_even_if_the_watch_was_refused() -> None:
+    """A lagging replica refuses a watch in the same way, and an own write may be newer than the list."""
+    own = new("own", 12)
+    store = listed(new("own", 9), at=10)
+    store.apply_own_write(own)
+    assert store.replace([new("own", 9)], "11", rewound=True) == []
+    assert store.get("ns", "own") is own
+
+
+def test_a_restored_etcd_is_noticed_by_each_watched_namespace_alone() -> None:
+    here, there = new("a", 9, namespace="one"), new("a", 9, namespace="two", uid="u2")
+    store = Store(("one", "two"))
+    store.replace([here], "10", namespace="one")
+    store.replace([there], "10", namespace="two")
+    assert store.replace([], "5", namespace="one", rewound=True) == [Change(here, None)]
+    assert store.get("two", "a") is there

@@ -13,6 +13,7 @@ from sagemaker_operator.errors import (
     Gone,
     KubeError,
     NotFound,
+    NotServed,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -110,9 +111,9 @@ class Log:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
+    def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
         names = " ".join(f"{obj.metadata.name}@{obj.metadata.resource_version}" for obj in objects)
-        self.told.append(f"replaced [{names}] at {resource_version}")
+        self.told.append(f"replaced [{names}] at {resource_version}{' although older' if rewound else ''}")
 
     def applied(self, obj: KubeObject) -> None:
         self.told.append(f"applied {obj.metadata.name}@{obj.metadata.resource_version}")
@@ -279,7 +280,7 @@ async def test_gone_lists_again_and_deletions_in_the_gap_are_found() -> None:
     removed: list[str] = []
 
     class Handler(Log):
-        def replaced(self, objects: list[KubeObject], resource_version: str) -> None:
+        def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
             removed.extend(
                 change.old.metadata.name
                 for change in store.replace(objects, resource_version)
@@ -439,7 +440,7 @@ async def test_a_bookmark_on_one_stream_sets_no_limit_for_the_next() -> None:
     ("error", "text"),
     [
         (Forbidden("models is forbidden", status=403), "not allowed to list and watch, check the ClusterRole"),
-        (NotFound("404 page not found", status=404), "not served by this cluster, is the CRD installed?"),
+        (NotServed("404 page not found", status=404), "not served by this cluster, is the CRD installed?"),
     ],
 )
 async def test_what_an_administrator_must_mend_is_tried_rarely_and_said_at_once(error: KubeError, text: str) -> None:
@@ -530,8 +531,43 @@ async def test_each_step_is_one_list_one_watch_or_one_wait() -> None:
 
 
 async def test_cancelling_closes_the_stream_whatever_it_is_doing() -> None:
-    steps: list[Callable[[], list[Step]]] = [lambda: [FOREVER], lambda: [bookmark(8), FOREVER], lambda: [100.0]]
+    steps: list[Callable[[], list[Step]]] = [lambda: QUIET_WATCH, lambda: [bookmark(8), FOREVER], lambda: [100.0]]
     for step in steps:
         it = case([page(at=7)], [step()])
         await run_for(1, it)
         assert it.server.open == 0
+
+
+TOO_LARGE = Gone("Too large resource version", status=504, reason="ResourceVersionTooLarge")
+
+
+@pytest.mark.parametrize(
+    "signs",
+    [
+        [[TOO_LARGE]],
+        [[bookmark(50)]],
+        [QUIET_WATCH, QUIET_WATCH],
+    ],
+    ids=["refused", "an older bookmark", "two silent watches"],
+)
+async def test_versions_that_went_back_are_noticed_and_everything_is_listed(signs: list[list[Step]]) -> None:
+    """Servers differ in how they answer a watch at a version that a restored etcd does not know."""
+    it = case([page(new("a", 90), at=100), page(new("a", 40), at=50)], [*signs, QUIET_WATCH])
+    await run_for(2000.0, it)
+    assert it.log.told[:2] == ["replaced [a@90] at 100", "replaced [a@40] at 50 although older"]
+    assert it.server.watched[-1].resource_version == "50"
+    assert it.watcher.degraded is None
+
+
+async def test_a_list_after_any_other_end_may_not_go_back() -> None:
+    gone = Gone("too old", status=410, reason="Expired")
+    it = case([page(new("a", 90), at=100), page(new("a", 40), at=50)], [[gone], QUIET_WATCH])
+    await run_for(60.0, it)
+    assert it.log.told[-1] == "replaced [a@40] at 50", "the store decides, and drops it"
+
+
+async def test_a_proxys_404_does_not_blind_a_watch_for_minutes() -> None:
+    missing = NotServed("404 page not found", status=404)
+    it = case([page(at=5), page(new("a", 6), at=7)], [[missing], QUIET_WATCH])
+    await run_for(30.0, it)
+    assert it.log.told[-1] == "replaced [a@6] at 7"

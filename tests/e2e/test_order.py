@@ -1,0 +1,82 @@
+"""The watch's event of an own write comes before its answer, or after it, and sometimes a proxy answers instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sagemaker_operator.annotations import RECONCILE_REQUESTED
+from sagemaker_operator.kube.transport import Response
+from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
+from tests.e2e.harness import Cloud, operator, sample
+from tests.e2e.kinds import VIRTUAL, Stage
+from tests.e2e.order import Order
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from sagemaker_operator.kube.transport import StreamingResponse
+
+pytestmark = VIRTUAL
+
+
+class Proxy:
+    """Answers the first request that matches, instead of the API server, and does not carry it out."""
+
+    def __init__(self, inner: InMemoryTransport, method: str, suffix: str, answer: Response) -> None:
+        self._inner = inner
+        self._matches = (method, suffix)
+        self._answer = answer
+        self.answered = 0
+
+    async def request(self, method: str, path: str, **more: Any) -> Response:
+        if not self.answered and method == self._matches[0] and path.endswith(self._matches[1]):
+            self.answered += 1
+            return self._answer
+        return await self._inner.request(method, path, **more)
+
+    def stream(self, path: str, **more: Any) -> AbstractAsyncContextManager[StreamingResponse]:
+        return self._inner.stream(path, **more)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(404, {}, b"404 page not found\n"),
+        Response(404, {}, b'{"kind": "Status", "reason": "NotFound", "code": 404, "details": {}}'),
+        Response(200, {}, b"<html>please log in</html>"),
+        Response(200, {}, b""),
+        Response(200, {}, b"{}"),
+        Response(502, {}, b"<html>bad gateway</html>"),
+    ],
+    ids=["plain 404", "a Status that names nothing", "log-in page", "empty", "another object", "502"],
+)
+@pytest.mark.parametrize("order", Order)
+async def test_a_job_is_followed_although_a_proxy_answered_its_first_status(answer: Response, order: Order) -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    proxy = Proxy(InMemoryTransport(cloud.kubernetes), "PATCH", "/status", answer)
+    async with operator(cloud, transport=proxy, order=order):
+        await cloud.apply(sample())
+        await cloud.until_status("xgboost-churn", "Completed")
+    assert proxy.answered == 1
+    assert cloud.creates() == 1
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("kind", ["TrainingJob", "Model", "Endpoint"])
+async def test_nothing_is_remembered_of_an_object_that_is_gone(kind: str, order: Order) -> None:
+    """The answer that removes the last finalizer is the end of an object as much as the watch's event is."""
+    stage = Stage(kind)
+    async with operator(stage.cloud, order=order) as manager:
+        await stage.prepare()
+        await stage.apply()
+        await stage.settled()
+        await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "now"}, kind=kind)
+        await stage.cloud.pass_time(60)
+        before = manager.controllers[kind].explain()
+        await stage.delete()
+        await stage.cloud.pass_time(60)
+        after = manager.controllers[kind].explain()
+    assert before["remembered"] > 0
+    assert after == {"cached": 0, "queued": 0, "failing": 0, "remembered": 0}
