@@ -20,7 +20,7 @@ def takeover(facts: Facts) -> Step | None:
     """What adoption says about an object without a resource. None: nothing, it is accepted like any other."""
     asked, observed = facts.adoption, facts.observed
     if asked.problem is not None:
-        return _refused(facts, asked.problem)
+        return _refused(asked.problem)
     if asked.policy is None and not asked.adopted:
         return None
     creates = asked.policy is Policy.ADOPT_OR_CREATE and not asked.adopted
@@ -29,7 +29,7 @@ def takeover(facts: Facts) -> Step | None:
             # A create was sent or is about to be, or nothing says what to look for.
             return None
         if facts.nameless and not asked.named:
-            return _refused(facts, _which(facts))
+            return _refused(_which(facts))
         return Observe()
     if not observed.found:
         return None if creates else absent(facts)
@@ -48,10 +48,10 @@ def observation_only(facts: Facts) -> Step:
     """A read-only object: SageMaker is asked and never told."""
     kind, observed, asked = facts.kind, facts.observed, facts.adoption
     if asked.problem is not None:
-        return _refused(facts, asked.problem)
+        return _refused(asked.problem)
     if observed is None:
         if facts.nameless and not asked.named and not (facts.managed and facts.arn):
-            return _refused(facts, _which(facts))
+            return _refused(_which(facts))
         recalled = facts.recalled
         if recalled is None or facts.edited or facts.unseen or facts.due or facts.requested or facts.failures:
             return Observe()
@@ -82,7 +82,7 @@ def absent(facts: Facts) -> Settle:
     return Settle(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Follow.SLOW)
 
 
-def _refused(facts: Facts, problem: str) -> Settle:
+def _refused(problem: str) -> Settle:
     findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidAdoption", terminal=problem)
     # Wrong annotations stay wrong until they are edited, and an edit is an event: no timer.
     return Settle(findings, Follow.REST)

@@ -163,7 +163,7 @@ def _moved(
             "oldStatus": old,
             "failureReason": failure[:1024],
             "reason": _reason(state, failure),
-            **_summary(kind, after),
+            **_summary(after),
         }
         yield Transition(_ENDS[state], here | summary, note)
     elif status != old and old:
@@ -235,7 +235,7 @@ def _progress(kind: Kind, after: Observation, now: float) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _summary(kind: Kind, after: Observation) -> dict[str, Any]:
+def _summary(after: Observation) -> dict[str, Any]:
     """The last line of a job carries its whole report, so that one query on it is enough."""
     data = after.data
     resources = data.get("ResourceConfig") or {}

@@ -56,11 +56,6 @@ def _member_names(shape_name: str) -> Mapping[str, str]:
     return MappingProxyType({field_name(member): member for member in members(shape)})
 
 
-def member_name(shape: Shape, field: str) -> str:
-    """The API member behind a CRD field of a structure. Raises KeyError if the structure has no such field."""
-    return member_names(shape)[field]
-
-
 def field_path(shape: Shape, path: str, *, root: str = "spec") -> str:
     """`OutputDataConfig.S3OutputPath` below `shape` -> `spec.outputDataConfig.s3OutputPath`: as the user wrote it.
 

@@ -85,8 +85,6 @@ ORDERED = frozenset(
 """Lists whose order means something, wherever they are. ACK compares every list in order, AWS re-orders its sets."""
 
 OVERRIDES: Mapping[str, Override] = {
-    "Action": {"status_member": None},
-    "Algorithm": {"not_found": UNCLEAR_ABSENCE},
     "App": {
         "identifiers": ("DomainId", "AppType", "AppName", "UserProfileName", "SpaceName"),
         "optional_identifiers": ("UserProfileName", "SpaceName"),
@@ -95,15 +93,6 @@ OVERRIDES: Mapping[str, Override] = {
         # Studio has a button for it; the record of a closed app goes away after a day.
         "recreated": False,
     },
-    "AutoMLJobV2": {
-        "stop": "StopAutoMLJob",
-        "listing": "ListAutoMLJobs",
-        "status_member": "AutoMLJobStatus",
-        "job": True,
-    },
-    "Cluster": {"failure_member": "FailureMessage"},
-    "CodeRepository": {"not_found": UNCLEAR_ABSENCE},
-    "DeviceFleet": {"not_found": r"No devicefleet with name"},
     "Domain": {
         "id_in_arn": True,
         "update_names": {
@@ -116,7 +105,6 @@ OVERRIDES: Mapping[str, Override] = {
         ),
         "columns": (Column("DOMAIN-ID", ".status.domainID"),),
     },
-    "EdgePackagingJob": {"failure_member": "EdgePackagingJobStatusMessage"},
     "Endpoint": {
         "shown": ("PendingDeploymentSummary", "ProductionVariants", "ShadowProductionVariants"),
         "not_found": r"^Could not find endpoint",
@@ -143,13 +131,6 @@ OVERRIDES: Mapping[str, Override] = {
         "terminal_statuses": ("CreateFailed",),
         "hooks": Hooks(plan_update=features.plan_update, pending=features.pending),
     },
-    "HubContentReference": {
-        "describe": "DescribeHubContent",
-        "listing": "ListHubContents",
-        "status_member": "HubContentStatus",
-        "arn_member": "HubContentArn",
-    },
-    "HubContent": {"arn_member": "HubContentArn"},
     "HyperParameterTuningJob": {
         "short_names": ("smhpo",),
         "shown": (
@@ -178,25 +159,15 @@ OVERRIDES: Mapping[str, Override] = {
         "extra_spec": ("DeploymentConfig",),
         "hooks": Hooks(plan_update=hosting.update_component, normalise=hosting.normalise_component),
     },
-    "InferenceExperiment": {
-        "job": True,
-        # Stopping one needs to know what becomes of each variant: nothing a finalizer could decide.
-        "stop_on_delete": False,
-        "arn_member": "Arn",
-        "failure_member": "StatusReason",
-    },
     "LabelingJob": {
         "shown": ("JobReferenceCode", "LabelCounters", "LabelingJobOutput"),
         "log_group": "/aws/sagemaker/LabelingJobs",
         "not_found": UNCLEAR_ABSENCE,
     },
-    "MlflowApp": {"arn_member": "Arn"},
-    "MlflowTrackingServer": {"status_member": "TrackingServerStatus"},
     "Model": {
         "not_found": r"^Could not find model",
         "either_or": (("primaryContainer", "containers"),),
     },
-    "ModelCard": {"status_member": None},
     "ModelPackage": {
         "not_found": r"does not exist\.$",
         "shown": ("ModelPackageStatusDetails", "ModelPackageVersion"),
@@ -238,7 +209,6 @@ OVERRIDES: Mapping[str, Override] = {
             Column("LAST-MODIFIED-TIME", ".status.lastModifiedTime", "date"),
         ),
     },
-    "PartnerApp": {"arn_member": "Arn", "failure_member": "Error"},
     "Pipeline": {
         "short_names": ("smpipe",),
         "either_or": (("pipelineDefinition", "pipelineDefinitionS3Location"),),
@@ -289,7 +259,6 @@ OVERRIDES: Mapping[str, Override] = {
         "log_group": "/aws/sagemaker/TransformJobs",
         "not_found": r"^Could not find requested job with name",
     },
-    "TrialComponent": {"status_member": None},
     "UserProfile": {
         "shown": ("HomeEfsFileSystemUid",),
         "arn_path": ("DomainId", "UserProfileName"),

@@ -16,7 +16,7 @@ from sagemaker_operator.listwatch import EventType, ListPage, WatchEvent
 from sagemaker_operator.objects import KubeObject, Meta, decode_object, detach
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
     from sagemaker_operator.kube.transport import Query, StreamingResponse, Transport
     from sagemaker_operator.objects import Resource
@@ -76,7 +76,6 @@ _dict_decoder = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
 _MERGE_PATCH = "application/merge-patch+json"
-_JSON_PATCH = "application/json-patch+json"
 
 
 class KubeClient:
@@ -98,8 +97,6 @@ class KubeClient:
         namespace: str | None = None,
         limit: int = 500,
         continue_: str | None = None,
-        resource_version: str | None = None,
-        resource_version_match: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
     ) -> ListPage:
@@ -112,8 +109,6 @@ class KubeClient:
             query=_query(
                 limit=str(limit) if limit else None,
                 **{"continue": continue_},
-                resourceVersion=resource_version,
-                resourceVersionMatch=resource_version_match,
                 labelSelector=label_selector,
                 fieldSelector=field_selector,
             ),
@@ -208,20 +203,6 @@ class KubeClient:
         answer = await self._write("PATCH", path, resource, patch, _MERGE_PATCH, subresource, name=name)
         return _object(f"PATCH {path}", answer, name)
 
-    async def json_patch(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        name: str,
-        operations: Sequence[Mapping[str, Any]],
-        *,
-        subresource: str | None = None,
-    ) -> KubeObject:
-        """RFC 6902: the object as patched. Raises Invalid if a `test` operation fails."""
-        path = resource.path(namespace, name, subresource)
-        answer = await self._write("PATCH", path, resource, operations, _JSON_PATCH, subresource, name=name)
-        return _object(f"PATCH {path}", answer, name)
-
     async def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
         """Asks for the deletion; finalizers decide when the object is gone. Raises NotFound."""
         await self._write("DELETE", resource.path(namespace, name), resource, None, name=name)
@@ -231,7 +212,7 @@ class KubeClient:
         method: str,
         path: str,
         resource: Resource,
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+        body: Mapping[str, Any] | None,
         content_type: str = "application/json",
         subresource: str | None = None,
         query: Query = (),

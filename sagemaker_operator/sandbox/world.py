@@ -43,9 +43,7 @@ class World:
     """
 
     def __init__(self, *, speed: float, apiserver: Path | None = None, directory: Path | None = None) -> None:
-        self._speed = speed
         self._apiserver = apiserver
-        self._keep = directory is not None
         self._directory = directory
         self._stack = AsyncExitStack()
         self._simulator = SageMakerSimulator(clock=wall_clock, rng=random.Random(), speed=speed)

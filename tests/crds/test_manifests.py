@@ -14,7 +14,6 @@ from sagemaker_operator.crds.runtime import GROUP, runtime_crds
 from sagemaker_operator.errors import OperatorError
 from sagemaker_operator.kinds.catalog import catalog, derive
 from tests.crds.support import ROOT
-from tests.kinds.facts import DERIVABLE, OPERATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +97,6 @@ def test_the_crd_is_called_as_acks() -> None:
     assert columns == [("FAILURE-REASON", 1), ("SECONDARY-STATUS", 0), ("STATUS", 0), ("AGE", 0)]
 
 
-@pytest.mark.parametrize("name", DERIVABLE)
+@pytest.mark.parametrize("name", catalog())
 def test_a_crd_fits_into_the_annotation_of_kubectl_apply(name: str) -> None:
-    assert len(json.dumps(crd_manifest(derive(OPERATIONS[name]["create"])))) < _ANNOTATION_LIMIT
+    assert len(json.dumps(crd_manifest(catalog()[name]))) < _ANNOTATION_LIMIT

@@ -12,7 +12,7 @@ from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.crds.schema import checks, object_schema, spec_schema, status_schema
 from sagemaker_operator.kinds.catalog import catalog, derive
 from tests.crds.support import SAMPLE, nodes
-from tests.kinds.facts import ACK_FIELDS, ACK_KINDS, DERIVABLE, OPERATIONS
+from tests.kinds.facts import ACK_FIELDS, ACK_KINDS
 
 TRAINING = derive("CreateTrainingJob")
 TYPES = {
@@ -35,7 +35,7 @@ CHECKS = {"enum", "pattern", "x-kubernetes-validations"} | {
 @pytest.mark.parametrize("name", ACK_KINDS)
 @pytest.mark.parametrize("part", ["spec", "status"])
 def test_every_field_path_of_ack_is_there_with_the_same_type(name: str, part: str) -> None:
-    kind = derive(OPERATIONS[name]["create"])
+    kind = catalog()[name]
     schema = spec_schema(kind) if part == "spec" else status_schema(kind)
     found = {path: {key: node[key] for key in ("type", "format") if key in node} for path, node in nodes(schema)}
     for row in ACK_FIELDS["paths"][name][part]:
@@ -44,9 +44,9 @@ def test_every_field_path_of_ack_is_there_with_the_same_type(name: str, part: st
         assert found[path] == TYPES[type_], path
 
 
-@pytest.mark.parametrize("name", DERIVABLE)
+@pytest.mark.parametrize("name", catalog())
 def test_the_schema_is_structural_and_bounded(name: str) -> None:
-    for path, node in nodes(object_schema(derive(OPERATIONS[name]["create"]))):
+    for path, node in nodes(object_schema(catalog()[name])):
         assert "type" in node, path
         assert set(node.get("required", ())) <= set(node.get("properties", ())), path
         assert len(node.get("enum", ())) <= 20, path

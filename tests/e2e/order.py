@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+from tests.transports import ForwardingStream, ForwardingTransport, Request
 
-    from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sagemaker_operator.kube.transport import StreamingResponse, Transport
 
 VARIABLE = "SAGEMAKER_OPERATOR_TEST_ORDER"
 
@@ -36,48 +38,17 @@ def ordered(transport: Transport, order: Order) -> Transport:
     return LateWatch(transport) if order is Order.ANSWER_FIRST else transport
 
 
-class LateWatch:
-    """Implements `Transport` over another one: each chunk of a watch arrives `LAG_SECONDS` late."""
-
-    def __init__(self, inner: Transport) -> None:
-        self._inner = inner
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        headers: Mapping[str, str] = {},
-        body: bytes | None = None,
-        timeout: float,
-    ) -> Response:
-        return await self._inner.request(method, path, query=query, headers=headers, body=body, timeout=timeout)
+class LateWatch(ForwardingTransport):
+    """Each chunk of a watch arrives `LAG_SECONDS` late."""
 
     @asynccontextmanager
-    async def stream(
-        self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
-    ) -> AsyncIterator[StreamingResponse]:
-        async with self._inner.stream(path, query=query, headers=headers, timeout=timeout) as stream:
+    async def open(self, request: Request) -> AsyncIterator[StreamingResponse]:
+        async with super().open(request) as stream:
             yield _LateStream(stream)
 
 
-class _LateStream:
-    """Implements `StreamingResponse`. Chunks keep their order and their distances."""
-
-    def __init__(self, inner: StreamingResponse) -> None:
-        self._inner = inner
-
-    @property
-    def status(self) -> int:
-        return self._inner.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._inner.headers
-
-    async def read(self) -> bytes:
-        return await self._inner.read()
+class _LateStream(ForwardingStream):
+    """Chunks keep their order and their distances."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()

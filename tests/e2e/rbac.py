@@ -16,11 +16,12 @@ import yaml
 from sagemaker_operator.kube.transport import Response
 from sagemaker_operator.sandbox.kubernetes.routing import target_of, verb_of
 from tests.e2e.processes import ROOT
+from tests.transports import ForwardingTransport, Request, WholeStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
-    from sagemaker_operator.kube.transport import Query, StreamingResponse, Transport
+    from sagemaker_operator.kube.transport import StreamingResponse
 
 # Features that need more than the rest have a file of their own, which is applied with it by default.
 RBAC = sorted((ROOT / "manifests").glob("rbac*.yaml"))
@@ -67,54 +68,37 @@ def shipped() -> frozenset[Grant]:
     )
 
 
-class Authorizer:
-    """A Transport that answers 403 where RBAC would. `denied` and `unused` say what the manifests should be told."""
+class Authorizer(ForwardingTransport):
+    """Answers 403 where RBAC would. `denied` and `unused` say what the manifests should be told."""
 
     def __init__(self, grants: frozenset[Grant]) -> None:
+        super().__init__()
         self._grants = grants
         self._used: set[Grant] = set()
         self.denied: list[Grant] = []
-        self._inner: Transport | None = None
 
     @property
     def unused(self) -> frozenset[Grant]:
         return self._grants - self._used
 
-    def through(self, inner: Transport) -> Transport:
-        self._inner = inner
-        return self
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        headers: Mapping[str, str] = {},
-        body: bytes | None = None,
-        timeout: float,
-    ) -> Response:
-        assert self._inner is not None
-        refused = self._refused(method, path, dict(query))
+    async def answer(self, request: Request) -> Response:
+        refused = self._refused(request)
         if refused is not None:
             return Response(403, {"Content-Type": "application/json"}, refused)
-        return await self._inner.request(method, path, query=query, headers=headers, body=body, timeout=timeout)
+        return await super().answer(request)
 
     @asynccontextmanager
-    async def stream(
-        self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
-    ) -> AsyncIterator[StreamingResponse]:
-        assert self._inner is not None
-        refused = self._refused("GET", path, dict(query))
+    async def open(self, request: Request) -> AsyncIterator[StreamingResponse]:
+        refused = self._refused(request)
         if refused is not None:
-            yield _Refused(refused)
+            yield WholeStream(403, refused)
             return
-        async with self._inner.stream(path, query=query, headers=headers, timeout=timeout) as stream:
+        async with super().open(request) as stream:
             yield stream
 
-    def _refused(self, method: str, path: str, query: Mapping[str, str]) -> bytes | None:
+    def _refused(self, request: Request) -> bytes | None:
         """The Status of a request that is not granted; None for one that is."""
-        target = target_of(path)
+        target, method, query = target_of(request.path), request.method, dict(request.query)
         if target is None or not target.plural:
             # Discovery and health are open to every authenticated user.
             return None
@@ -131,19 +115,3 @@ class Authorizer:
         message = f'{resource}.{target.group} "{target.name}" is forbidden: User cannot {verb} resource "{resource}"'
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403}
         return json.dumps(status | {"message": message}).encode()
-
-
-class _Refused:
-    """A watch that was not allowed."""
-
-    status = 403
-    headers: Mapping[str, str] = {"Content-Type": "application/json"}
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield self._body
-
-    async def read(self) -> bytes:
-        return self._body

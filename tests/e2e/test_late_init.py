@@ -21,12 +21,12 @@ from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import build, operator
 from tests.e2e.kinds import NAMELESS, VIRTUAL, Stage, at
+from tests.transports import ForwardingTransport, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
 
-    from sagemaker_operator.kube.transport import Query, Response, StreamingResponse
+    from sagemaker_operator.kube.transport import Response
     from sagemaker_operator.manager import Manager
 
 pytestmark = VIRTUAL
@@ -189,33 +189,20 @@ async def test_a_crd_of_an_older_version_refuses_and_the_condition_says_why() ->
     assert "SageMaker cannot change spec.enableNetworkIsolation" in conditions[LATE_INITIALIZED]["message"]
 
 
-class Meddler:
-    """The way to the API server, and somebody who edits the object just before the operator fills its spec."""
+class Meddler(ForwardingTransport):
+    """A user edits the object just before the operator fills its spec."""
 
     def __init__(self, stage: Stage, edit: Callable[[], Awaitable[None]]) -> None:
-        self._inner = InMemoryTransport(stage.cloud.kubernetes)
+        super().__init__(InMemoryTransport(stage.cloud.kubernetes))
         self._path = stage.kind.resource.path("default", stage.name)
         self._edit: Callable[[], Awaitable[None]] | None = edit
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        headers: Mapping[str, str] = {},
-        body: bytes | None = None,
-        timeout: float,
-    ) -> Response:
-        if (method, path) == ("PATCH", self._path) and b'"spec"' in (body or b"") and self._edit is not None:
+    async def answer(self, request: Request) -> Response:
+        fills = (request.method, request.path) == ("PATCH", self._path) and b'"spec"' in (request.body or b"")
+        if fills and self._edit is not None:
             edit, self._edit = self._edit, None
             await edit()
-        return await self._inner.request(method, path, query=query, headers=headers, body=body, timeout=timeout)
-
-    def stream(
-        self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
-    ) -> AbstractAsyncContextManager[StreamingResponse]:
-        return self._inner.stream(path, query=query, headers=headers, timeout=timeout)
+        return await super().answer(request)
 
 
 @asynccontextmanager

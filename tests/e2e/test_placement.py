@@ -22,6 +22,7 @@ from sagemaker_operator.settings import FeatureGates
 from tests.e2e.harness import REGION as HOME
 from tests.e2e.harness import Cloud, operator, sample
 from tests.e2e.wire import Wire
+from tests.transports import ForwardingTransport, Request
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime(end=200_000)]
 
@@ -301,21 +302,18 @@ async def test_without_carm_nothing_around_the_objects_is_read() -> None:
     assert not read & {"namespaces", "configmaps", "iamroleselectors"}
 
 
-class Forbidding:
-    """The API server, which lets nobody list one collection until it is told otherwise."""
+class Forbidding(ForwardingTransport):
+    """Refuses to list one collection until it is allowed."""
 
     def __init__(self, inner: Transport, path: str) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._path = path
         self.allowed = False
 
-    async def request(self, method: str, path: str, **kwargs: Any) -> Response:
-        if path == self._path and not self.allowed:
+    async def answer(self, request: Request) -> Response:
+        if request.path == self._path and not self.allowed:
             return Response(403, {}, b'{"kind": "Status", "reason": "Forbidden", "message": "not you"}')
-        return await self._inner.request(method, path, **kwargs)
-
-    def stream(self, path: str, **kwargs: Any) -> Any:
-        return self._inner.stream(path, **kwargs)
+        return await super().answer(request)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/namespaces", PATH], ids=["namespaces", "role map"])
@@ -326,7 +324,7 @@ async def test_nobody_works_or_leads_before_the_surroundings_are_known(path: str
     class Door(Wire):
         def transport(self, inner: Transport) -> Transport:
             doors.append(Forbidding(super().transport(inner), path))
-            return doors[-1]  # type: ignore[return-value]
+            return doors[-1]
 
     async with operator(cloud, wire=Door()) as manager:
         await job(cloud, "waits", "one")

@@ -23,13 +23,13 @@ from tests.e2e.harness import sample
 from tests.e2e.live import JOB, User, operating, settings, simulator, user_of
 from tests.e2e.processes import until
 from tests.servers import ApiServer, server_or_skip
+from tests.transports import ForwardingTransport, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
+    from sagemaker_operator.kube.transport import Response
     from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 
 pytestmark = pytest.mark.asyncio
@@ -72,35 +72,18 @@ async def sagemaker() -> AsyncIterator[tuple[SageMakerSimulator, dict[str, Any]]
         yield simulated, {"aws_endpoint_url": server.url, "allow_unsafe_aws_endpoint_urls": True}
 
 
-class StatusRecorder:
-    """Passes everything on, and keeps what the operator's status patches add up to."""
+class StatusRecorder(ForwardingTransport):
+    """Keeps what the operator's status patches add up to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.status: dict[str, Any] = {}
 
-    def through(self, inner: Transport) -> Transport:
-        self._inner = inner
-        return self
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        headers: Mapping[str, str] = {},
-        body: bytes | None = None,
-        timeout: float,
-    ) -> Response:
-        answer = await self._inner.request(method, path, query=query, headers=headers, body=body, timeout=timeout)
-        if method == "PATCH" and path.endswith("/status") and answer.status == 200:
-            self.status = json_merge_patch.merge(self.status, json.loads(body or b"{}")["status"])
+    async def answer(self, request: Request) -> Response:
+        answer = await super().answer(request)
+        if request.method == "PATCH" and request.path.endswith("/status") and answer.status == 200:
+            self.status = json_merge_patch.merge(self.status, json.loads(request.body or b"{}")["status"])
         return answer
-
-    def stream(
-        self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
-    ) -> AbstractAsyncContextManager[StreamingResponse]:
-        return self._inner.stream(path, query=query, headers=headers, timeout=timeout)
 
 
 async def test_a_job_runs_to_completed_and_no_field_of_its_status_is_pruned(

@@ -10,17 +10,19 @@ import asyncio
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from sagemaker_operator.errors import Unavailable
 from sagemaker_operator.sandbox.sagemaker.http import in_process_session
+from tests.transports import ForwardingTransport, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Mapping
+    from collections.abc import AsyncIterator, Awaitable
 
-    from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
+    from sagemaker_operator.kube.transport import Response, StreamingResponse, Transport
     from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 
 T = TypeVar("T")
@@ -151,38 +153,26 @@ class Wire:
         return self._dead
 
 
-class _Kubernetes:
+class _Kubernetes(ForwardingTransport):
     def __init__(self, wire: Wire, inner: Transport) -> None:
+        super().__init__(inner)
         self._wire = wire
-        self._inner = inner
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        headers: Mapping[str, str] = {},
-        body: bytes | None = None,
-        timeout: float,
-    ) -> Response:
-        async def call() -> Response:
-            return await self._inner.request(method, path, query=query, headers=headers, body=body, timeout=timeout)
-
-        if "/leases" in path and not self._wire.dead:
+    async def answer(self, request: Request) -> Response:
+        call = partial(super().answer, request)
+        if "/leases" in request.path and not self._wire.dead:
             return await call()
-        lost = Unavailable(f"{method} {path}: cut")
+        name = f"{request.method} {request.path}"
+        lost = Unavailable(f"{name}: cut")
         try:
-            async with asyncio.timeout(timeout):
-                return await self._wire.pass_on(f"{method} {path}", call, unsent=lambda: lost, unanswered=lambda: lost)
+            async with asyncio.timeout(request.timeout):
+                return await self._wire.pass_on(name, call, unsent=lambda: lost, unanswered=lambda: lost)
         except TimeoutError:
             raise lost from None
 
     @asynccontextmanager
-    async def stream(
-        self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
-    ) -> AsyncIterator[StreamingResponse]:
+    async def open(self, request: Request) -> AsyncIterator[StreamingResponse]:
         if self._wire.dead:
             raise Unavailable("cut")
-        async with self._inner.stream(path, query=query, headers=headers, timeout=timeout) as stream:
+        async with super().open(request) as stream:
             yield stream

@@ -10,13 +10,14 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sagemaker_operator.errors import Unavailable
+from tests.transports import ForwardingStream, ForwardingTransport, Request, WholeStream
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from sagemaker_operator.kube.transport import Query, Response, StreamingResponse, Transport
 
@@ -54,11 +55,9 @@ _STORM = 5
 _LOST_SECONDS = 30.0
 
 
-class StaleTransport:
-    """Implements `Transport` over another one."""
-
+class StaleTransport(ForwardingTransport):
     def __init__(self, inner: Transport, mode: Stale, *, rng: random.Random, until: float) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._mode = mode
         self._rng = rng
         self._until = until
@@ -68,34 +67,25 @@ class StaleTransport:
     def _active(self) -> bool:
         return asyncio.get_running_loop().time() < self._until
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        headers: Mapping[str, str] = {},
-        body: bytes | None = None,
-        timeout: float,
-    ) -> Response:
-        answer = await self._inner.request(method, path, query=query, headers=headers, body=body, timeout=timeout)
-        if self._mode is not Stale.OLD_LIST or method != "GET" or b'"items"' not in answer.body:
+    async def answer(self, request: Request) -> Response:
+        answer = await super().answer(request)
+        if self._mode is not Stale.OLD_LIST or request.method != "GET" or b'"items"' not in answer.body:
             return answer
-        kept = self._lists.setdefault(path, [])
+        kept = self._lists.setdefault(request.path, [])
         kept.append(answer)
         return self._rng.choice(kept) if self._active() else answer
 
     @asynccontextmanager
-    async def stream(
-        self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
-    ) -> AsyncIterator[StreamingResponse]:
+    async def open(self, request: Request) -> AsyncIterator[StreamingResponse]:
         if self._active():
-            query = self._asked(query)
-            if self._mode is Stale.GONE_STORM and self._storms.setdefault(path, 0) < _STORM:
-                self._storms[path] += 1
-                yield _Gone(in_stream=self._rng.random() < 0.5)
+            request = request.with_query(self._asked(request.query))
+            if self._mode is Stale.GONE_STORM and self._storms.setdefault(request.path, 0) < _STORM:
+                self._storms[request.path] += 1
+                # Old servers answer with a status, new ones with an ERROR event.
+                in_stream = self._rng.random() < 0.5
+                yield WholeStream(200, _GONE_LINE) if in_stream else WholeStream(410, json.dumps(_GONE).encode())
                 return
-        async with self._inner.stream(path, query=query, headers=headers, timeout=timeout) as stream:
+        async with super().open(request) as stream:
             yield _StaleStream(stream, self) if self._active() and stream.status == 200 else stream
 
     def _asked(self, query: Query) -> Query:
@@ -160,18 +150,10 @@ class StaleTransport:
             await asyncio.gather(following, return_exceptions=True)
 
 
-class _StaleStream:
-    """Implements `StreamingResponse`."""
-
-    status = 200
-
+class _StaleStream(ForwardingStream):
     def __init__(self, inner: StreamingResponse, transport: StaleTransport) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._transport = transport
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._inner.headers
 
     async def _lines(self) -> AsyncIterator[bytes]:
         async for chunk in self._inner.chunks():
@@ -180,21 +162,3 @@ class _StaleStream:
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self._transport.lines(self._lines())
-
-    async def read(self) -> bytes:
-        return await self._inner.read()
-
-
-class _Gone:
-    """410, as old servers say it (a status) or as new ones do (an ERROR event)."""
-
-    headers: Mapping[str, str] = {"Content-Type": "application/json"}
-
-    def __init__(self, *, in_stream: bool) -> None:
-        self.status = 200 if in_stream else 410
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield _GONE_LINE
-
-    async def read(self) -> Any:
-        return json.dumps(_GONE).encode()

@@ -17,6 +17,7 @@ from sagemaker_operator.kube.events import EVENTS
 from sagemaker_operator.logs import configure
 from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage
+from tests.e2e.patches import reverse
 from tests.faults.fuzz import NASTY, spoiled
 from tests.faults.oracle import bad_words
 from tests.faults.scenarios import comparable, plant_secrets
@@ -75,9 +76,8 @@ async def test_a_bad_spec_is_survived_contained_and_undone(kind: str) -> None:
             tried += 1
             await cloud.annotate(stage.name, {"example.com/note": rng.choice(NASTY)}, kind=kind)
             await cloud.pass_time(120)
-            await cloud.user.json_patch(
-                stage.kind.resource, "default", stage.name, [{"op": "replace", "path": "/spec", "value": good}]
-            )
+            await stage.edit(reverse(good, changed))
+            assert (await stage.get())["spec"] == good
             await stage.settled(seconds=7200)
             await stage.idle(manager)
             assert await _state(stage) == before, changed

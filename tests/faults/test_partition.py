@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,31 +14,32 @@ from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from tests.e2e.harness import Cloud, build, operator, sample
 from tests.e2e.kinds import VIRTUAL
 from tests.e2e.wire import Mode, Wire
+from tests.transports import ForwardingTransport, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sagemaker_operator.kube.transport import Response, StreamingResponse
+
 pytestmark = VIRTUAL
 
 
-class Cable:
-    """A transport that can be cut: requests get no answer, and what is being watched goes on."""
+class Cable(ForwardingTransport):
+    """Can be cut: requests get no answer, and what is being watched goes on."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._inner = InMemoryTransport(cloud.kubernetes)
-        self.cut = False
+    cut = False
 
-    async def request(self, method: str, path: str, *, timeout: float, **rest: Any) -> Any:
+    async def answer(self, request: Request) -> Response:
         if self.cut:
-            await asyncio.sleep(timeout)
+            await asyncio.sleep(request.timeout)
             raise Unavailable("cut")
-        return await self._inner.request(method, path, timeout=timeout, **rest)
+        return await super().answer(request)
 
     @asynccontextmanager
-    async def stream(self, path: str, **rest: Any) -> AsyncIterator[Any]:
+    async def open(self, request: Request) -> AsyncIterator[StreamingResponse]:
         if self.cut:
             raise Unavailable("cut")
-        async with self._inner.stream(path, **rest) as stream:
+        async with super().open(request) as stream:
             yield stream
 
 
@@ -46,7 +47,7 @@ class Cable:
 @pytest.mark.parametrize("apart", [-3600.0, 3600.0], ids=["clock-behind", "clock-ahead"])
 async def test_a_leader_that_is_cut_off_while_it_creates_makes_no_second_job(mode: Mode | None, apart: float) -> None:
     cloud = Cloud(kinds=["TrainingJob"])
-    cable = Cable(cloud)
+    cable = Cable(InMemoryTransport(cloud.kubernetes))
 
     def cut(_: int, name: str) -> Mode | None:
         if name != "SageMaker.CreateTrainingJob":

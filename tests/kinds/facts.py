@@ -18,5 +18,4 @@ NOT_DERIVABLE = {
     "Workforce": "its Describe answers in a nested structure",
     "Workteam": "its Describe answers in a nested structure",
 }
-DERIVABLE = sorted(set(OPERATIONS) - set(NOT_DERIVABLE))
 ACK_KINDS = sorted(kind for kind, facts in OPERATIONS.items() if "ack" in facts)

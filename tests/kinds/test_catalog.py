@@ -8,7 +8,7 @@ from sagemaker_operator.kinds.catalog import SHIPPED, catalog, derive, kind_name
 from sagemaker_operator.kinds.descriptor import Kind, ListFacts, StatusClass
 from sagemaker_operator.kinds.model import Shape, input_members, members, operation, output_members
 from sagemaker_operator.kinds.overrides import ORDERED, OVERRIDES
-from tests.kinds.facts import ACK_KINDS, DERIVABLE, NOT_DERIVABLE, OPERATIONS
+from tests.kinds.facts import ACK_KINDS, NOT_DERIVABLE, OPERATIONS
 from tests.stories import STORIES
 
 
@@ -42,11 +42,11 @@ def test_an_operation_that_creates_nothing_makes_no_kind() -> None:
         derive("CreatePresignedDomainUrl")
 
 
-def test_every_override_is_about_a_kind_that_exists() -> None:
-    assert set(OVERRIDES) <= set(DERIVABLE)
+def test_every_override_is_about_a_kind_that_is_shipped() -> None:
+    assert set(OVERRIDES) <= set(SHIPPED)
 
 
-@pytest.mark.parametrize("name", DERIVABLE)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_operations_are_found(name: str) -> None:
     kind, facts = kind_of(name), OPERATIONS[name]
     assert kind_name(kind.create) == kind.name == name
@@ -55,7 +55,7 @@ def test_operations_are_found(name: str) -> None:
     assert kind.update is None if not facts["update"] else kind.update in facts["update"]
 
 
-@pytest.mark.parametrize("name", DERIVABLE)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_members_are_found(name: str) -> None:
     kind, facts = kind_of(name), OPERATIONS[name]
     identifiers = [member.api for member in kind.identifiers]
@@ -67,9 +67,7 @@ def test_members_are_found(name: str) -> None:
     # Details of a status are a structure, and a failure is a text.
     failure = None if (facts["failure"] or "").endswith("Details") else facts["failure"]
     assert kind.failure_member == failure
-    # What the user sets and what only a deletion sets is no life cycle.
-    no_life_cycle = name in ("Action", "ModelCard", "TrialComponent")
-    assert kind.status_member == (None if no_life_cycle else facts["status"])
+    assert kind.status_member == facts["status"]
     accepted = {kind.update_names.get(member, member) for member in kind.mutable}
     assert set(facts["update_members"]) - {"Tags", kind.token_member} - set(identifiers) <= accepted
     # An endpoint's configuration must be named in every update, and is what an update is about.
@@ -184,9 +182,9 @@ def _lists(shape: Shape, above: frozenset[str]) -> set[str]:
 
 
 def test_short_names_are_taken_once() -> None:
-    kinds = [kind_of(name) for name in DERIVABLE]
+    kinds = list(catalog().values())
     names = [name for kind in kinds for name in kind.short_names]
-    assert len(names) == len(set(names)) == len(DERIVABLE)
+    assert len(names) == len(set(names)) == len(kinds)
     taken = {kind.plural for kind in kinds} | {kind.name.lower() for kind in kinds}
     assert all(name.startswith("sm") and name not in taken for name in names)
 
@@ -213,7 +211,7 @@ def test_the_parts_of_a_life_that_are_a_kinds_own() -> None:
     assert kinds["ModelPackage"].update_identifiers == ("ModelPackageArn",)
 
 
-@pytest.mark.parametrize("name", DERIVABLE)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_statuses_mean_what_they_mean_for_the_kind(name: str) -> None:
     kind, facts = kind_of(name), OPERATIONS[name]
     job = facts["job"]
@@ -230,7 +228,6 @@ def test_the_same_word_differs_by_kind() -> None:
     assert kind_of("TrainingJob").classify("Completed") is StatusClass.SUCCEEDED
     assert kind_of("ModelPackage").classify("Completed") is StatusClass.STEADY
     assert kind_of("FeatureGroup").classify("Created") is StatusClass.STEADY
-    assert kind_of("InferenceExperiment").classify("Created") is StatusClass.IN_PROGRESS
 
 
 def test_an_endpoint_that_takes_no_requests_is_not_at_rest_as_a_stopped_notebook_is() -> None:
@@ -243,7 +240,7 @@ def test_an_unknown_status_is_in_progress_and_no_status_is_steady() -> None:
     assert kind_of("Model").classify(None) is StatusClass.STEADY
 
 
-@pytest.mark.parametrize("name", DERIVABLE)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_list_operation_is_understood(name: str) -> None:
     facts = OPERATIONS[name]["list"]
     if facts is None:
@@ -326,13 +323,10 @@ _ABSENCE = {
     "TrainingJob": "Requested resource not found.",
     "TransformJob": "Could not find requested job with name: x",
     "LabelingJob": "Labeling job x not found",
-    "Algorithm": "Algorithm x does not exist.",
-    "CodeRepository": "Cannot find CodeRepository x",
-    "DeviceFleet": "No devicefleet with name: x",
 }
 
 
-@pytest.mark.parametrize("name", DERIVABLE)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_absence_is_told_by_code_or_by_text(name: str) -> None:
     absent = kind_of(name).not_found
     if not OPERATIONS[name]["not_found"].startswith("ValidationException"):

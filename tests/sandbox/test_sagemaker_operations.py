@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from botocore import xform_name
 from botocore.model import ShapeResolver
 
-from sagemaker_operator.kinds.catalog import derive
-from sagemaker_operator.kinds.descriptor import Kind, StatusClass
+from sagemaker_operator.kinds.catalog import catalog, derive
+from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.kinds.model import service_model
 from sagemaker_operator.sandbox.sagemaker import texts
 from sagemaker_operator.sandbox.sagemaker.lifecycle import GOOD, life_cycle
@@ -21,15 +20,6 @@ from sagemaker_operator.sandbox.sagemaker.validation import validate
 from tests.sandbox.sagemaker_support import EPOCH, ROLE, client_of, job, make_simulator, refusal, tagged
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
-
-
-def derivable() -> list[Kind]:
-    """Every kind that the service model yields, shipped or not."""
-    found = []
-    for operation in service_model().operation_names:
-        with suppress(LookupError):
-            found.append(derive(operation))
-    return found
 
 
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:training-job/train"
@@ -106,7 +96,7 @@ async def test_every_operation_misses_a_job_in_the_same_words(operation: str) ->
 
 
 async def test_every_kind_says_not_found_in_words_its_descriptor_knows() -> None:
-    for kind in derivable():
+    for kind in catalog().values():
         error = texts.not_found(kind, name="some-name", arn="arn:aws:sagemaker:us-west-2:123456789012:x/some-name")
         assert error.code in kind.not_found.codes
         assert kind.not_found.pattern is None or kind.not_found.pattern.search(error.message), kind.name
@@ -114,7 +104,7 @@ async def test_every_kind_says_not_found_in_words_its_descriptor_knows() -> None
 
 async def test_every_kind_has_a_life_that_ends_where_it_should() -> None:
     good = {StatusClass.STEADY, StatusClass.SUCCEEDED}
-    for kind in derivable():
+    for kind in catalog().values():
         life = life_cycle(kind)
         assert {kind.classify(steps[-1].status) for outcome, steps in life.runs.items() if outcome == GOOD} <= good
         if "Failed" in life.runs:
@@ -249,7 +239,7 @@ async def test_a_valid_input_passes_and_the_client_sees_refusals_as_client_error
 
 
 async def test_the_input_of_every_kind_can_be_validated() -> None:
-    for kind in derivable():
+    for kind in catalog().values():
         shape = service_model().operation_model(kind.create).input_shape
         with pytest.raises(ServiceError, match="is not part of the model"):
             validate(shape, {"NoSuchMember": 1})

@@ -45,19 +45,10 @@ class Behaviour:
     queries: ClassVar[tuple[str, ...]] = ()
     """Operations beyond describe and list that only tell, answered by `query`."""
 
-    def __init__(
-        self,
-        kind: Kind,
-        *,
-        around: Around | None = None,
-        life: LifeCycle | None = None,
-        seconds: float | None = None,
-    ) -> None:
-        """`seconds`: how long a life takes unless a tag says otherwise; None: what suits the kind."""
+    def __init__(self, kind: Kind, *, around: Around | None = None, life: LifeCycle | None = None) -> None:
         self.kind = kind
         self.around = around or Around(Store(), {})
         self.life = life or life_cycle(kind)
-        self.seconds = self.life.seconds if seconds is None else seconds
         model = service_model()
         self._described: Shape = model.operation_model(kind.describe).output_shape
         update = input_members(kind.update) if kind.update else {}
@@ -107,7 +98,7 @@ class Behaviour:
     def begin(self, record: Record) -> None:
         """Plan the life of a new resource."""
         steps = self.life.runs.get(record.wishes.outcome, self.life.runs[GOOD])
-        total = self.seconds if record.wishes.seconds is None else record.wishes.seconds
+        total = self.life.seconds if record.wishes.seconds is None else record.wishes.seconds
         record.timeline.schedule(steps, start=record.created, total=total)
         if record.wishes.maintenance_after is not None and steps is self.life.runs[GOOD]:
             record.move(self.life.maintenance, record.timeline.end + record.wishes.maintenance_after)

@@ -51,7 +51,5 @@ _BEHAVIOURS: Mapping[str, type[Behaviour]] = {
 }
 
 
-def behaviour_of(kind: Kind, around: Around, *, job_seconds: float | None = None) -> Behaviour:
-    """`job_seconds`: simulated length of a job that names none."""
-    seconds = job_seconds if kind.is_job else None
-    return _BEHAVIOURS.get(kind.name, Behaviour)(kind, around=around, seconds=seconds)
+def behaviour_of(kind: Kind, around: Around) -> Behaviour:
+    return _BEHAVIOURS.get(kind.name, Behaviour)(kind, around=around)

@@ -39,12 +39,12 @@ class _Route(NamedTuple):
 class Engine:
     """The resources and what can be done to them. Time comes with every call; nothing here waits."""
 
-    def __init__(self, kinds: Mapping[str, Kind], *, rng: random.Random, job_seconds: float | None = None) -> None:
+    def __init__(self, kinds: Mapping[str, Kind], *, rng: random.Random) -> None:
         self.store = Store()
         self._rng = rng
         around = Around(self.store, kinds)
         self.quotas = Quotas(around)
-        self._behaviours = {kind.name: behaviour_of(kind, around, job_seconds=job_seconds) for kind in kinds.values()}
+        self._behaviours = {kind.name: behaviour_of(kind, around) for kind in kinds.values()}
         self._routes = _routes(self._behaviours)
 
     def __repr__(self) -> str:

@@ -98,8 +98,8 @@ class LabelingJobs(Jobs):
 
     queries = ("ListLabelingJobsForWorkteam",)
 
-    def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
-        super().__init__(kind, around=around, seconds=seconds)
+    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
+        super().__init__(kind, around=around)
         opening = Step("Initializing", _START_SECONDS)
         self.life = LifeCycle(
             {outcome: (opening, *steps) for outcome, steps in self.life.runs.items()},

@@ -86,8 +86,8 @@ class MonitoringSchedules(Behaviour):
     actions = ("StartMonitoringSchedule", "UpdateMonitoringAlert")
     queries = ("ListMonitoringAlertHistory", "ListMonitoringAlerts", "ListMonitoringExecutions")
 
-    def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
-        super().__init__(kind, around=around, life=LIFE, seconds=seconds)
+    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
+        super().__init__(kind, around=around, life=LIFE)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         config = given["MonitoringScheduleConfig"]

@@ -54,8 +54,8 @@ class NotebookInstances(Behaviour):
     actions = ("StartNotebookInstance",)
     queries = ("CreatePresignedNotebookInstanceUrl",)
 
-    def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
-        super().__init__(kind, around=around, life=LIFE, seconds=seconds)
+    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
+        super().__init__(kind, around=around, life=LIFE)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if given.get("DirectInternetAccess") == "Disabled" and "SubnetId" not in given:

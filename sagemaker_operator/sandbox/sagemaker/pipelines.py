@@ -198,7 +198,7 @@ class PipelineExecutions(Behaviour):
         return part_page(operation, entries, given, {})
 
     def _length(self, record: Record) -> float:
-        return self.seconds if record.wishes.seconds is None else record.wishes.seconds
+        return self.life.seconds if record.wishes.seconds is None else record.wishes.seconds
 
     def _steps(self, record: Record, now: float) -> list[dict[str, Any]]:
         """The steps that have begun: those that an earlier try brought to their end, and those of the last one."""

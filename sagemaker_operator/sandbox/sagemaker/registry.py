@@ -70,8 +70,8 @@ class ModelPackages(Behaviour):
 
     queries = ("BatchDescribeModelPackage",)
 
-    def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
-        super().__init__(kind, around=around, seconds=seconds)
+    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
+        super().__init__(kind, around=around)
         self._versions: dict[tuple[Scope, str], int] = {}
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:

@@ -45,10 +45,9 @@ class SageMakerSimulator:
         rng: random.Random,
         account: str = ACCOUNT,
         speed: float = 1.0,
-        job_seconds: float | None = None,
         kinds: Mapping[str, Kind] | None = None,
     ) -> None:
-        """`job_seconds`: simulated length of a training job without a tag (None: 600); `kinds`: None means all."""
+        """`kinds`: None means all."""
         self.account = account
         self.speed = speed
         self.faults = Faults()
@@ -58,7 +57,7 @@ class SageMakerSimulator:
         self._rng = rng
         self._epoch = clock()
         self._advanced = 0.0
-        self._engine = Engine(catalog() if kinds is None else kinds, rng=rng, job_seconds=job_seconds)
+        self._engine = Engine(catalog() if kinds is None else kinds, rng=rng)
         self.quotas = self._engine.quotas
         self.tokens = sts.SecurityTokens(clock=clock, rng=rng)
 

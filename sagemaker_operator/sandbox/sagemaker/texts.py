@@ -14,14 +14,8 @@ if TYPE_CHECKING:
 
 _NOT_FOUND: Mapping[str, str] = {
     "App": 'Unable to describe App "{arn}". (Details: RecordNotFound)',
-    "AppImageConfig": "App Image Config with the name {name} does not exist.",
-    "Device": "No device with name {name} exists in this fleet.",
-    "DeviceFleet": "No devicefleet with name {name} exists in this account.",
-    "Image": "Image {name} does not exist.",
-    "ImageVersion": "ImageVersion {name} does not exist.",
     "ModelPackage": "ModelPackage {arn} does not exist.",
     "ModelPackageGroup": "ModelPackageGroup {arn} does not exist.",
-    "ModelPackageGroupPolicy": "Cannot find Model Package Group: {name}",
     "NotebookInstance": "RecordNotFound",
     "NotebookInstanceLifecycleConfig": 'Unable to describe Notebook Instance Lifecycle Config "{arn}". '
     "(Details: RecordNotFound)",
@@ -32,8 +26,6 @@ _NOT_FOUND: Mapping[str, str] = {
     "Space": "RecordNotFound",
     "TrainingJob": "Requested resource not found.",
     "TransformJob": "Could not find requested job with name: {name}",
-    "Workforce": "No workforce found in account for name {name}",
-    "Workteam": "The work team {name} does not exist.",
 }
 """Texts confirmed by a client that matches them; every other kind gets the commonest wording."""
 

@@ -70,8 +70,8 @@ LIFE = LifeCycle(
 class TrainingJobs(Behaviour):
     """Simulated training jobs. Texts of refusals are AWS's where known, otherwise in its manner."""
 
-    def __init__(self, kind: Kind, *, around: Around | None = None, seconds: float | None = None) -> None:
-        super().__init__(kind, around=around, life=LIFE, seconds=seconds)
+    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
+        super().__init__(kind, around=around, life=LIFE)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         algorithm = given.get("AlgorithmSpecification")
@@ -113,7 +113,7 @@ class TrainingJobs(Behaviour):
         if record.input["EnableManagedSpotTraining"]:
             steps[2:2] = [_TRAIN, _INTERRUPTED, *_START] * record.wishes.interruptions
         asked = record.wishes.seconds
-        total = min(self.seconds, limit) if asked is None else asked
+        total = min(self.life.seconds, limit) if asked is None else asked
         record.timeline.schedule(steps, start=record.created, total=total)
         started = record.timeline.phases[1].start
         if record.wishes.outcome == GOOD and record.timeline.end - started > limit:
