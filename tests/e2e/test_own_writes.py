@@ -19,7 +19,7 @@ pytestmark = VIRTUAL
 def meanwhile(stage: Stage, act: Callable[[], Awaitable[Any]]) -> Wire:
     """The write of the ARN is lost, and just before it is made again the user acts; no watch tells of it.
 
-    That write is not locked on a version, and nobody follows what has no life cycle afterwards.
+    That write lands on whatever version there is, and nobody follows what has no life cycle afterwards.
     """
 
     async def intercept(request: Request) -> None:
