@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.aws.expiry import is_expired
-from sagemaker_operator.aws.target import Target
-from sagemaker_operator.control.ports import Identity
+from sagemaker_operator.aws.target import Identity, Target
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.logs import Event, emit, get_logger
 

@@ -95,6 +95,10 @@ class ErrorCategory(StrEnum):
     UNKNOWN = "Unknown"
 
 
+UNCERTAIN = (ErrorCategory.TRANSIENT, ErrorCategory.UNKNOWN, ErrorCategory.THROTTLED)
+"""After these a mutating call may have taken effect, or may yet be sent."""
+
+
 class AwsError(OperatorError):
     """One AWS call failed. `message` carries no request id, so that a condition built from it is stable."""
 

@@ -15,17 +15,17 @@ from sagemaker_operator import __version__
 from sagemaker_operator.aws.calls import SERVICE
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.awsidentity import AwsIdentity
-from sagemaker_operator.control.adoptedresource import ADOPTED_RESOURCES
-from sagemaker_operator.control.adopter import Adopter
 from sagemaker_operator.control.controller import Controller
-from sagemaker_operator.control.exporter import Exporter
-from sagemaker_operator.control.fieldexport import FIELD_EXPORTS
-from sagemaker_operator.control.poller import Poller
-from sagemaker_operator.control.ports import World
-from sagemaker_operator.control.reconciler import Reconciler
-from sagemaker_operator.control.references import Dependants
-from sagemaker_operator.control.surroundings import Surroundings
-from sagemaker_operator.control.trouble import ObjectTrouble, record_internal_error
+from sagemaker_operator.control.features.adopted_resource import ADOPTED_RESOURCES
+from sagemaker_operator.control.features.adopted_resource_controller import Adopter
+from sagemaker_operator.control.features.field_export import FIELD_EXPORTS
+from sagemaker_operator.control.features.field_export_controller import Exporter
+from sagemaker_operator.control.interfaces import World
+from sagemaker_operator.control.placement.namespace_config import Surroundings
+from sagemaker_operator.control.polling.poller import Poller
+from sagemaker_operator.control.reconcile.reconciler import Reconciler
+from sagemaker_operator.control.spec.references import Dependants
+from sagemaker_operator.control.status.trouble import ObjectTrouble, record_internal_error
 from sagemaker_operator.guard import Guard, leaf
 from sagemaker_operator.health import metrics_app, probes_app, serve
 from sagemaker_operator.kinds.catalog import catalog
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.aws.calls import Aws, Outcome
     from sagemaker_operator.aws.sessions import Sessions
+    from sagemaker_operator.aws.target import Identity
     from sagemaker_operator.clock import Clock
-    from sagemaker_operator.control.ports import Identity
-    from sagemaker_operator.control.surroundings import Concerned
+    from sagemaker_operator.control.placement.namespace_config import Concerned
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.kube.client import KubeClient
     from sagemaker_operator.metrics import Metrics

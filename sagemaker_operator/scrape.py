@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.calls import Aws
     from sagemaker_operator.aws.sessions import Sessions
     from sagemaker_operator.control.controller import Controller
-    from sagemaker_operator.control.poller import Poller
+    from sagemaker_operator.control.polling.poller import Poller
     from sagemaker_operator.guard import Guard
     from sagemaker_operator.kube.events import EventRecorder
     from sagemaker_operator.kube.lease import LeaderElector

@@ -1,4 +1,4 @@
-"""Where a call goes and as whom."""
+"""Where a call goes and as whom, and who the operator itself is."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ class Target(NamedTuple):
     """Assumed for the call; None: the operator's own identity."""
     endpoint_url: str | None = None
     """None: the partition's own endpoint."""
+
+
+class Identity(NamedTuple):
+    """Who the operator is at AWS."""
+
+    account: str
+    partition: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.control.adoptedresource import ADOPTED_RESOURCES
-from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
+from sagemaker_operator.control.features.adopted_resource import ADOPTED_RESOURCES
+from sagemaker_operator.control.features.field_export import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import GROUP
 

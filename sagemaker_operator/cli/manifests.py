@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sagemaker_operator.control.schedule import Tier, describes_polling, tier
+from sagemaker_operator.control.polling.schedule import Tier, describes_polling, tier
 from sagemaker_operator.crds.generate import manifests as crd_manifests
 from sagemaker_operator.crds.generate import to_yaml, write_all
 from sagemaker_operator.crds.lists import refreshed

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Collection
 
-    from sagemaker_operator.control.ports import Result
+    from sagemaker_operator.control.interfaces import Result
     from sagemaker_operator.errors import KubeError
     from sagemaker_operator.metrics import Metrics
     from sagemaker_operator.objects import KubeObject, Meta, ObjectKey, Resource

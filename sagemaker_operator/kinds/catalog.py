@@ -5,11 +5,12 @@ The rules hold for 63 of the 68 kinds that SageMaker can create and describe (te
 
 from __future__ import annotations
 
+import difflib
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sagemaker_operator.kinds.descriptor import Column, Hooks, Kind, ListFacts, Member, NotFound, StatusClass
+from sagemaker_operator.kinds.descriptor import GROUP, Column, Hooks, Kind, ListFacts, Member, NotFound, StatusClass
 from sagemaker_operator.kinds.late_init import LATE_INIT
 from sagemaker_operator.kinds.model import (
     Shape,
@@ -32,7 +33,7 @@ from sagemaker_operator.kinds.overrides import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 SHIPPED = (
     *("App", "DataQualityJobDefinition", "Domain", "Endpoint", "EndpointConfig", "FeatureGroup"),
@@ -289,3 +290,10 @@ def _listing(
         modified_after=_first(inputs, "LastModifiedTimeAfter", "ModifiedTimeAfter"),
         required=required_members(operation(name).input_shape),
     )
+
+
+def no_such_kind(kind: str, known: Collection[str]) -> str:
+    """The message for a kind that is not among the `known` ones, with the nearest name."""
+    near = difflib.get_close_matches(kind, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; the kinds are {', '.join(known)}"
+    return f"{GROUP} has no kind {kind!r}{hint}"

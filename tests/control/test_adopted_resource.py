@@ -16,8 +16,8 @@ from sagemaker_operator.annotations import (
     READ_ONLY,
     REGION,
 )
-from sagemaker_operator.control import adoptedresource as ar
-from sagemaker_operator.control.adoption import asked
+from sagemaker_operator.control.features import adopted_resource as ar
+from sagemaker_operator.control.spec.adoption import asked
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, decode_object
 from sagemaker_operator.settings import FeatureGates

@@ -6,10 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from sagemaker_operator.annotations import ADOPTED, ADOPTION_FIELDS, ADOPTION_POLICY, READ_ONLY
-from sagemaker_operator.control.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
 from sagemaker_operator.control.observation import ABSENT, Observation
-from sagemaker_operator.control.plan import next_step
-from sagemaker_operator.control.steps import (
+from sagemaker_operator.control.plan.actions import (
     Adopt,
     Claim,
     Create,
@@ -22,6 +20,8 @@ from sagemaker_operator.control.steps import (
     Settle,
     Step,
 )
+from sagemaker_operator.control.plan.next_action import next_step
+from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import FeatureGates
 from tests.kinds.facts import ACK_KINDS

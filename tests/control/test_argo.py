@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Findings, Progress, compute
-from sagemaker_operator.control.adoption import Adoption, Policy
-from sagemaker_operator.control.findings import progress_of
 from sagemaker_operator.control.observation import ABSENT, Observation
-from sagemaker_operator.control.plan import next_step
-from sagemaker_operator.control.steps import Facts, Settle
+from sagemaker_operator.control.plan.actions import Facts, Settle
+from sagemaker_operator.control.plan.next_action import next_step
+from sagemaker_operator.control.plan.progress import progress_of
+from sagemaker_operator.control.spec.adoption import Adoption, Policy
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass, Verdict
 from tests.control.argo import health

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_operator.control.delta import differences
+from sagemaker_operator.control.spec.diff import differences
 
 SAME: list[tuple[Any, Any]] = [
     ({}, {"EnableNetworkIsolation": False}),

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from sagemaker_operator.conditions import LATE_INITIALIZED
-from sagemaker_operator.control.lateinit import LateInit, late_init, told_of_late_init
 from sagemaker_operator.control.observation import Observation
-from sagemaker_operator.control.plan import next_step
-from sagemaker_operator.control.steps import Facts, Fill, Follow, Mutation, Settle, Update
+from sagemaker_operator.control.plan.actions import Facts, Fill, Follow, Mutation, Settle, Update
+from sagemaker_operator.control.plan.next_action import next_step
+from sagemaker_operator.control.spec.late_init import LateInit, late_init, told_of_late_init
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Verdict

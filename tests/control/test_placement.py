@@ -18,9 +18,9 @@ from sagemaker_operator.annotations import (
     TEAM_ID,
 )
 from sagemaker_operator.conditions import ADVISORY
-from sagemaker_operator.control.placement import Placement, is_untold, place
-from sagemaker_operator.control.ports import Identity
-from sagemaker_operator.control.roles import Around, Selector, selector_of
+from sagemaker_operator.control.interfaces import Identity
+from sagemaker_operator.control.placement.roles import Around, Selector, selector_of
+from sagemaker_operator.control.placement.target import Placement, is_untold, place
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, Meta
 from sagemaker_operator.settings import DeletionPolicy, FeatureGates, Settings

@@ -9,10 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Progress
-from sagemaker_operator.control.adoption import Adoption, Policy
 from sagemaker_operator.control.observation import ABSENT, Observation
-from sagemaker_operator.control.plan import next_step
-from sagemaker_operator.control.steps import (
+from sagemaker_operator.control.plan.actions import (
     Adopt,
     Claim,
     Confirm,
@@ -31,7 +29,9 @@ from sagemaker_operator.control.steps import (
     Stop,
     Update,
 )
-from sagemaker_operator.control.tags import UNTAGGED, Tagging
+from sagemaker_operator.control.plan.next_action import next_step
+from sagemaker_operator.control.spec.adoption import Adoption, Policy
+from sagemaker_operator.control.spec.tags import UNTAGGED, Tagging
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Verdict

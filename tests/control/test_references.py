@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from sagemaker_operator.control.gather import rereferenced
-from sagemaker_operator.control.references import Resolution, resolve
+from sagemaker_operator.control.reconcile.facts import rereferenced
+from sagemaker_operator.control.spec.references import Resolution, resolve
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, Meta, ObjectKey
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sagemaker_operator.aws.translate import SpecError
-from sagemaker_operator.control.request import (
+from sagemaker_operator.control.spec.create_input import (
     create_request,
     identifiers,
     in_the_users_words,

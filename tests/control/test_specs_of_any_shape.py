@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagemaker_operator.conditions import Findings, Progress, compute
-from sagemaker_operator.control import adoptedresource as ar
-from sagemaker_operator.control import fieldexport as fe
+from sagemaker_operator.control.features import adopted_resource as ar
+from sagemaker_operator.control.features import field_export as fe
 from sagemaker_operator.control.observation import recall
-from sagemaker_operator.control.references import Dependants, targets
-from sagemaker_operator.control.request import identifiers
-from sagemaker_operator.control.roles import selector_of
+from sagemaker_operator.control.placement.roles import selector_of
+from sagemaker_operator.control.spec.create_input import identifiers
+from sagemaker_operator.control.spec.references import Dependants, targets
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.client import _page
 from sagemaker_operator.objects import KubeObject, decode_object

@@ -7,7 +7,7 @@ from typing import Any
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.observation import Observation, recall, to_status
-from sagemaker_operator.control.status import status_patch
+from sagemaker_operator.control.status.patch import status_patch
 from sagemaker_operator.kinds.catalog import catalog
 
 KIND = catalog()["TrainingJob"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sagemaker_operator.annotations import UID_TAG
-from sagemaker_operator.control.tags import UNTAGGED, compared, tag_problems, tagging
+from sagemaker_operator.control.spec.tags import UNTAGGED, compared, tag_problems, tagging
 from sagemaker_operator.kinds.catalog import catalog
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_operator.control.request import identifiers
+from sagemaker_operator.control.spec.create_input import identifiers
 from sagemaker_operator.errors import NotFound
 from sagemaker_operator.kinds.catalog import catalog
 from tests.e2e.kinds import KINDS, STORIES, document

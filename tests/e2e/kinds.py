@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from sagemaker_operator.control.adoption import adoption_keys
-from sagemaker_operator.control.request import desired_input, identifiers
+from sagemaker_operator.control.spec.adoption import adoption_keys
+from sagemaker_operator.control.spec.create_input import desired_input, identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from tests.e2e.harness import SAMPLES, Cloud
 from tests.stories import STORIES

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagemaker_operator.annotations import ADOPTED, ADOPTED_RESOURCE, ADOPTION_FIELDS
-from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
+from sagemaker_operator.control.features.adopted_resource import ACK_FINALIZER, ADOPTED_RESOURCES
 from sagemaker_operator.errors import NotFound
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.settings import FeatureGates

@@ -15,7 +15,7 @@ from sagemaker_operator.annotations import (
     RECONCILE_REQUESTED,
     UID_TAG,
 )
-from sagemaker_operator.control.adoption import adoption_keys
+from sagemaker_operator.control.spec.adoption import adoption_keys
 from tests.e2e.harness import killed, operator
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage
 from tests.e2e.wire import Mode, Wire

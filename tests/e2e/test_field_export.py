@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, FINALIZER, SECRETS
+from sagemaker_operator.control.features.field_export import CONFIG_MAPS, FIELD_EXPORTS, FINALIZER, SECRETS
 from sagemaker_operator.errors import NotFound
 from tests.e2e.harness import Cloud, operator, sample
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagemaker_operator.awsidentity import AwsIdentity
-from sagemaker_operator.control.adoptedresource import ADOPTED_RESOURCES
-from sagemaker_operator.control.adopter import Adopter
 from sagemaker_operator.control.controller import Controller
-from sagemaker_operator.control.exporter import Exporter
-from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS
-from sagemaker_operator.control.poller import Poller
-from sagemaker_operator.control.reconciler import Reconciler
-from sagemaker_operator.control.surroundings import NAMESPACES, SELECTORS, Surroundings
+from sagemaker_operator.control.features.adopted_resource import ADOPTED_RESOURCES
+from sagemaker_operator.control.features.adopted_resource_controller import Adopter
+from sagemaker_operator.control.features.field_export import CONFIG_MAPS, FIELD_EXPORTS
+from sagemaker_operator.control.features.field_export_controller import Exporter
+from sagemaker_operator.control.placement.namespace_config import NAMESPACES, SELECTORS, Surroundings
+from sagemaker_operator.control.polling.poller import Poller
+from sagemaker_operator.control.reconcile.reconciler import Reconciler
 from sagemaker_operator.errors import KubeError
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kube.events import EventRecorder

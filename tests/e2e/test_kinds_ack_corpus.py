@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from sagemaker_operator.annotations import UID_TAG
-from sagemaker_operator.control.request import desired_input, identifiers
+from sagemaker_operator.control.spec.create_input import desired_input, identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
 from tests.e2e.harness import killed, operator

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.control.request import identifiers
+from sagemaker_operator.control.spec.create_input import identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind

@@ -13,7 +13,7 @@ import pytest
 
 from sagemaker_operator.annotations import READ_ONLY
 from sagemaker_operator.conditions import LATE_INITIALIZED, TERMINAL
-from sagemaker_operator.control.request import desired_input
+from sagemaker_operator.control.spec.create_input import desired_input
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.kinds.late_init import LATE_INIT
 from sagemaker_operator.kinds.naming import field_name

@@ -14,8 +14,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sagemaker_operator.annotations import OWNER_ACCOUNT_ID
-from sagemaker_operator.control.roles import ACCOUNT_MAP
-from sagemaker_operator.control.surroundings import CONFIG_MAPS, NAMESPACES
+from sagemaker_operator.control.placement.namespace_config import CONFIG_MAPS, NAMESPACES
+from sagemaker_operator.control.placement.roles import ACCOUNT_MAP
 from sagemaker_operator.kube.layout import LEASE_NAME
 from sagemaker_operator.objects import KubeObject, Meta
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind

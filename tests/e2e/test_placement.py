@@ -13,8 +13,8 @@ from sagemaker_operator.annotations import (
     OWNER_ACCOUNT_ID,
     REGION,
 )
-from sagemaker_operator.control.roles import ACCOUNT_MAP
-from sagemaker_operator.control.surroundings import CONFIG_MAPS, NAMESPACES, SELECTORS
+from sagemaker_operator.control.placement.namespace_config import CONFIG_MAPS, NAMESPACES, SELECTORS
+from sagemaker_operator.control.placement.roles import ACCOUNT_MAP
 from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.kube.transport import Response, Transport
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import yaml
 
-from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
-from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
+from sagemaker_operator.control.features.adopted_resource import ACK_FINALIZER, ADOPTED_RESOURCES
+from sagemaker_operator.control.features.field_export import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
 from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import FeatureGates

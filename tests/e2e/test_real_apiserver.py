@@ -12,7 +12,7 @@ import pytest
 
 from sagemaker_operator.annotations import ADOPTED, ADOPTION_FIELDS, ADOPTION_POLICY
 from sagemaker_operator.clock import wall_clock
-from sagemaker_operator.control.request import desired_input
+from sagemaker_operator.control.spec.create_input import desired_input
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.errors import Invalid
 from sagemaker_operator.kinds.catalog import catalog

@@ -17,9 +17,9 @@ import yaml
 
 from sagemaker_operator.annotations import DELETION_POLICY
 from sagemaker_operator.conditions import LATE_INITIALIZED
-from sagemaker_operator.control.adoptedresource import ACK_FINALIZER, ADOPTED_RESOURCES
-from sagemaker_operator.control.fieldexport import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
-from sagemaker_operator.control.request import desired_input
+from sagemaker_operator.control.features.adopted_resource import ACK_FINALIZER, ADOPTED_RESOURCES
+from sagemaker_operator.control.features.field_export import CONFIG_MAPS, FIELD_EXPORTS, SECRETS
+from sagemaker_operator.control.spec.create_input import desired_input
 from sagemaker_operator.crds.generate import crd_manifest
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.late_init import LATE_INIT

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagemaker_operator.annotations import OWNER_ACCOUNT_ID
-from sagemaker_operator.control.surroundings import NAMESPACES
+from sagemaker_operator.control.placement.namespace_config import NAMESPACES
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from tests.e2e.harness import operator
 from tests.e2e.kinds import VIRTUAL

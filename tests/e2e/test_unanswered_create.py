@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sagemaker_operator.annotations import CREATE_SENT, OWNER_ACCOUNT_ID, REGION
-from sagemaker_operator.control.surroundings import NAMESPACES
+from sagemaker_operator.control.placement.namespace_config import NAMESPACES
 from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.e2e.harness import REGION as HOME
 from tests.e2e.harness import Cloud, killed, operator, sample

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.control.edit import judge
+from sagemaker_operator.control.spec.update import judge
 from sagemaker_operator.kinds.catalog import derive
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.kinds.hooks.notebooks import STOPPED_BY_US

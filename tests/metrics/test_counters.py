@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sagemaker_operator.control.controller import Controller
-from sagemaker_operator.control.ports import Result
+from sagemaker_operator.control.interfaces import Result
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.metrics import Metrics

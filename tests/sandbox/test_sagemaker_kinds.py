@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore import xform_name
 
-from sagemaker_operator.control.delta import differences
+from sagemaker_operator.control.spec.diff import differences
 from sagemaker_operator.kinds.catalog import derive
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.kinds.model import input_members, operation

@@ -1,0 +1,174 @@
+"""Carries AdoptedResources out: an index from the objects that they ask for, and one pass over one of them.
+
+A pass makes at most the object, or mends its annotations; what becomes of it is told by the object's own conditions. Nothing
+is asked of AWS here, and there is no timer: the object's change is what wakes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sagemaker_operator.control.features import adopted_resource as ar
+from sagemaker_operator.control.features.object_writer import Desk, Subject
+from sagemaker_operator.control.interfaces import Cache, KubePort, Result, Sources
+from sagemaker_operator.errors import Conflict, Forbidden, Invalid, NotFound
+from sagemaker_operator.logs import about, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sagemaker_operator.clock import Clock
+    from sagemaker_operator.conditions import Findings
+    from sagemaker_operator.control.interfaces import Recorder
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.objects import KubeObject, ObjectKey, Resource
+    from sagemaker_operator.runtime.store import Change
+    from sagemaker_operator.settings import Settings
+
+_CACHE_SECONDS = 5.0
+
+
+class Kubernetes(KubePort, Protocol):
+    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
+class Adopter:
+    """Makes the passes over AdoptedResources (`control.controller.Passes`), and says which a change of an object wakes."""
+
+    def __init__(
+        self,
+        *,
+        requests: Cache,
+        sources: Mapping[str, Sources],
+        kinds: Mapping[str, Kind],
+        settings: Settings,
+        enqueue: Callable[[ObjectKey], None],
+        kube: Kubernetes,
+        recorder: Recorder,
+        clock: Clock,
+    ) -> None:
+        """`sources` are the kinds that this operator runs, `kinds` all that there are."""
+        self.requests = requests
+        self.sources = sources
+        self.kinds = kinds
+        self.settings = settings
+        self.kube = kube
+        self.desk = Desk(ar.ADOPTED_RESOURCES, requests, kube, recorder, clock, get_logger("adoptedresource"), "Adopt")
+        self._enqueue = enqueue
+        self._by_target: dict[ObjectKey, set[ObjectKey]] = {}
+
+    # --- the index ---------------------------------------------------------------------------------------------------
+
+    def request_changed(self, change: Change, listed: bool) -> None:
+        """A listener of the AdoptedResources' informer. What was adopted is not in the index: nothing wakes it."""
+        if change.old is not None:
+            target = ar.request_of(change.old).target
+            keys = self._by_target.get(target, set())
+            keys.discard(change.old.key)
+            if not keys:
+                self._by_target.pop(target, None)
+        if change.new is not None and not ar.is_adopted(change.new):
+            request = ar.request_of(change.new)
+            if request.ours:
+                self._by_target.setdefault(request.target, set()).add(change.new.key)
+
+    def target_changed(self, change: Change, listed: bool) -> None:
+        """A listener of each kind's informer."""
+        obj = change.new or change.old
+        if obj is not None:
+            for key in self._by_target.get(obj.key, ()):
+                self._enqueue(key)
+
+    # --- Passes ------------------------------------------------------------------------------------------------------
+
+    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+        """One pass. Raises KubeError for the key's backoff."""
+        obj = self.requests.get(key)
+        if obj is None:
+            return Result()
+        with about(
+            controller="adoptedresource",
+            kind=key.kind,
+            namespace=key.namespace,
+            name=key.name,
+            uid=obj.metadata.uid,
+        ):
+            return await self._pass(obj, Subject(self.desk, obj))
+
+    def remembered(self) -> int:
+        """Entries that are kept of objects between reconciles."""
+        return len(self._by_target)
+
+    def forget(self, obj: KubeObject) -> None:
+        """Nothing is kept of it but the index."""
+
+    async def _pass(self, obj: KubeObject, subject: Subject) -> Result:
+        request, meta = ar.request_of(obj), obj.metadata
+        if not request.ours:
+            return Result()
+        if meta.deletion_timestamp is not None:
+            if ar.ACK_FINALIZER in meta.finalizers:
+                await subject.write_finalizers(tuple(name for name in meta.finalizers if name != ar.ACK_FINALIZER))
+            return Result()
+        if ar.is_adopted(obj):
+            # ACK writes no observedGeneration, and what it stored stays as it is.
+            if 0 < subject.status.get("observedGeneration", 0) < meta.generation:
+                await subject.settle(ar.edited_too_late(request.target))
+            return Result()
+        settings = self.settings
+        findings = ar.refusal(
+            request,
+            self.kinds,
+            cross_namespace=settings.enable_cross_namespace,
+            watched=settings.watch_namespaces,
+            adoption=settings.feature_gates.resource_adoption,
+        )
+        if findings is not None:
+            await subject.settle(findings)
+            return Result()
+        store = self.sources.get(request.target.kind)
+        if store is None:
+            return Result()  # another operator serves this kind: --reconcile-resources
+        if not store.synced:
+            return Result(after=_CACHE_SECONDS)
+        findings, result = await self._advance(request, store.get(request.target), subject)
+        if findings is not None:
+            await subject.settle(findings)
+        return result
+
+    async def _advance(
+        self, request: ar.Request, target: KubeObject | None, subject: Subject
+    ) -> tuple[Findings | None, Result]:
+        """Makes the object, or sets it right, or reads what it says. No findings: what was told holds until it says more."""
+        kind = self.kinds[request.target.kind]
+        if target is None:
+            return await self._create(request, kind, subject)
+        if annotations := ar.mends(request, kind, target):
+            meta = target.metadata
+            lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+            patch = {"metadata": lock | {"annotations": annotations}}
+            # Not told to the store as our own write: it is news to the object's reconciler.
+            await self.kube.merge_patch(kind.resource, meta.namespace, meta.name, patch)
+            return None, Result()
+        findings = ar.verdict(request, kind, target)
+        if findings.reason == ar.ADOPTED_REASON:
+            subject.record("Normal", ar.ADOPTED_REASON, findings.message)
+        return findings, Result()
+
+    async def _create(self, request: ar.Request, kind: Kind, subject: Subject) -> tuple[Findings, Result]:
+        target = request.target
+        slowly = Result(failed=True, slow=True)
+        try:
+            await self.kube.create(kind.resource, target.namespace, ar.manifest(request, kind))
+        except Conflict:
+            if not self.settings.watch_selectors:
+                raise  # the watch is about to tell
+            return ar.unseen(target), slowly
+        except NotFound:
+            return ar.no_namespace(target), slowly
+        except Forbidden as error:
+            return ar.not_allowed(target, error.message), slowly
+        except Invalid as error:
+            return ar.refused(target, error.message), slowly
+        subject.record("Normal", "Created", f"Made {target} to adopt the resource")
+        return ar.pending(target, self.settings.watch_selectors), Result()

@@ -1,0 +1,94 @@
+"""The steps of adoption and of observation alone: pure functions from facts to a step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from sagemaker_operator.annotations import ADOPTION_FIELDS, READ_ONLY
+from sagemaker_operator.conditions import ADVISORY, Findings, Progress
+from sagemaker_operator.control.plan.actions import Adopt, Disown, Facts, Follow, Identify, Observe, Owner, Settle
+from sagemaker_operator.control.plan.progress import NOT_SYNCED, PARKED, UNOBSERVED, progress_of
+from sagemaker_operator.control.spec.adoption import Policy, adoption_keys
+
+if TYPE_CHECKING:
+    from sagemaker_operator.control.plan.actions import Step
+
+
+def takeover(facts: Facts) -> Step | None:
+    """What adoption says about an object without a resource. None: nothing, it is accepted like any other."""
+    asked, observed = facts.adoption, facts.observed
+    if asked.problem is not None:
+        return _refused(asked.problem)
+    if asked.policy is None and not asked.adopted:
+        return None
+    creates = asked.policy is Policy.ADOPT_OR_CREATE and not asked.adopted
+    if observed is None:
+        if creates and (facts.claimed or facts.managed or (facts.nameless and not asked.named)):
+            # A create was sent or is about to be, or nothing says what to look for.
+            return None
+        if facts.nameless and not asked.named:
+            return _refused(_which(facts))
+        return Observe()
+    if not observed.found:
+        return None if creates else absent(facts)
+    if asked.policy is None:
+        # `adopted` alone is no wish to adopt.
+        return None
+    if facts.managed and creates and facts.owner is not Owner.FOREIGN:
+        # An earlier create of ours may have made it.
+        return Identify() if facts.owner is Owner.UNKNOWN else None
+    if not facts.managed and facts.arn not in (None, observed.data.get(facts.kind.arn_member)):
+        return Disown()
+    return Adopt()
+
+
+def observation_only(facts: Facts) -> Step:
+    """A read-only object: SageMaker is asked and never told."""
+    kind, observed, asked = facts.kind, facts.observed, facts.adoption
+    if asked.problem is not None:
+        return _refused(asked.problem)
+    if observed is None:
+        if facts.nameless and not asked.named and not (facts.managed and facts.arn):
+            return _refused(_which(facts))
+        recalled = facts.recalled
+        if recalled is None or facts.edited or facts.unseen or facts.due or facts.requested or facts.failures:
+            return Observe()
+        if facts.terminal in PARKED:
+            return Observe()
+        return Settle(None, Follow.POLL if recalled.moving(kind) or recalled.lingers(kind) else Follow.REST)
+    if not observed.found:
+        return absent(facts)
+    moving = observed.moving(kind)
+    if not observed.complete and (facts.edited or facts.requested or not moving):
+        return Observe()
+    findings = progress_of(facts, observed)
+    if facts.differing:
+        fields = ", ".join(facts.differing)
+        text = f"SageMaker has another value for {fields}; this object is read-only, so nothing is changed."
+        findings = replace(findings, also={ADVISORY: ("True", "Differs", text)})
+    return Settle(findings, Follow.POLL if moving or observed.lingers(kind) else Follow.REST)
+
+
+def absent(facts: Facts) -> Settle:
+    """There is nothing to adopt or to observe, and nothing is ever created in its place."""
+    kind = facts.kind.name
+    if facts.adoption.read_only:
+        text = f"SageMaker has no such {kind} to observe. Take {READ_ONLY} away to have it created."
+    else:
+        text = f"SageMaker has no such {kind}. An adopted resource is never created: delete this object, or create it there."
+    text += " It is looked for again every 1 to 15 minutes."
+    return Settle(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Follow.SLOW)
+
+
+def _refused(problem: str) -> Settle:
+    findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidAdoption", terminal=problem)
+    # Wrong annotations stay wrong until they are edited, and an edit is an event: no timer.
+    return Settle(findings, Follow.REST)
+
+
+def _which(facts: Facts) -> str:
+    required, _ = adoption_keys(facts.kind)
+    example = "{" + ", ".join(f'"{key}": "..."' for key in required) + "}"
+    return f"metadata.annotations[{ADOPTION_FIELDS}]: required, because AWS makes the identifier: write {example}"

@@ -1,0 +1,167 @@
+"""How an object that is being deleted lets go of its resource."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from sagemaker_operator.annotations import DELETION_PROTECTION
+from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.control.plan.actions import (
+    Adopt,
+    Create,
+    Delete,
+    Facts,
+    Find,
+    Follow,
+    Identify,
+    Mutation,
+    Observe,
+    Owner,
+    Settle,
+    Step,
+    Stop,
+)
+from sagemaker_operator.control.plan.failure import failed
+from sagemaker_operator.control.plan.progress import amended, progress_of
+from sagemaker_operator.errors import UNCERTAIN
+from sagemaker_operator.kinds.descriptor import StatusClass
+
+_DELETING = "Deleting"
+# What a deletion leaves behind (a mount target, a stack) is cleared away by people; ten calls each time.
+_AGAIN_SECONDS = 300.0
+_GOING = "This object is being deleted."
+LOOKS = 7
+"""Looks before what was never seen is believed not to be there. It may have been created a second ago, whatever the object's
+age (it may have waited for a quota), and SageMaker's reads lag behind its writes by seconds; seven looks take half a minute."""
+
+
+def looked_for(facts: Facts) -> Step:
+    """How to know whether an earlier create took effect."""
+    if facts.adoption.adopted:
+        return Observe()
+    if facts.kind.token_member is not None:
+        # The token brings back the one that there is. If there is none, it makes one: on a deletion that costs seconds of
+        # a run that is stopped at once, where looking away could leave one running for ever.
+        return Create()
+    return Find() if facts.nameless else Observe()
+
+
+def deletion(facts: Facts) -> Step:
+    if facts.protected and facts.managed and not facts.retain:
+        return _protected(facts)
+    step = _deletion(facts)
+    if isinstance(step, Settle) and step.findings is None and facts.held:
+        # Ours goes, or is off already: what is left to say is what keeps the object. Said once, and for what an older version left.
+        silent = not step.release and not facts.ready and facts.waiting != _DELETING
+        if step.release or not (facts.managed or silent):
+            return replace(step, findings=_held(facts))
+    told = isinstance(step, Settle) and step.findings is None and facts.ready and (facts.held or not step.release)
+    # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
+    return replace(step, findings=_waiting(facts, _GOING, reason="Terminating")) if told else step
+
+
+def _deletion(facts: Facts) -> Step:
+    kind = facts.kind
+    if not facts.managed:
+        return Settle(None, Follow.REST)
+    if facts.retain:
+        return Settle(None, Follow.REST, release=True)
+    if facts.error is not None:
+        refused = facts.error.operation == kind.create and facts.error.category not in UNCERTAIN
+        return Settle(None, Follow.REST, release=True) if refused else failed(facts, facts.error)
+    if facts.mutation is Mutation.DELETED and kind.status_member is None:
+        # It has no life cycle: a delete that was accepted is done.
+        return Settle(None, Follow.REST, release=True)
+    if facts.mutation is Mutation.CREATED:
+        # The token's answer, and no look yet: until SageMaker shows it, "not found" is no proof that it is gone.
+        return Settle(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
+    if facts.mutation is not None:
+        doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
+        return Settle(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
+    if facts.observed is not None and not facts.observed.found:
+        if facts.recalled is None and facts.waiting != _DELETING and facts.failures < LOOKS:
+            return Settle(None, Follow.RETRY)
+        if facts.unclear is not None:
+            return Settle(_waiting(facts, facts.unclear), Follow.SLOW)
+        return Settle(None, Follow.REST, release=True)
+    if facts.arn is None:
+        if facts.observed is None and facts.taken is not None:
+            # The token did not bring it back, and would not the next time: whose the name is, its tags tell.
+            return Settle(None, Follow.RETRY) if facts.nameless else Observe()
+        if facts.observed is None:
+            return looked_for(facts)
+        if facts.adoption.adopted and facts.adoption.policy is not None:
+            # The adoption was cut off before its ARN was recorded; the mark is ours, so the wish was carried out.
+            return Adopt()
+        if facts.owner is Owner.UNKNOWN:
+            return Identify()
+        if facts.owner is Owner.FOREIGN:
+            return Settle(None, Follow.REST, release=True)
+    last = facts.observed or facts.recalled
+    if last is None or (facts.observed is None and (facts.failures or facts.waiting == _DELETING)):
+        # What was refused, or accepted, was asked for because of what the stored status says: it may be out of date.
+        return Observe()
+    state = last.state(kind)
+    if state is StatusClass.GONE:
+        return Settle(None, Follow.REST, release=True)
+    if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
+        # The delete that we asked for: why, before it is asked for again.
+        return _delete_failed(facts)
+    if kind.stop_on_delete:
+        if state is StatusClass.IN_PROGRESS:
+            return Stop()
+        if state in (StatusClass.STOPPING, StatusClass.DELETING):
+            return Settle(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
+        if facts.erase and kind.delete is not None:
+            return Delete()
+        return Settle(None, Follow.REST, release=True)
+    if last.status(kind) in kind.stop_before_delete:
+        return Stop()
+    if state.in_transition:
+        text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
+        return Settle(_waiting(facts, text), Follow.POLL)
+    return Delete()
+
+
+def _protected(facts: Facts) -> Settle:
+    last = facts.observed or facts.recalled
+    follow = Follow.POLL if last is not None and last.found and last.moving(facts.kind) else Follow.REST
+    text = (
+        f"This object is being deleted, but its annotation {DELETION_PROTECTION} protects the {facts.kind.name} in SageMaker: "
+        f"nothing is stopped or deleted. Take the annotation off, or set it to false, to let the deletion go on."
+    )
+    return Settle(_waiting(facts, text, reason="DeletionProtected"), follow)
+
+
+def _held(facts: Facts) -> Findings:
+    """What became of the resource, and what keeps the object nevertheless."""
+    kind, observed = facts.kind.name, facts.observed
+    gone = (observed is not None and not observed.found) or facts.mutation is Mutation.DELETED
+    if facts.retain and facts.arn is not None:
+        what = f"{facts.arn} stays in SageMaker: the deletion policy is retain."
+    elif gone or (not facts.managed and facts.waiting == _DELETING):
+        what = f"{kind} is gone in SageMaker."
+    elif facts.managed and facts.kind.stop_on_delete and facts.arn is not None:
+        what = f"{kind} has ended, and SageMaker keeps its record."
+    else:
+        what = "SageMaker has nothing that is to be deleted with this object."
+    names = ", ".join(facts.held)
+    text = f"{what} This object stays until its other finalizers are taken off, by whatever set them: {names}."
+    return Findings(Progress.MOVING, text, reason="Terminating")
+
+
+def _delete_failed(facts: Facts) -> Step:
+    observed = facts.observed
+    if observed is None or not observed.complete:
+        return Observe()
+    findings = progress_of(facts, observed)
+    why = f": {findings.failure.rstrip('.')}" if findings.failure else ""
+    text = f"SageMaker could not delete it{why}. It is tried again every 5 minutes."
+    return Settle(amended(findings, reason=findings.reason, recoverable=text), Follow.RETRY, after=_AGAIN_SECONDS)
+
+
+def _waiting(facts: Facts, text: str, reason: str = _DELETING) -> Findings:
+    last = facts.observed or facts.recalled
+    status = last.status(facts.kind) if last else ""
+    message = f"{facts.kind.name} is in {status} status." if status else text
+    return Findings(Progress.MOVING, message, reason=reason, recoverable=text)

@@ -1,0 +1,84 @@
+"""What follows from an AWS call that failed: what to tell, when to come back, whether the finalizer may go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sagemaker_operator.conditions import Findings, Progress
+from sagemaker_operator.control.plan.actions import Facts, Follow, Settle
+from sagemaker_operator.control.plan.progress import UNOBSERVED, amended, progress_of
+from sagemaker_operator.errors import UNCERTAIN, AwsError, ErrorCategory
+
+if TYPE_CHECKING:
+    from sagemaker_operator.control.plan.actions import Step
+
+# A create that got no answer is retried in silence twice: the first status of an accepted object carries the ARN, and a
+# lost reply is usually found again within two seconds.
+_SILENT_FAILURES = 2
+
+# A slot is seconds away when many objects come at once; whoever still has none after this wants to know why.
+_THROTTLED_SECONDS = 120.0
+# The same for every operation and whoever holds the call back, AWS or our own rate limit: or the status would be rewritten.
+_THROTTLED = "SageMaker throttles this account: calls wait for their turn, and this one is made as soon as it has it."
+
+_NEXT = {
+    ErrorCategory.QUOTA: (Follow.SLOW, "It is tried again every 1 to 15 minutes until the quota allows it."),
+    ErrorCategory.ACCESS_DENIED: (
+        Follow.SLOW,
+        "Give the operator's role this permission; it is tried again every 1 to 15 minutes.",
+    ),
+    ErrorCategory.CREDENTIALS: (
+        Follow.SLOW,
+        "Check the operator's AWS credentials; it is tried again every 1 to 15 minutes.",
+    ),
+    ErrorCategory.DEPENDENCY: (Follow.RETRY, "It is tried again, in case what the request names appears."),
+    ErrorCategory.IN_USE: (Follow.RETRY, "It is tried again when the resource is free."),
+    ErrorCategory.TRANSIENT: (Follow.RETRY, "It is tried again."),
+    ErrorCategory.UNKNOWN: (Follow.RETRY, "It is tried again."),
+    ErrorCategory.NOT_FOUND: (Follow.RETRY, "It is tried again."),
+    ErrorCategory.EXISTS: (Follow.RETRY, "It is tried again."),
+}
+
+_PARKED_HINT = "Edit the object; as it stands it is tried again within the hour, in case the cause is elsewhere."
+_ASSUME_ROLE_HINT = (
+    "Check that the role exists, that its trust policy allows the operator's identity (sts:AssumeRole; sts:TagSession too "
+    "with session tags) and that the external id is the one it asks for; it is tried again every 1 to 15 minutes."
+)
+
+
+def told(error: AwsError) -> str:
+    """SageMaker's own words, and what they answer."""
+    code = f"{error.code}: " if error.code else ""
+    return f"{error.operation}: {code}{error.message}".rstrip(".: ")
+
+
+def failed(facts: Facts, error: AwsError) -> Step:
+    """An AWS call of this pass failed, and nothing was changed (or nobody knows)."""
+    # A call of the very pass that put the finalizer on, and that never left: nothing of ours can exist (a role refused).
+    unsent = facts.claimed and not error.sent
+    creating = facts.arn is None and facts.managed and not facts.deleting
+    creating = creating and (error.operation == facts.kind.create or unsent)
+    known = facts.arn is not None and facts.observed is not None and facts.observed.found
+    base = progress_of(facts, facts.observed) if known and facts.observed else Findings(Progress.UNKNOWN, UNOBSERVED)
+    if error.category is ErrorCategory.THROTTLED:
+        # Not a failure of the object: no condition changes, and the finalizer stays for the few seconds until the slot.
+        # What is at rest waits for a look at most, and is no worse for it however long that takes.
+        asked_for = (facts.arn is None or facts.edited) and not facts.deleting
+        long = facts.throttled >= _THROTTLED_SECONDS and asked_for
+        findings = amended(base, reason=error.category.value, recoverable=_THROTTLED) if long else None
+        return Settle(findings, Follow.RETRY, after=error.retry_after or 1.0)
+    unanswered = error.category in UNCERTAIN
+    if unanswered and facts.failures < _SILENT_FAILURES and not facts.deleting:
+        return Settle(None, Follow.RETRY)
+    text = told(error)
+    reason = error.category.value
+    if error.category is ErrorCategory.VALIDATION and not facts.deleting:
+        findings = amended(base, reason=reason, terminal=f"{text}. {_PARKED_HINT}")
+        return Settle(findings, Follow.PARK, release=creating)
+    follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
+    if error.operation == "AssumeRole" and error.category is ErrorCategory.ACCESS_DENIED:
+        hint = _ASSUME_ROLE_HINT
+    findings = amended(base, reason=reason, recoverable=f"{text}. {hint}")
+    # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps
+    # it: it is the only record that a resource of ours may exist.
+    return Settle(findings, follow, release=creating and not unanswered)

@@ -1,0 +1,188 @@
+"""The state of one pass over an object, and its two ports: what it knows, what it asks AWS, what it writes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from sagemaker_operator.annotations import CREATE_SENT
+from sagemaker_operator.aws.translate import SpecError
+from sagemaker_operator.control.observation import Missed, Observation
+from sagemaker_operator.control.placement.claim import claim_mark
+from sagemaker_operator.control.placement.target import place
+from sagemaker_operator.control.reconcile.facts import NEVER, gather
+from sagemaker_operator.control.spec.create_input import desired_input, identifiers, in_the_users_words
+from sagemaker_operator.control.spec.late_init import late_init
+from sagemaker_operator.control.spec.references import resolve
+from sagemaker_operator.control.spec.update import judge
+from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.descriptor import Edit, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_operator.control.interfaces import World
+    from sagemaker_operator.control.reconcile.facts import Memory
+    from sagemaker_operator.control.spec.references import Resolution
+    from sagemaker_operator.kinds.descriptor import Kind
+    from sagemaker_operator.logs import Logger
+    from sagemaker_operator.objects import KubeObject, ObjectKey
+
+
+class Pass:
+    """The object as last written, and the facts: what a step needs, and where it leaves what it learned."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        world: World,
+        memory: Memory,
+        log: Logger,
+        key: ObjectKey,
+        obj: KubeObject,
+        failures: int,
+    ) -> None:
+        """`failures` counts the passes that failed in a row before this one."""
+        self.kind = kind
+        self.world = world
+        self.memory = memory
+        self.log = log
+        self.key = key
+        self.obj = obj
+        self._failures = failures
+        self.begin()
+        match world.tracker.take(key):
+            case Missed(error, times):
+                self._fail(error, failures=failures + times)
+            case Observation() as polled:
+                self.see(polled)
+
+    def begin(self) -> None:
+        """What the object says as it stands."""
+        world, obj = self.world, self.obj
+        self.stored = obj.decode_status()
+        self.resolution = self._resolve()
+        around = world.surroundings.of(self.key.namespace)
+        self.placement = place(self.kind, obj, self.stored, around, world.settings, world.identity, world.regions)
+        self.facts = gather(
+            self.kind, world, self.memory, obj, self.resolution, self.stored, self.placement, failures=self._failures
+        )
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What the user wrote, with the values of its references."""
+        return self.resolution.spec
+
+    def _resolve(self) -> Resolution:
+        return resolve(
+            self.kind,
+            self.obj,
+            self.obj.decode_spec(),
+            find=self.world.neighbours,
+            recorded=self.stored.get("resolvedReferences") or {},
+            cross_namespace=self.world.settings.enable_cross_namespace,
+            history=self.kind.stop_on_delete and bool((self.stored.get("ackResourceMetadata") or {}).get("arn")),
+        )
+
+    def reread(self) -> None:
+        """After a write that changed spec."""
+        self.resolution = self._resolve()
+
+    def learn(self, **facts: Any) -> None:
+        """Replaces these fields of the facts."""
+        self.facts = replace(self.facts, **facts)
+
+    def see(self, observation: Observation) -> None:
+        """What SageMaker says of it now, and how that differs from spec."""
+        self.learn(observed=observation)
+        if self.facts.adoption.read_only and observation.found:
+            self.learn(arn=observation.data.get(self.kind.arn_member, self.facts.arn))
+        self.memory.looked[self.obj.metadata.uid] = asyncio.get_running_loop().time()
+        if self.facts.late is not None and observation.complete:
+            late = late_init(self.kind, self.spec, observation.data)
+            refused = self.memory.refused_fills.get(self.obj.metadata.uid)
+            self.learn(late=refused if refused is not None and refused.patch == late.patch else late)
+        comparable = observation.found and observation.complete and self.facts.arn and self.facts.drifts
+        if not comparable or self.facts.deleting:
+            return
+        # Without what a reference stands for the wish is not known: an update would take that member away.
+        if self.resolution.problems:
+            self.learn(verdict=Verdict(reject="; ".join(self.resolution.problems)))
+            return
+        if self.facts.unresolved is not None:
+            return
+        meta = self.obj.metadata
+        try:
+            desired = desired_input(self.kind, self.spec)
+        except SpecError as error:
+            self.learn(differing=(error.path,), verdict=Verdict(reject=str(error)))
+            return
+        edit = Edit(desired, observation.data, (), self.facts.edited, meta.annotations, self.stored)
+        identity = self.identifiers() | {self.kind.arn_member: self.facts.arn}
+        fields, verdict = judge(self.kind, edit, identity=identity)
+        if self.facts.adoption.read_only:
+            self.learn(differing=fields)
+            return
+        last = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, NEVER)
+        again = (last.request, last.generation) == (verdict.request, meta.generation)
+        self.learn(differing=fields, verdict=verdict, repeated=last.times if again else 0)
+        if verdict.request is None and verdict.wait is None:
+            self.memory.accepted_updates.pop(meta.uid, None)
+
+    def identifiers(self) -> dict[str, Any]:
+        """The Describe input."""
+        if self.facts.arn is not None and (self.facts.managed or self.facts.nameless):
+            return identifiers(self.kind, self.spec, self.facts.arn)
+        asked = self.facts.adoption
+        return identifiers(self.kind, {**self.spec, **asked.fields}, asked.arn)
+
+    async def call(self, operation: str | None, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer, or None if it failed: then the error is among the facts."""
+        assert operation is not None, f"{self.kind.name} has no such operation"  # noqa: S101  a descriptor's promise
+        target = self.placement.target
+        assert target is not None, "the plan calls nobody without a place"  # noqa: S101
+        try:
+            return await self.world.aws.call(target, operation, params, kind=self.kind, caller=self.key.namespace)
+        except AwsError as error:
+            self._fail(error)
+            return None
+
+    def _fail(self, error: AwsError, **facts: Any) -> None:
+        error.message = in_the_users_words(self.kind, error.message)
+        if error.category is ErrorCategory.THROTTLED:
+            now = asyncio.get_running_loop().time()
+            facts["throttled"] = now - self.memory.throttled.setdefault(self.obj.metadata.uid, now)
+        self.learn(error=error, **facts)
+
+    async def claim(self) -> None:
+        """Our finalizer, and where the create that may follow is sent."""
+        meta, target = self.obj.metadata, self.placement.target
+        assert target is not None, "the plan claims nothing without a place"  # noqa: S101
+        mark = claim_mark(meta, target, self.placement.partition)
+        await self._write_finalizers((*meta.finalizers, self.kind.finalizer), mark)
+
+    async def release(self) -> None:
+        """Without our finalizer no create is unanswered."""
+        meta = self.obj.metadata
+        kept = tuple(name for name in meta.finalizers if name != self.kind.finalizer)
+        await self._write_finalizers(kept, {CREATE_SENT: None} if CREATE_SENT in meta.annotations else {})
+
+    async def _write_finalizers(self, finalizers: tuple[str, ...], annotations: Mapping[str, str | None]) -> None:
+        """Locked on the resource version: a list that somebody else changed in between must not be overwritten."""
+        change: dict[str, Any] = {
+            "resourceVersion": self.obj.metadata.resource_version,
+            "finalizers": list(finalizers),
+        }
+        if annotations:
+            change["annotations"] = dict(annotations)
+        await self.write({"metadata": change}, subresource=None)
+
+    async def write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
+        """A merge patch; the cache has it before the watch tells. Raises KubeError."""
+        obj = await self.world.kube.merge_patch(
+            self.kind.resource, self.key.namespace, self.key.name, patch, subresource=subresource
+        )
+        self.obj = obj
+        self.world.cache.apply_own_write(obj)

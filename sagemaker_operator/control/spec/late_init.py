@@ -1,0 +1,88 @@
+"""SageMaker's defaults in spec, as ACK writes them: what the user left empty and SageMaker filled. Pure functions.
+
+Only with `--write-late-init`; otherwise spec is the user's, and nothing here is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sagemaker_operator.aws.translate import to_field
+from sagemaker_operator.conditions import LATE_INITIALIZED
+from sagemaker_operator.control.spec.update import with_create_names
+from sagemaker_operator.kinds.model import members, operation
+from sagemaker_operator.kinds.naming import field_name, field_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sagemaker_operator.conditions import Told
+    from sagemaker_operator.kinds.descriptor import Kind
+
+_COMPLETE = "Late initialization successful"
+_DELAYED = "Delayed Late Initialization"
+
+
+class LateInit(msgspec.Struct, frozen=True):
+    """The fields of a kind's late initialisation that are empty in spec."""
+
+    patch: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """Merge patch of spec: those of which SageMaker told a value."""
+    missing: tuple[str, ...] = ()
+    """Paths of those that it is still to tell, as the user would write them."""
+    refused: str | None = None
+    """Why Kubernetes did not take `patch`."""
+
+
+def late_init(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any]) -> LateInit:
+    """`spec` has the values of its references; `observed` is a Describe output, or empty before the first.
+
+    A field below a structure that the user left out is not asked for: SageMaker's default is the whole structure.
+    """
+    shape = operation(kind.create).input_shape
+    found = with_create_names(kind, observed)
+    patch: dict[str, Any] = {}
+    missing: list[str] = []
+    for late in kind.late_init:
+        members_on_path = late.path.split(".")
+        *parents, last = [field_name(member) for member in members_on_path]
+        place = _at(spec, parents)
+        if not isinstance(place, Mapping) or place.get(last) is not None:
+            continue
+        value = _at(found, members_on_path)
+        if value is None or value in ([], {}):
+            if not late.optional or not observed:
+                missing.append(field_path(shape, late.path))
+            continue
+        filled: Any = shape
+        for member in members_on_path:
+            filled = members(filled)[member]
+        branch = patch
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[last] = to_field(filled, value)
+    return LateInit(patch, tuple(missing))
+
+
+def _at(data: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return data
+
+
+def told_of_late_init(late: LateInit | None) -> dict[str, Told]:
+    """ACK's condition, in ACK's words as far as they are true: nothing here asks again every 5 seconds."""
+    if late is None:
+        return {}
+    text = "Late initialization did not complete"
+    if late.refused is not None:
+        return {LATE_INITIALIZED: ("False", _DELAYED, f"{text}: {late.refused}")}
+    if late.missing:
+        named = ", ".join(late.missing)
+        return {LATE_INITIALIZED: ("False", _DELAYED, f"{text}: SageMaker has not told {named}")}
+    if late.patch:
+        return {LATE_INITIALIZED: ("False", _DELAYED, f"{text}: SageMaker's defaults are being written")}
+    return {LATE_INITIALIZED: ("True", _COMPLETE, _COMPLETE)}

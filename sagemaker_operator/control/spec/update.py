@@ -1,0 +1,99 @@
+"""What an edit of the spec means: an update SageMaker can make, or a reason why it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from sagemaker_operator.control.spec.diff import differences
+from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
+from sagemaker_operator.kinds.model import operation, output_members, required_members
+from sagemaker_operator.kinds.naming import field_path
+from sagemaker_operator.kinds.precision import single_precision
+from sagemaker_operator.kinds.updates import accepts, carried, replaced_maps
+
+if TYPE_CHECKING:
+    from sagemaker_operator.kinds.descriptor import Kind
+
+
+def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple[str, ...], Verdict]:
+    """(the differing fields as the user wrote them, what to do). `edit.differing` is filled in here.
+
+    `identity` has every identifier of the resource that is known, its ARN included.
+    """
+    observed = with_create_names(kind, edit.observed)
+    returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
+    comparable = {name: value for name, value in edit.desired.items() if name in returned}
+    compared = partial(
+        differences,
+        ignored=kind.ignored,
+        ordered=kind.ordered,
+        whole=replaced_maps(kind),
+        single=single_precision(kind),
+        normalise=kind.hooks.normalise,
+    )
+    paths = compared(comparable, observed)
+    fields = tuple(_field(kind, path) for path in paths)
+    frozen = tuple(field for path, field in zip(paths, fields, strict=True) if not accepts(kind, path))
+    proposal = NOTHING_TO_DO
+    if frozen:
+        named = ", ".join(dict.fromkeys(frozen))
+        proposal = Verdict(reject=f"{named} cannot be changed after creation: SageMaker has no update for it.")
+    elif paths:
+        proposal = Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
+    if kind.hooks.plan_update is None:
+        return fields, proposal
+    edit = replace(
+        edit,
+        observed=observed,
+        differing=paths,
+        proposal=proposal,
+        met=lambda path, wanted, there: not compared(wanted, there, at=path),
+    )
+    return fields, kind.hooks.plan_update(edit)
+
+
+def update_request(
+    kind: Kind, desired: Mapping[str, Any], changed: set[str], identity: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The update input: who it is, what changed, and what the operation requires although it did not change."""
+    assert kind.update is not None  # noqa: S101  asked by the caller
+    names = kind.update_identifiers or tuple(member.api for member in kind.identifiers)
+    request = {name: identity[name] for name in names if name in identity}
+    for member, value in desired.items():
+        called = kind.update_names.get(member, member)
+        if member in changed or (
+            called in required_members(operation(kind.update).input_shape) and called not in request
+        ):
+            request[called] = carried(kind, member, value)
+    return request
+
+
+def with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
+    """What Describe calls otherwise than Create does, under the name that the spec has it by."""
+    found = dict(observed)
+    for wanted, there in kind.read_from.items():
+        value: Any = observed
+        for name in there.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is None:
+            continue
+        *parents, last = wanted.split(".")
+        place = found
+        for name in parents:
+            place[name] = dict(place.get(name) or {})
+            place = place[name]
+        place[last] = value
+    return found
+
+
+def _field(kind: Kind, path: str) -> str:
+    extra = next((member.field for member in kind.extra_spec if member.api == _top(path)), None)
+    return f"spec.{extra}" if extra else field_path(operation(kind.create).input_shape, path)
+
+
+def _top(path: str) -> str:
+    return path.split(".", 1)[0].removesuffix("[]")
