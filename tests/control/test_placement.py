@@ -17,8 +17,8 @@ from sagemaker_operator.annotations import (
     REGION,
     TEAM_ID,
 )
+from sagemaker_operator.aws.target import Identity
 from sagemaker_operator.conditions import ADVISORY
-from sagemaker_operator.control.interfaces import Identity
 from sagemaker_operator.control.placement.roles import Around, Selector, selector_of
 from sagemaker_operator.control.placement.target import Placement, is_untold, place
 from sagemaker_operator.kinds.catalog import catalog
