@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.order import VARIABLE, Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +23,19 @@ def pytest_configure(config: pytest.Config) -> None:
     # The environment, so that xdist's workers and the operators that tests start have it too.
     if order := config.getoption("--order"):
         os.environ[VARIABLE] = order
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With CI=true nothing is skipped: a test that lacks a tool or a server fails, and says which."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} would be skipped, and CI=true: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
