@@ -309,23 +309,6 @@ def test_deleting_the_object_of_a_job_stops_the_job_and_keeps_its_record() -> No
     assert stopped == {*jobs, "PipelineExecution"}
 
 
-_ABSENCE = {
-    "Endpoint": 'Could not find endpoint "arn:aws:sagemaker:us-east-1:123456789012:endpoint/x".',
-    "EndpointConfig": 'Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/x".',
-    "InferenceComponent": 'Could not find inference component "x".',
-    "Model": 'Could not find model "arn:aws:sagemaker:us-east-1:123456789012:model/x".',
-    "ModelPackage": "ModelPackage arn:aws:sagemaker:us-east-1:123456789012:model-package/x does not exist.",
-    "ModelPackageGroup": "Model Package Group arn:aws:sagemaker:us-east-1:123456789012:model-package-group/x does not exist.",
-    "NotebookInstance": "RecordNotFound",
-    "NotebookInstanceLifecycleConfig": "Unable to describe Notebook Instance Lifecycle Config 'x'",
-    "ProcessingJob": "Could not find requested job with name: x",
-    "Project": "Project x does not exist",
-    "TrainingJob": "Requested resource not found.",
-    "TransformJob": "Could not find requested job with name: x",
-    "LabelingJob": "Labeling job x not found",
-}
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_absence_is_told_by_code_or_by_text(name: str) -> None:
     absent = kind_of(name).not_found
@@ -335,7 +318,7 @@ def test_absence_is_told_by_code_or_by_text(name: str) -> None:
         return
     assert absent.codes == ("ValidationException",)
     assert isinstance(absent.pattern, re.Pattern)
-    assert absent.pattern.search(_ABSENCE[name])
+    assert absent.pattern.search(STORIES[name].absent)
     assert not absent.pattern.search("1 validation error detected: Value 'a b' failed to satisfy constraint")
 
 

@@ -9,6 +9,7 @@ _SHARED = tuple(f"chain-inferencecomponent#{number}" for number in range(3))
 
 STORIES = {
     "Model": Story(
+        absent='Could not find model "arn:aws:sagemaker:us-east-1:123456789012:model/x".',
         bad=BadValue(spec={"modelName": "under_score"}, at="spec.modelName"),
         frozen={"primaryContainer": {"environment": {"SAGEMAKER_PROGRAM": "other.py"}}},
         not_in_status={
@@ -18,6 +19,7 @@ STORIES = {
         role=EXECUTION_ROLE,
     ),
     "EndpointConfig": Story(
+        absent='Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/x".',
         needs=("model",),
         bad=BadValue(
             spec={
@@ -32,6 +34,7 @@ STORIES = {
         role=EXECUTION_ROLE,
     ),
     "Endpoint": Story(
+        absent='Could not find endpoint "arn:aws:sagemaker:us-east-1:123456789012:endpoint/x".',
         needs=_HOSTED,
         ends="InService",
         status=("creationTime", "lastModifiedTime", "productionVariants"),
@@ -49,6 +52,7 @@ STORIES = {
         unreached=frozenset({"OutOfService"}),
     ),
     "InferenceComponent": Story(
+        absent='Could not find inference component "x".',
         needs=_SHARED,
         ends="InService",
         status=("creationTime", "lastModifiedTime", "endpointName", "variantName"),

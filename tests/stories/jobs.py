@@ -22,6 +22,7 @@ STORIES = {
         role={"trainingJobDefinition": ROLE},
     ),
     "LabelingJob": Story(
+        absent="Labeling job x not found",
         ends="Completed",
         status=("labelCounters", "jobReferenceCode"),
         bad=BadValue(
@@ -38,6 +39,7 @@ STORIES = {
         role=ROLE,
     ),
     "ProcessingJob": Story(
+        absent="Could not find requested job with name: x",
         ends="Completed",
         bad=BadValue(
             spec={"processingResources": {"clusterConfig": {"volumeSizeInGB": 0}}},
@@ -49,6 +51,7 @@ STORIES = {
         role=ROLE,
     ),
     "TrainingJob": Story(
+        absent="Requested resource not found.",
         ends="Completed",
         status=("modelArtifacts", "secondaryStatus"),
         bad=BadValue(
@@ -61,6 +64,7 @@ STORIES = {
         role=ROLE,
     ),
     "TransformJob": Story(
+        absent="Could not find requested job with name: x",
         needs=("model",),
         ends="Completed",
         bad=BadValue(spec={"batchStrategy": "AllRecords"}, at="spec.batchStrategy", newer=True),

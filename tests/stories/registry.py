@@ -46,6 +46,7 @@ STORIES = {
         role=ROLE,
     ),
     "ModelPackage": Story(
+        absent="ModelPackage arn:aws:sagemaker:us-east-1:123456789012:model-package/x does not exist.",
         needs=("modelpackagegroup",),
         ends="Completed",
         status=("creationTime", "modelPackageStatusDetails"),
@@ -72,6 +73,7 @@ STORIES = {
         },
     ),
     "ModelPackageGroup": Story(
+        absent="Model Package Group arn:aws:sagemaker:us-east-1:123456789012:model-package-group/x does not exist.",
         ends="Completed",
         bad=BadValue(spec={"modelPackageGroupName": "under_score"}, at="spec.modelPackageGroupName"),
         frozen={"modelPackageGroupDescription": "Another text"},
@@ -106,6 +108,7 @@ STORIES = {
         no_op={"parallelismConfiguration": None, "pipelineExecutionDescription": ""},
     ),
     "Project": Story(
+        absent="Project x does not exist",
         ends="CreateCompleted",
         status=("creationTime", "projectID"),
         bad=BadValue(spec={"projectName": "x" * 33}, at="spec.projectName"),

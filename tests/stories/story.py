@@ -66,6 +66,8 @@ class Story:
     """Fields of the settled status, beside the status value itself."""
     nameless: bool = False
     """AWS makes the identifier: nothing in spec finds the resource."""
+    absent: str = ""
+    """SageMaker's text for a resource that does not exist; empty: the error's code says so."""
     bad: BadValue
     edit: Edit | None = None
     """None: SageMaker has no update for the kind."""

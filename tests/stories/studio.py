@@ -30,6 +30,7 @@ STORIES = {
         role={"defaultUserSettings": {"executionRole": NEW_ROLE}},
     ),
     "NotebookInstance": Story(
+        absent="RecordNotFound",
         ends="InService",
         status=("url",),
         bad=BadValue(spec={"volumeSizeInGB": 4}, at="spec.volumeSizeInGB"),
@@ -44,6 +45,7 @@ STORIES = {
         role=ROLE,
     ),
     "NotebookInstanceLifecycleConfig": Story(
+        absent="Unable to describe Notebook Instance Lifecycle Config 'x'",
         status=("creationTime", "lastModifiedTime"),
         bad=BadValue(
             spec={"notebookInstanceLifecycleConfigName": "under_score"},
