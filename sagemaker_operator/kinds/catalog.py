@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 SHIPPED = (
-    *("App", "DataQualityJobDefinition", "Domain", "Endpoint", "EndpointConfig", "FeatureGroup"),
+    *("App", "CodeRepository", "DataQualityJobDefinition", "Domain", "Endpoint", "EndpointConfig", "FeatureGroup"),
     *("HyperParameterTuningJob", "InferenceComponent", "LabelingJob", "Model", "ModelBiasJobDefinition"),
     *("ModelExplainabilityJobDefinition", "ModelPackage", "ModelPackageGroup", "ModelQualityJobDefinition"),
     *("MonitoringSchedule", "NotebookInstance", "NotebookInstanceLifecycleConfig", "Pipeline", "PipelineExecution"),
     *("ProcessingJob", "Project", "Space", "TrainingJob", "TransformJob", "UserProfile"),
 )
-"""The kinds that this version installs and reconciles: those of the ACK controller."""
+"""The kinds that this version installs and reconciles: those of the ACK controller, and more of SageMaker's."""
 
 _CREATES = {"PipelineExecution": "StartPipelineExecution"}
 """The shipped kinds whose create operation is not Create and the kind."""

@@ -93,6 +93,7 @@ OVERRIDES: Mapping[str, Override] = {
         # Studio has a button for it; the record of a closed app goes away after a day.
         "recreated": False,
     },
+    "CodeRepository": {"not_found": UNCLEAR_ABSENCE},
     "Domain": {
         "id_in_arn": True,
         "update_names": {

@@ -14,6 +14,18 @@ STORIES = {
         frozen={"resourceSpec": {"instanceType": "ml.t3.medium"}},
         not_in_status={"BuiltInLifecycleConfigArn": "SageMaker's own"},
     ),
+    "CodeRepository": Story(
+        absent="Cannot find CodeRepository x",
+        status=("creationTime", "lastModifiedTime"),
+        bad=BadValue(spec={"codeRepositoryName": "under_score"}, at="spec.codeRepositoryName"),
+        edit=Edit(
+            spec={"gitConfig": {"secretARN": "arn:aws:secretsmanager:us-west-2:123456789012:secret:git-abcdef"}},
+            calls=("UpdateCodeRepository",),
+            at="GitConfig.SecretArn",
+            value="arn:aws:secretsmanager:us-west-2:123456789012:secret:git-abcdef",
+        ),
+        frozen_inside=("gitConfig", {"branch": "release"}),
+    ),
     "Domain": Story(
         ends="InService",
         status=("domainID", "url"),
