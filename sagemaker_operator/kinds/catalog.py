@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 SHIPPED = (
-    *("App", "CodeRepository", "DataQualityJobDefinition", "Domain", "Endpoint", "EndpointConfig", "FeatureGroup"),
+    *(
+        "App",
+        "CodeRepository",
+        "CompilationJob",
+        "DataQualityJobDefinition",
+        "Domain",
+        "Endpoint",
+        "EndpointConfig",
+        "FeatureGroup",
+    ),
     *("HyperParameterTuningJob", "InferenceComponent", "LabelingJob", "Model", "ModelBiasJobDefinition"),
     *("ModelExplainabilityJobDefinition", "ModelPackage", "ModelPackageGroup", "ModelQualityJobDefinition"),
     *("MonitoringSchedule", "NotebookInstance", "NotebookInstanceLifecycleConfig", "Pipeline", "PipelineExecution"),

@@ -94,6 +94,7 @@ OVERRIDES: Mapping[str, Override] = {
         "recreated": False,
     },
     "CodeRepository": {"not_found": UNCLEAR_ABSENCE},
+    "CompilationJob": {"shown": ("ModelArtifacts", "ModelDigests", "InferenceImage", "DerivedInformation")},
     "Domain": {
         "id_in_arn": True,
         "update_names": {

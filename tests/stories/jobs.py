@@ -9,6 +9,17 @@ _LABELING_ALGORITHM = (
 )
 
 STORIES = {
+    "CompilationJob": Story(
+        ends="COMPLETED",
+        status=("modelArtifacts",),
+        bad=BadValue(
+            spec={"stoppingCondition": {"maxRuntimeInSeconds": 0}}, at="spec.stoppingCondition.maxRuntimeInSeconds"
+        ),
+        frozen={"outputConfig": {"targetDevice": "ml_m5"}},
+        unreached=frozenset({"STARTING"}),
+        sets=VPC,
+        role=ROLE,
+    ),
     "HyperParameterTuningJob": Story(
         ends="Completed",
         status=("bestTrainingJob",),
