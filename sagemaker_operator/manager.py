@@ -106,7 +106,9 @@ class Manager:
         self._beat = 0.0
         self._owns = Shard(settings.shard, settings.total_shards).owns
         self.controllers = {name: self._controller(kind) for name, kind in kinds.items()}
-        self.poller = Poller(aws, enqueue=self._enqueue, cadence=settings.cadence, rng=rng)
+        self.poller = Poller(
+            aws, enqueue=self._enqueue, cadence=settings.cadence, clock=clock, rng=rng, guard=self.guard
+        )
         self.features = self._features()
         """Controllers beside the kinds'. Where one is not allowed or not installed, only that feature is missing."""
         namespace = settings.leader_election_namespace or default_namespace

@@ -68,7 +68,7 @@ class Neighbours(Protocol):
 class Tracker(Protocol):
     """The poller, as a reconciler needs it."""
 
-    def take(self, key: ObjectKey) -> Observation | Missed | None: ...
+    def take(self, key: ObjectKey, uid: str, identifiers: Mapping[str, Any]) -> Observation | Missed | None: ...
 
     def track(self, key: ObjectKey, handle: Handle) -> None: ...
 
@@ -101,7 +101,15 @@ class Handle(msgspec.Struct, frozen=True):
     created_at: float
     """A lower bound of the resource's creation time, seconds since the epoch."""
     last: Observation | None
-    """What we know already: only a change of it is news. None: whatever is seen next."""
+    """What is known already: only a change of it is reported. None: whatever is observed next."""
+    uid: str = ""
+    """Of the object: another one of its name is another object."""
+    mutated: bool = False
+    """A mutating call was just accepted: what was asked before it does not count."""
+
+    def same_resource(self, other: Handle) -> bool:
+        """Whether both are about one object and one resource."""
+        return (self.uid, self.target, self.identifiers) == (other.uid, other.target, other.identifiers)
 
 
 class Result(msgspec.Struct, frozen=True):

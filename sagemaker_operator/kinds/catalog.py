@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import GROUP, Column, Hooks, Kind, ListFacts, Member, NotFound, StatusClass
 from sagemaker_operator.kinds.late_init import LATE_INIT
@@ -128,7 +128,9 @@ def derive(create: str) -> Kind:
         update=update,
         delete=_existing(f"Delete{name}"),
         stop=stop,
-        listing=_listing(own.get("listing", f"List{_plural(name)}"), outputs, identifiers, status),
+        listing=_listing(
+            own.get("listing", f"List{_plural(name)}"), outputs, identifiers, status, own.get("list_params", {})
+        ),
         identifiers=tuple(Member(member, field_name(member)) for member in identifiers),
         optional_identifiers=own.get("optional_identifiers", ()),
         id_in_arn=own.get("id_in_arn", False),
@@ -278,7 +280,7 @@ def _columns(own: Override, status: str | None, secondary: str | None, failure: 
 
 
 def _listing(
-    name: str, outputs: Mapping[str, Shape], identifiers: tuple[str, ...], status: str | None
+    name: str, outputs: Mapping[str, Shape], identifiers: tuple[str, ...], status: str | None, fixed: Mapping[str, Any]
 ) -> ListFacts | None:
     if name not in operations():
         return None
@@ -298,6 +300,7 @@ def _listing(
         created_after=_first(inputs, "CreationTimeAfter", "CreatedAfter"),
         modified_after=_first(inputs, "LastModifiedTimeAfter", "ModifiedTimeAfter"),
         required=required_members(operation(name).input_shape),
+        fixed=MappingProxyType(dict(fixed)),
     )
 
 

@@ -88,6 +88,8 @@ class ListFacts:
     modified_after: str | None
     required: tuple[str, ...] = ()
     """Input members that a List call must name (a parent resource)."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Input members that always have one value: without them the List leaves resources out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ the errors that the model declares do not.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sagemaker_operator.kinds.descriptor import Advice, Column, Hooks
 from sagemaker_operator.kinds.hooks import (
@@ -32,6 +32,7 @@ class Override(TypedDict, total=False):
     describe: str
     stop: str
     listing: str
+    list_params: dict[str, Any]
     job: bool
     """Whether it runs to an end; by rule, kinds called ...Job do."""
     stop_on_delete: bool
@@ -174,6 +175,8 @@ OVERRIDES: Mapping[str, Override] = {
         "not_found": r"does not exist\.$",
         "shown": ("ModelPackageStatusDetails", "ModelPackageVersion"),
         "either_or": (("modelPackageName", "modelPackageGroupName"),),
+        # By default it lists those without a version, which belong to no group.
+        "list_params": {"ModelPackageType": "Both"},
         # Refused for a package in a group, which has the tags of the group; the token identifies the owner.
         "tags_on_create": False,
         "update_identifiers": ("ModelPackageArn",),

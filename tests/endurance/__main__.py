@@ -230,8 +230,7 @@ class Endurance:
             f"127.0.0.1:{health}",
             "--metrics-addr",
             "0",
-            "--leader-election-namespace",
-            "default",
+            "--enable-leader-election=false",
         ]
         log = stack.enter_context((self.directory / "operator.log").open("wb"))
         process = await asyncio.create_subprocess_exec(

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.backoff import SLOW
 from sagemaker_operator.control.observation import ABSENT, Missed, Observation
+from sagemaker_operator.control.polling import sweep as sweeps
 from sagemaker_operator.control.polling.schedule import (
     LIST_RATE,
     PAGE,
-    Sweep,
-    Tier,
     describes_polling,
     interval,
     list_is_cheaper,
     parents,
-    tier,
 )
+from sagemaker_operator.control.polling.sweep import Marks, Progress, Sweep
 from sagemaker_operator.errors import UNCERTAIN, AwsError, ErrorCategory
-from sagemaker_operator.kinds.descriptor import StatusClass
-from sagemaker_operator.kinds.model import output_members
+from sagemaker_operator.guard import Guard
 from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
@@ -35,8 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from sagemaker_operator.aws.target import Target
+    from sagemaker_operator.clock import Clock
     from sagemaker_operator.control.interfaces import AwsPort, Handle
-    from sagemaker_operator.kinds.descriptor import Kind, ListFacts
+    from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import ObjectKey
     from sagemaker_operator.settings import Cadence
 
@@ -44,17 +43,18 @@ if TYPE_CHECKING:
 _COALESCE = 0.25
 # Under the limiter, and few: a create that needs a Describe of its own waits behind no more than these.
 _CONCURRENT_DESCRIBES = 8
-# Kubernetes' clock against AWS's: the bound on creation times must never cut off a live resource.
-_CLOCK_MARGIN = 300.0
 # A created resource may be missing from a List for seconds (eventual consistency); only then is absence worth a Describe.
 _LISTED_AFTER = 60.0
-# The watermark is SageMaker's own time; what was modified before it may reach the List this much later.
-_OVERLAP = 60.0
 # A change that no sweep of changes showed is found by a sweep of all (10 pages for 1,000, every ten minutes) ...
 _WHOLE_EVERY = 600.0
 # ... and one that no List shows at all by a Describe of each resource: 0.3 a second for 1,000 of them.
 _DESCRIBE_EVERY = 3600.0
-_MAX_PAGES = 200
+# Where a sweep is refused again and again, so many of those that are overdue by so many seconds are described at once.
+_RESCUED = 20
+_OVERDUE_SECONDS = 120.0
+# Between a refused page and the next try, where AWS does not say; doubled with each refusal in a row up to a minute.
+_PAGE_AGAIN = 1.0
+_PAGE_AGAIN_MOST = 60.0
 # Three looks without an answer take a minute and more: what heals sooner is nothing to tell. A denied one does not heal.
 _TOLD_AFTER = 3
 # A List that is denied, while Describe may be allowed, is tried again this much later.
@@ -79,6 +79,8 @@ class _Member:
     looks: int = 0
     missed: int = 0
     """Looks in a row that brought no answer."""
+    not_before: float = 0.0
+    """Answers to calls that began earlier are dropped: a mutation has been accepted since."""
     swept: bool = False
     """It was created by this process, or a sweep of all has shown it: sweeps of changes will tell what changes."""
     fingerprint: Any = None
@@ -92,14 +94,7 @@ class _Group:
     target: Target
     parent: tuple[str, ...] = ()
     members: dict[ObjectKey, _Member] = field(default_factory=dict)
-    pages: dict[bool, int] = field(default_factory=lambda: {True: 1, False: 1})
-    """Pages of the last sweep, of all (True) or of changes: what the next one will cost."""
-    watermark: float | None = None
-    """SageMaker's time up to which changes have been seen."""
-    whole_at: float = 0.0
-    """Loop time of the next sweep of all."""
-    lists_after: float = 0.0
-    """Loop time before which the List is not tried: it was denied."""
+    marks: Marks = field(default_factory=Marks)
     not_before: float = 0.0
     """Loop time before which no sweep begins: a long one leaves the account's List quota to others for as long again."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -114,15 +109,24 @@ class Poller:
     """`track` what moves, `take` what was seen. `enqueue(key)` is called for every change."""
 
     def __init__(
-        self, aws: AwsPort, *, enqueue: Callable[[ObjectKey], None], cadence: Cadence, rng: random.Random
+        self,
+        aws: AwsPort,
+        *,
+        enqueue: Callable[[ObjectKey], None],
+        cadence: Cadence,
+        clock: Clock,
+        rng: random.Random,
+        guard: Guard | None = None,
     ) -> None:
         self._aws = aws
         self._enqueue = enqueue
         self._cadence = cadence
+        self._clock = clock
         self._rng = rng
+        self._guard = guard or Guard(rng=rng)
         self._groups: dict[tuple[str, Target, tuple[str, ...]], _Group] = {}
         self._group_of: dict[ObjectKey, _Group] = {}
-        self._seen: dict[ObjectKey, Observation | Missed] = {}
+        self._seen: dict[ObjectKey, tuple[Handle, Observation | Missed]] = {}
         self._closing = False
         self._log = get_logger("poller")
 
@@ -155,6 +159,10 @@ class Poller:
             self.untrack(key)
         self._group_of[key] = group
         member = group.members.get(key)
+        if member is not None and not member.handle.same_resource(handle):
+            self.untrack(key)
+            self._group_of[key] = group
+            member = None
         if member is None:
             due = now + interval(self._cadence, looks=0, age=0.0, still=0.0, rng=self._rng)
             # Without a last observation this process has just changed it, and the next sweep of changes shows it.
@@ -162,7 +170,9 @@ class Poller:
                 handle, now, now, due, self._describe_after(now), swept=handle.last is None
             )
         member.handle = handle
-        fingerprint = _fingerprint(handle.kind, handle.last) if handle.last is not None else None
+        if handle.mutated:
+            member.not_before = now
+        fingerprint = sweeps.fingerprint(handle.kind, handle.last) if handle.last is not None else None
         if fingerprint != member.fingerprint:
             member.changed = now
         member.fingerprint = fingerprint
@@ -185,9 +195,9 @@ class Poller:
                 "how": describes_polling(group.kind),
                 "next": self._explain_next(group, now),
                 "nextLookIn": round(max(0.0, self._next_look(group) - now), 1),
-                "nextSweepOfAllIn": round(max(0.0, group.whole_at - now), 1),
-                "watermark": group.watermark,
-                "pages": {"all": group.pages[True], "changes": group.pages[False]},
+                "nextSweepOfAllIn": round(max(0.0, group.marks.whole_at - now), 1),
+                "watermark": group.marks.watermark,
+                "pages": {"all": group.marks.pages[True], "changes": group.marks.pages[False]},
                 "withoutAnswer": sum(member.missed > 0 for member in group.members.values()),
                 "oldestStateSeconds": round(now - min(member.changed for member in group.members.values()), 1),
             }
@@ -197,8 +207,8 @@ class Poller:
 
     @staticmethod
     def _explain_next(group: _Group, now: float) -> str:
-        sweep = _plan_sweep(group, group.members.values(), now)
-        if sweep is None or not list_is_cheaper(len(group.members), pages=group.pages[sweep.whole]):
+        sweep = _plan(group, group.members.values(), now)
+        if sweep is None or not list_is_cheaper(len(group.members), pages=group.marks.pages[sweep.whole]):
             return f"{group.kind.describe} each"
         assert group.kind.listing is not None  # noqa: S101  there is no sweep without
         return f"{group.kind.listing.operation} of {'all' if sweep.whole else 'what changed'}"
@@ -209,9 +219,16 @@ class Poller:
         if group is not None:
             group.members.pop(key, None)
 
-    def take(self, key: ObjectKey) -> Observation | Missed | None:
-        """The newest observation, or why there is none, once: the pass that takes it acts on it."""
-        return self._seen.pop(key, None)
+    def take(self, key: ObjectKey, uid: str, identifiers: Mapping[str, Any]) -> Observation | Missed | None:
+        """The newest observation, or why there is none, once: the reconcile that takes it acts on it.
+
+        Only of this very object and resource: what was observed of a former one is dropped.
+        """
+        found = self._seen.pop(key, None)
+        if found is None:
+            return None
+        handle, observation = found
+        return observation if (handle.uid, handle.identifiers) == (uid, identifiers) else None
 
     async def close(self) -> None:
         """Ends all sweeps. Idempotent."""
@@ -249,9 +266,10 @@ class Poller:
                     err=error.message,
                 )
                 self._fail(group, error)
-            except Exception:
-                # A bug must not end the following of every other resource; the next look may well succeed.
-                self._log.exception("Poll failed", kind=group.kind.name)
+            except Exception as error:
+                # A bug must not end the following of every other resource; the next poll may well succeed.
+                self._guard.failed("poller", error)
+                group.marks.progress = None
                 self._postpone(group, 0.0)
         group.task = None
         self._groups.pop(group.key, None)
@@ -268,12 +286,15 @@ class Poller:
         listing = group.kind.listing
         if listing is None or error.operation != listing.operation:
             self._postpone(group, error.retry_after or 0.0)
+        elif (progress := group.marks.progress) is not None:
+            wait = min(_PAGE_AGAIN_MOST, _PAGE_AGAIN * 2.0 ** (progress.refused - 1))
+            group.not_before = now + max(error.retry_after or 0.0, wait) * self._rng.uniform(1.0, 1.25)
         elif error.category in _NOBODY_GETS_THROUGH:
             for key, member in self._due(group).items():
                 self._miss(key, member, error)
         else:
             # Single Describes may well be allowed, and those who are due are still due.
-            group.lists_after = now + _LIST_AGAIN
+            group.marks.lists_after = now + _LIST_AGAIN
 
     def _miss(self, key: ObjectKey, member: _Member, error: AwsError) -> None:
         """A look at this resource brought no answer: the next one is later, and in the end its user is told."""
@@ -285,7 +306,7 @@ class Poller:
             if member.missed >= _TOLD_AFTER or error.category is ErrorCategory.ACCESS_DENIED:
                 # The next answer is news, whatever it says: what was told is to be taken back.
                 member.fingerprint = None
-                self._seen[key] = Missed(error, member.missed)
+                self._seen[key] = (member.handle, Missed(error, member.missed))
                 self._enqueue(key)
         member.due = now + wait
 
@@ -318,23 +339,41 @@ class Poller:
     async def _look(self, group: _Group) -> None:
         now = asyncio.get_running_loop().time()
         due = self._due(group)
-        sweep = _plan_sweep(group, due.values(), now)
+        progress = group.marks.progress
+        if progress is not None:
+            await self._resume(group, progress)
+            return
+        sweep = _plan(group, due.values(), now)
         by_describe = {
             key: member
             for key, member in due.items()
-            if _needs_describe(group.kind, member) or member.describe_at <= now
+            if sweeps.needs_describe(member.handle) or member.describe_at <= now
         }
-        # A sweep looks at all members, not only at those that are due.
+        # A sweep shows all members, not only those that are due.
         listed = len(due if sweep is None or sweep.whole else group.members) - len(by_describe)
-        if sweep is None or not list_is_cheaper(listed, pages=group.pages[sweep.whole]):
+        if sweep is None or not list_is_cheaper(listed, pages=group.marks.pages[sweep.whole]):
             await self._describe(group, due)
             # The estimates fade, so that a cheaper List is tried again some day.
-            for whole, pages in group.pages.items():
+            for whole, pages in group.marks.pages.items():
                 least = math.ceil(len(group.members) / PAGE) if whole else 1
-                group.pages[whole] = max(1, least, pages - 1)
+                group.marks.pages[whole] = max(1, least, pages - 1)
             return
-        await self._sweep(group, sweep)
+        names = set(self._by_name(group))
+        await self._sweep(group, Progress(sweep, now, self._clock(), names, group.marks.watermark or 0.0))
         await self._describe(group, by_describe)
+
+    async def _resume(self, group: _Group, progress: Progress) -> None:
+        """Goes on with a sweep that was refused. Where it is refused again and again, the most overdue are described."""
+        if progress.refused >= sweeps.GIVE_UP_AFTER:
+            now = asyncio.get_running_loop().time()
+            late = sweeps.overdue(
+                ((member.due, key) for key, member in group.members.items()),
+                now,
+                seconds=_OVERDUE_SECONDS,
+                most=_RESCUED,
+            )
+            await self._describe(group, {key: group.members[key] for key in late})
+        await self._sweep(group, progress)
 
     async def _describe(self, group: _Group, due: Mapping[ObjectKey, _Member]) -> None:
         """Raises the last AwsError, after everybody else has been looked at."""
@@ -343,13 +382,15 @@ class Poller:
 
         async def describe_in_turn() -> None:
             for key, member in waiting:
+                handle, begun = member.handle, asyncio.get_running_loop().time()
                 try:
                     answer = await self._aws.call(
-                        group.target, group.kind.describe, member.handle.identifiers, kind=group.kind
+                        group.target, group.kind.describe, handle.identifiers, kind=group.kind
                     )
                 except AwsError as error:
                     if error.category is not ErrorCategory.NOT_FOUND:
-                        self._miss(key, member, error)
+                        if group.members.get(key) is member:
+                            self._miss(key, member, error)
                         errors.append(error)
                         if error.category in _NOBODY_GETS_THROUGH:
                             return
@@ -357,9 +398,11 @@ class Poller:
                     observation = ABSENT
                 else:
                     observation = Observation(answer)
+                if group.members.get(key) is not member:
+                    continue  # its object, or the resource of its object, is another one by now
                 self._looked(member)
                 member.describe_at = self._describe_after(asyncio.get_running_loop().time())
-                self._publish(key, member, observation)
+                self._publish(key, member, observation, begun)
 
         # As many tasks as calls at once, not one per resource.
         turns = (describe_in_turn() for _ in range(min(len(due), _CONCURRENT_DESCRIBES)))
@@ -368,41 +411,53 @@ class Poller:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _sweep(self, group: _Group, sweep: Sweep) -> None:
-        """All pages of one List. Pages may be short or empty before the last: filters come after paging."""
+    @staticmethod
+    def _by_name(group: _Group) -> dict[sweeps.Name, list[tuple[ObjectKey, _Member]]]:
+        """One resource may have several objects: its owner, and others that only observe it."""
         listing = group.kind.listing
         assert listing is not None  # noqa: S101  there is no sweep without
-        names = {self._name(listing, member.handle.identifiers): key for key, member in group.members.items()}
-        unseen = dict(names)
-        sharing = len(names)
+        found: dict[sweeps.Name, list[tuple[ObjectKey, _Member]]] = defaultdict(list)
+        for key, member in group.members.items():
+            found[sweeps.handle_name(listing, member.handle)].append((key, member))
+        return found
+
+    async def _sweep(self, group: _Group, progress: Progress) -> None:
+        """All pages of one List. Pages may be short or empty before the last: filters come after paging."""
+        listing, marks = group.kind.listing, group.marks
+        assert listing is not None  # noqa: S101  there is no sweep without
         loop = asyncio.get_running_loop()
-        params = dict(sweep.params)
-        watermark = group.watermark or 0.0
-        pages = 0
-        while pages < _MAX_PAGES:
-            answer = await self._aws.call(group.target, listing.operation, params, kind=group.kind)
-            pages += 1
+        while True:
+            members, begun = self._by_name(group), loop.time()
+            try:
+                answer = await self._aws.call(group.target, listing.operation, progress.params(), kind=group.kind)
+            except AwsError as error:
+                marks.progress = None
+                if progress.starts_over(error):
+                    continue
+                marks.progress = progress if progress.resumes(error, loop.time()) else None
+                raise
             for summary in answer.get(listing.result, ()):
-                watermark = max(watermark, _modified(summary))
-                key = unseen.pop(tuple(summary.get(member) for member, _ in listing.identifiers), None)
-                member = group.members.get(key) if key is not None else None
-                if key is not None and member is not None:
-                    self._looked(member, sharing=sharing)
-                    member.swept = True
-                    seen = {name: summary[name] for name in listing.observed if name in summary}
-                    self._publish(key, member, Observation(seen, complete=False))
-            token = answer.get("NextToken")
-            # Some of SageMaker's Lists have been seen to repeat a token for ever.
-            if not token or not unseen or token == params.get("NextToken"):
+                name = sweeps.summary_name(listing, summary)
+                progress.saw(name, sweeps.modified(summary))
+                for key, member in members.get(name, ()):
+                    if group.members.get(key) is member:
+                        self._looked(member, sharing=len(group.members))
+                        member.swept = True
+                        shown = {name: summary[name] for name in listing.observed if name in summary}
+                        self._publish(key, member, Observation(shown, complete=False), begun)
+            if not progress.next_page(answer.get("NextToken")):
                 break
-            params["NextToken"] = token
-        group.pages[sweep.whole] = pages
-        # Only now: a sweep that failed half-way has not seen what its later pages hold.
-        group.watermark = watermark or None
-        if sweep.whole:
-            group.whole_at = loop.time() + _WHOLE_EVERY
-        group.not_before = loop.time() + (pages - 1) / LIST_RATE
-        await self._describe(group, self._missing(group, unseen.values(), whole=sweep.whole, sharing=sharing))
+        marks.progress = None
+        marks.pages[progress.sweep.whole] = progress.pages
+        # Only now: a sweep that failed half-way has not observed what its later pages hold.
+        marks.watermark = progress.watermark or None
+        if progress.sweep.whole:
+            marks.whole_at = loop.time() + _WHOLE_EVERY
+        group.not_before = loop.time() + (progress.pages - 1) / LIST_RATE
+        members = self._by_name(group)
+        unseen = [key for name in progress.unseen for key, _ in members.get(name, ())]
+        sharing = len(group.members)
+        await self._describe(group, self._missing(group, unseen, whole=progress.sweep.whole, sharing=sharing))
 
     def _missing(
         self, group: _Group, keys: Iterable[ObjectKey], *, whole: bool, sharing: int
@@ -424,72 +479,25 @@ class Poller:
                 self._looked(member, sharing=sharing)
         return missing
 
-    @staticmethod
-    def _name(listing: ListFacts, identifiers: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(identifiers.get(identifier) for _, identifier in listing.identifiers)
-
-    def _publish(self, key: ObjectKey, member: _Member, observation: Observation) -> None:
-        fingerprint = _fingerprint(member.handle.kind, observation)
+    def _publish(self, key: ObjectKey, member: _Member, observation: Observation, begun: float) -> None:
+        """`begun` is when the call was sent that the observation answers."""
+        if begun < member.not_before:
+            return
+        fingerprint = sweeps.fingerprint(member.handle.kind, observation)
         if fingerprint == member.fingerprint:
             return
         member.fingerprint = fingerprint
         member.changed = asyncio.get_running_loop().time()
-        self._seen[key] = observation
+        self._seen[key] = (member.handle, observation)
         self._enqueue(key)
 
 
-def _plan_sweep(group: _Group, due: Iterable[_Member], now: float) -> Sweep | None:
-    """The List that tells what `due` members need to know; None if no List can."""
-    kind, listing = group.kind, group.kind.listing
-    if listing is None or tier(kind) is Tier.NONE or now < group.lists_after:
-        return None
-    params: dict[str, Any] = {"MaxResults": PAGE}
-    params |= {f"{name}Equals": value for name, value in zip(parents(kind), group.parent, strict=True)}
-    if listing.created_after is not None:
-        oldest = min(member.handle.created_at for member in group.members.values())
-        params[listing.created_after] = oldest - _CLOCK_MARGIN
-    whole = (
-        listing.modified_after is None
-        or group.watermark is None
-        or now >= group.whole_at
-        # It will vanish, and what vanished is in no List of changes.
-        or any(not member.swept or _leaves(kind, member) for member in due)
+def _plan(group: _Group, due: Iterable[_Member], now: float) -> Sweep | None:
+    return sweeps.plan(
+        group.kind,
+        group.parent,
+        group.marks,
+        oldest=min(member.handle.created_at for member in group.members.values()),
+        now=now,
+        whole=any(not member.swept or sweeps.is_leaving(member.handle) for member in due),
     )
-    if not whole and listing.modified_after is not None and group.watermark is not None:
-        params[listing.modified_after] = group.watermark - _OVERLAP
-    return Sweep(params, whole)
-
-
-def _leaves(kind: Kind, member: _Member) -> bool:
-    last = member.handle.last
-    return last is not None and last.state(kind) is StatusClass.DELETING
-
-
-def _modified(summary: Mapping[str, Any]) -> float:
-    """SageMaker's time of the last change that this summary tells of; 0 if it says none."""
-    times = (summary.get(name) for name in ("LastModifiedTime", "CreationTime"))
-    return max((float(time) for time in times if isinstance(time, (int, float))), default=0.0)
-
-
-def _needs_describe(kind: Kind, member: _Member) -> bool:
-    """What it waits for is in no summary: debug rules that run on after the job's end."""
-    last = member.handle.last
-    return last is not None and not last.state(kind).in_transition
-
-
-@cache
-def _news(kind: Kind) -> tuple[str, ...]:
-    """Members whose change is news: what a List shows, without times (a heartbeat is no news), plus the status itself."""
-    shapes = output_members(kind.describe)
-    shown = set(kind.listing.observed) if kind.listing else set()
-    shown |= {member for member in (kind.status_member, kind.secondary_member) if member}
-    identity = {member.api for member in kind.identifiers} | {kind.arn_member, kind.name_member}
-    return tuple(sorted(name for name in shown - identity if shapes[name].type_name != "timestamp"))
-
-
-def _fingerprint(kind: Kind, observation: Observation) -> tuple[Any, ...]:
-    """Equal for a summary and a Describe of the same state; pending work is part of it, as only a Describe shows it."""
-    if not observation.found:
-        return ("absent",)
-    values = tuple(repr(observation.data.get(name)) for name in _news(kind))
-    return (*values, observation.pending(kind))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sagemaker_operator.kinds.model import input_members
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.settings import Cadence
@@ -65,15 +63,6 @@ def describes_polling(kind: Kind) -> str:
     what = "what changed" if tier(kind) is Tier.CHANGES else "all"
     per = "".join(f" per {parent}" for parent in parents(kind))
     return f"{listing.operation} of {what}{per}, {kind.describe} at the end"
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """The next List of a group."""
-
-    params: Mapping[str, Any]
-    whole: bool
-    """It shows all that live: what it does not show needs a Describe. Otherwise: it has not changed."""
 
 
 def interval(cadence: Cadence, *, looks: int, age: float, still: float, rng: random.Random, sharing: int = 1) -> float:

@@ -53,7 +53,7 @@ class Pass:
         self.obj = obj
         self._failures = failures
         self.begin()
-        match world.tracker.take(key):
+        match world.tracker.take(key, obj.metadata.uid, self.identifiers()):
             case Missed(error, times):
                 self._fail(error, failures=failures + times)
             case Observation() as polled:

@@ -144,6 +144,8 @@ def _watch(p: Pass, step: Settle) -> None:
         p.identifiers(),
         created_at(p.kind, p.obj, p.stored, p.world.clock),
         last,
+        uid=p.obj.metadata.uid,
+        mutated=facts.mutation is not None,
     )
     p.world.tracker.track(p.key, handle)
 
