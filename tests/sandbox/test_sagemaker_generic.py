@@ -11,7 +11,7 @@ import pytest
 from sagemaker_operator.kinds.catalog import derive
 from sagemaker_operator.kinds.model import service_model
 from sagemaker_operator.sandbox.sagemaker.behaviour import Behaviour, _merged
-from tests.sandbox.sagemaker_support import ROLE, client_of, make_simulator
+from tests.sandbox.sagemaker_support import EPOCH, ROLE, client_of, make_simulator
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -44,3 +44,21 @@ async def test_an_update_replaces_a_structure_that_is_one_value() -> None:
     before = {"Bucket": "one", "ObjectKey": "a", "VersionId": "1"}
     after = {"Bucket": "two", "ObjectKey": "b"}
     assert _merged(shape, before, after) == after
+
+
+async def test_a_list_of_changes_shows_kinds_whose_describe_has_no_time_of_change() -> None:
+    """A sweep of changes would never show the end of a transform job."""
+    async with client_of(make_simulator()) as client:
+        await client.create_model(ModelName="m", PrimaryContainer={"Image": "image:1"})
+        await client.create_transform_job(
+            TransformJobName="t",
+            ModelName="m",
+            TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in"}}},
+            TransformOutput={"S3OutputPath": "s3://b/out"},
+            TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        )
+        await asyncio.sleep(900)
+        found = await client.list_transform_jobs(LastModifiedTimeAfter=EPOCH + 300)
+        assert [job["TransformJobStatus"] for job in found["TransformJobSummaries"]] == ["Completed"]
+        later = await client.list_transform_jobs(LastModifiedTimeAfter=EPOCH + 800)
+        assert later["TransformJobSummaries"] == []

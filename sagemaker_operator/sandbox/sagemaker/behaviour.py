@@ -227,6 +227,8 @@ class Behaviour:
     def summary(self, record: Record, now: float) -> dict[str, Any]:
         """One entry of the List output."""
         described = self.describe(record, now)
+        # A transform job's summary has the time although its Describe has not, and the List filters by it.
+        described.setdefault(LAST_MODIFIED, record.last_modified(now))
         described.update(self.summarized(record, described))
         return {name: described[name] for name in self._summary if name in described}
 
