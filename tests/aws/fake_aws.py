@@ -65,12 +65,14 @@ class FakeAws:
         return self._sts(operation)
 
     def _sts(self, operation: str) -> web.Response:
-        if operation == "AssumeRole":
+        if operation in ("AssumeRole", "AssumeRoleWithWebIdentity"):
             moment = datetime.fromtimestamp(self.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            number = self.count("AssumeRole")
+            number = self.count(operation)
             result = (
                 f"<Credentials><AccessKeyId>ASSUMED{number}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
                 f"<SessionToken>t</SessionToken><Expiration>{moment}</Expiration></Credentials>"
+                "<AssumedRoleUser><Arn>arn:aws:sts::111122223333:assumed-role/r/s</Arn>"
+                "<AssumedRoleId>r:s</AssumedRoleId></AssumedRoleUser>"
             )
         else:
             result = (

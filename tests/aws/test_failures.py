@@ -85,7 +85,7 @@ def test_the_service_can_say_when_to_come_back(headers: dict[str, str], seconds:
 def test_an_html_error_page_is_transient_and_not_shown() -> None:
     error = answered("500", "<html>secret stack trace</html>", 500)
     assert error.category is ErrorCategory.TRANSIENT
-    assert error.message == "HTTP 500 without an AWS error code"
+    assert error.message == "HTTP 500 without an AWS error code from AWS"
     assert error.code == ""
 
 

@@ -263,7 +263,7 @@ async def test_credentials_that_aws_refuses_are_refused_with_its_words(start: St
     async with cluster() as (_, url), serve_sagemaker(simulator) as aws:
         start.cluster(url)
         line = await start.complaint(
-            *("--aws-endpoint-url", aws.url, "--allow-unsafe-aws-endpoint-urls"),
+            *("--aws-identity-endpoint-url", aws.url, "--allow-unsafe-aws-endpoint-urls"),
             env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
         )
     assert line.startswith(
