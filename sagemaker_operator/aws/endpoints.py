@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
+from sagemaker_operator.aws.configuration import explain
 from sagemaker_operator.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def configured_endpoint(service: str, environ: Mapping[str, str] = os.environ) -
                 return ConfiguredEndpoint(url, name)
         return _in_file(session, service)
     except BotoCoreError as error:
-        raise ConfigurationError(f"AWS configuration: {error}") from error
+        known = explain(error)
+        raise ConfigurationError(known.message if known else f"AWS configuration: {error}") from error
 
 
 def _in_file(session: Session, service: str) -> ConfiguredEndpoint | None:

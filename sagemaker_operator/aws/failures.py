@@ -149,8 +149,9 @@ def _host(url: str) -> str:
 def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: str) -> AwsError:
     error: Mapping[str, Any] = exc.response.get("Error", {})
     metadata: Mapping[str, Any] = exc.response.get("ResponseMetadata", {})
-    code = str(error.get("Code", ""))
-    text = str(error.get("Message", ""))
+    # An empty element of STS's XML is None.
+    code = str(error.get("Code") or "")
+    text = str(error.get("Message") or "")
     status = int(metadata.get("HTTPStatusCode", 0))
     category = classify(operation, code, text, status, kind)
     if code.isdigit() or (not code and not text):

@@ -14,6 +14,7 @@ import asyncio
 import difflib
 import itertools
 import os
+import re
 from collections import OrderedDict
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import create_credential_resolver
 from aiobotocore.session import AioSession
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.loaders import create_loader
 from botocore.utils import parse_timestamp
 
@@ -54,6 +55,9 @@ STS_TIMEOUT = 10.0
 """Seconds for one STS call, connection included. It runs inside the call that waits for the credentials."""
 
 
+_STS_ANSWER = re.compile(rb"<(\w+Response)\b")
+
+
 class Identity(NamedTuple):
     """Who the operator is at AWS."""
 
@@ -70,6 +74,7 @@ class _Session(AioSession):  # type: ignore[misc]  # aiobotocore is untyped
         super().__init__()
         self._defaults = defaults
         self._sts_endpoint_url = sts_endpoint_url
+        self.register("before-parse.sts", _require_sts_answer)
 
     def create_client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:
         config = kwargs.pop("config", None)
@@ -394,6 +399,17 @@ class Sessions:
             raise role_not_assumed(exc, role_arn) from exc
         granted: dict[str, Any] = answer["Credentials"]
         return granted
+
+
+def _require_sts_answer(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Keeps the HTTP status of what is not STS's answer (another service, a proxy's page): botocore's XML parser loses it."""
+    if _STS_ANSWER.search(response_dict["body"][:1000]):
+        return
+    status = response_dict["status_code"]
+    raise ClientError(
+        {"Error": {"Code": str(status), "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}},
+        operation_model.name,
+    )
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:
