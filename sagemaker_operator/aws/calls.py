@@ -17,8 +17,9 @@ from botocore import xform_name
 from sagemaker_operator.aws.classify import is_read
 from sagemaker_operator.aws.expiry import Expiry
 from sagemaker_operator.aws.failures import translate_error
-from sagemaker_operator.backoff import Backoff
+from sagemaker_operator.backoff import LONGEST_RETRY_AFTER, Backoff
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
+from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
     import random
@@ -115,6 +116,9 @@ class Aws:
         self._observe = observe
         self._fence = fence
         self._sleep = sleep
+        self._log = get_logger("aws")
+        self._silent_until: dict[str, float] = {}
+        """Per operation: when a Retry-After that is too long is worth a line again."""
         self.expiry = Expiry()
 
     def rates(self) -> list[BucketState]:
@@ -252,12 +256,29 @@ class Aws:
 
     async def _learn(self, error: AwsError, client: AioBaseClient, call: _Call) -> None:
         target = call.target
+        if error.asked_to_wait is not None:
+            self._report_long_wait(error, client.meta.endpoint_url)
         if error.category is ErrorCategory.THROTTLED and error.sent:
             error.retry_after = self._limiter.throttled(
                 target.account, target.region, call.operation, retry_after=error.retry_after
             )
         elif error.category is ErrorCategory.CREDENTIALS:
             await self._sessions.drop(target, stale=client)
+
+    def _report_long_wait(self, error: AwsError, endpoint: str) -> None:
+        """One line an operation for as long as is waited at most: a proxy in maintenance answers every call so."""
+        now = asyncio.get_running_loop().time()
+        if now < self._silent_until.get(error.operation, now):
+            return
+        self._silent_until[error.operation] = now + LONGEST_RETRY_AFTER
+        emit(
+            self._log,
+            Event.AWS_THROTTLED,
+            operation=error.operation,
+            errorCode=error.code,
+            err=f"{endpoint} asks to wait {error.asked_to_wait:.0f} s (Retry-After); the operator tries again after "
+            f"{LONGEST_RETRY_AFTER:.0f} s",
+        )
 
 
 def _is_transient(exc: BaseException) -> bool:

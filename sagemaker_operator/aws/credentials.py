@@ -178,5 +178,6 @@ def _unsent(error: AwsError, category: ErrorCategory, *, message: str | None = N
         http_status=error.http_status,
         request_id=error.request_id,
         retry_after=error.retry_after,
+        asked_to_wait=error.asked_to_wait,
         sent=False,
     )

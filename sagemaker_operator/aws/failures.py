@@ -19,6 +19,7 @@ import botocore.exceptions as boto
 
 from sagemaker_operator.aws.classify import EXPIRED_CODES, classify
 from sagemaker_operator.aws.configuration import explain
+from sagemaker_operator.backoff import LONGEST_RETRY_AFTER
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: st
         # Not an AWS error (a proxy's page, another service): botocore puts the HTTP status where the code belongs.
         code, text = "", f"HTTP {status} without an AWS error code from {host}"
     message = clean_message(text) or f"{operation}: HTTP {status} without a text from {host}"
+    asked = _retry_after(metadata.get("HTTPHeaders", {}))
     if category is ErrorCategory.CREDENTIALS:
         message = f"{message.rstrip('.')}; {_credentials_hint(code, text)}"
     return AwsError(
@@ -167,7 +169,8 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: st
         code=code,
         http_status=status,
         request_id=str(metadata.get("RequestId", "")),
-        retry_after=_retry_after(metadata.get("HTTPHeaders", {})),
+        retry_after=None if asked is None else min(asked, LONGEST_RETRY_AFTER),
+        asked_to_wait=asked if asked is not None and asked > LONGEST_RETRY_AFTER else None,
     )
 
 

@@ -292,3 +292,19 @@ async def test_a_web_identity_is_exchanged_at_sts(
     assert failed.value.category is ErrorCategory.CREDENTIALS
     assert not failed.value.sent
     assert failed.value.operation == "AssumeRoleWithWebIdentity"
+
+
+async def test_a_role_refused_as_expired_reloads_the_credentials_that_assume_it(
+    fake: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporary own credentials expire together with what they assumed: with the old ones no role could be assumed."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FIRST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:
+        async with sessions.client("sagemaker", target(fake, role_arn=ROLE)) as client:
+            await client.list_models()
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECOND")
+            await sessions.drop(target(fake, role_arn=ROLE), stale=client)
+        async with sessions.client("sagemaker", target(fake, role_arn=ROLE)) as client:
+            await client.list_models()
+    assert [r.access_key for r in fake.requests if r.operation == "AssumeRole"] == ["FIRST", "SECOND"]
