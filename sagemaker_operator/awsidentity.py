@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.aws.expiry import is_expired, is_other_account
+from sagemaker_operator.aws.failures import is_clock_skew
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.control.ports import Identity
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
@@ -40,7 +41,7 @@ class AwsIdentity:
         self._failure = ""
         """Of the last attempt to find out who we are."""
         self.expired: str | None = None
-        """Why the credentials cannot be used (expired, of another account), and what to do; None: they are good."""
+        """Why the credentials cannot be used (expired, of another account, a wrong clock), and what to do; None: they are good."""
 
     @property
     def trouble(self) -> str | None:
@@ -63,7 +64,7 @@ class AwsIdentity:
                 return Identity(found.account, found.partition)
 
     async def _handle_identity_error(self, error: AwsError) -> None:
-        if is_expired(error) or is_other_account(error):
+        if is_expired(error) or is_other_account(error) or is_clock_skew(error):
             await self._wait_for_renewal(error)
             return
         if error.category in _HOPELESS and not self._known:
@@ -87,11 +88,12 @@ class AwsIdentity:
 
     async def _wait_for_renewal(self, error: AwsError) -> None:
         """A while; whatever calls AWS next loads the credentials anew."""
-        text = (
-            error.message
-            if is_other_account(error)
-            else f"AWS says that the operator's credentials have expired: {error.message}"
-        )
+        if is_other_account(error):
+            text = error.message
+        elif is_clock_skew(error):
+            text = f"AWS refuses the time of the operator's requests: {error.message}"
+        else:
+            text = f"AWS says that the operator's credentials have expired: {error.message}"
         if text != self.expired:
             self._tell(error, text)
         self.expired = text

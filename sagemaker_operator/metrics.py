@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client import disable_created_metrics as _disable_created_metrics
+from prometheus_client import values as _values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # A time of creation beside every counter: half as many series again, and no Go client has them.
 _disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# One process, so no files: PROMETHEUS_MULTIPROC_DIR, which images for web servers set, would put each counter into one.
+_values.ValueClass = _values.MutexValue
 
 # controller-runtime's.
 _RECONCILE_SECONDS = (

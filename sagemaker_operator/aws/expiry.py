@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.aws.classify import EXPIRED_CODES
+from sagemaker_operator.aws.failures import is_clock_skew
 from sagemaker_operator.aws.sessions import OTHER_ACCOUNT
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def is_other_account(error: AwsError) -> bool:
 
 
 class Expiry:
-    """The last refusal of the operator's own credentials as expired or as another account's, if any."""
+    """The last refusal of the operator's own credentials as expired, as another account's or for the clock, if any."""
 
     def __init__(self) -> None:
         self._told = asyncio.Event()
@@ -34,7 +35,7 @@ class Expiry:
         """A call to `target` failed, and loading the credentials anew did not help."""
         # An assumed role's are not the operator's own, but those that assume it are.
         own = target.role_arn is None or error.operation in ("AssumeRole", "GetCallerIdentity")
-        if is_other_account(error) or (is_expired(error) and own):
+        if is_other_account(error) or is_clock_skew(error) or (is_expired(error) and own):
             self._error = error
             self._told.set()
 

@@ -161,6 +161,8 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: st
     message = clean_message(text) or f"{operation}: HTTP {status} without a text from {host}"
     asked = _retry_after(metadata.get("HTTPHeaders", {}))
     if category is ErrorCategory.CREDENTIALS:
+        if clock := _CLOCK.search(text):
+            message = clock[0]  # the rest are three times of day, other ones at each attempt
         message = f"{message.rstrip('.')}; {_credentials_hint(code, text)}"
     return AwsError(
         message,
@@ -172,6 +174,11 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: st
         retry_after=None if asked is None else min(asked, LONGEST_RETRY_AFTER),
         asked_to_wait=asked if asked is not None and asked > LONGEST_RETRY_AFTER else None,
     )
+
+
+def is_clock_skew(error: AwsError) -> bool:
+    """AWS refuses the time of day that the request was signed with: nothing succeeds until the clock is set."""
+    return error.category is ErrorCategory.CREDENTIALS and error.message.endswith(_CLOCK_HINT)
 
 
 def _credentials_hint(code: str, text: str) -> str:

@@ -57,6 +57,11 @@ STS_TIMEOUT = 10.0
 
 _STS_ANSWER = re.compile(rb"<(\w+Response)\b")
 
+# An escaped backslash and a whole pair are consumed, so that what is left alone is.
+_ESCAPES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
 
 class Identity(NamedTuple):
     """Who the operator is at AWS."""
@@ -75,6 +80,7 @@ class _Session(AioSession):  # type: ignore[misc]  # aiobotocore is untyped
         self._defaults = defaults
         self._sts_endpoint_url = sts_endpoint_url
         self.register("before-parse.sts", _require_sts_answer)
+        self.register("before-parse.sagemaker", _repair_text)
 
     def create_client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:
         config = kwargs.pop("config", None)
@@ -410,6 +416,19 @@ def _require_sts_answer(operation_model: Any, response_dict: Mapping[str, Any], 
         {"Error": {"Code": str(status), "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}},
         operation_model.name,
     )
+
+
+def _repair_text(response_dict: dict[str, Any], **_: Any) -> None:
+    """Replaces what is no text by U+FFFD: a reason that a service cut in the middle of an emoji ends in half a surrogate
+    pair, which no status and no log line can hold."""
+    body = response_dict["body"]
+    if b"\\u" in body:
+        body = _ESCAPES.sub(lambda found: b"\\ufffd" if found["alone"] else found[0], body)
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        body = body.decode(errors="replace").encode()
+    response_dict["body"] = body
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:

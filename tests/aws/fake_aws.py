@@ -96,6 +96,13 @@ def ok(body: dict[str, Any]) -> Answer:
     return answer
 
 
+def raw(body: bytes, status: int = 200) -> Answer:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, status=status, content_type="application/x-amz-json-1.1")
+
+    return answer
+
+
 def error(code: str, message: str = "", *, status: int = 400, headers: dict[str, str] | None = None) -> Answer:
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(

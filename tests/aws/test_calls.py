@@ -9,6 +9,7 @@ import random
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import structlog
 
@@ -21,7 +22,7 @@ from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Kind, Member, NotFound
 from sagemaker_operator.logs import configure
-from tests.aws.fake_aws import Answer, FakeAws, cut, error, hang, html, ok, sts_error
+from tests.aws.fake_aws import Answer, FakeAws, cut, error, hang, html, ok, raw, sts_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -385,3 +386,21 @@ async def test_a_retry_after_of_a_day_is_cut_and_reported_once(door: Door) -> No
     (line,) = (json.loads(text) for text in out.getvalue().splitlines())
     assert (line["event"], line["operation"]) == ("aws.throttled", "CreateModel")
     assert line["err"] == (f"{door.fake.url} asks to wait 86400 s (Retry-After); the operator tries again after 300 s")
+
+
+async def test_half_a_character_in_an_answer_is_replaced(door: Door) -> None:
+    """A reason that was cut inside an emoji: no JSON encoder takes it, so that no status could be written any more."""
+    texts = {
+        rb"cut \ud83d": "cut \ufffd",
+        rb"\udE00 late": "\ufffd late",
+        rb"whole \ud83d\ude00": "whole \U0001f600",
+        rb"a path C:\\ud83d": "a path C:\\ud83d",
+        b"\xed\xa0\xbd raw": "\ufffd\ufffd\ufffd raw",
+    }
+    for sent, got in texts.items():
+        door.fake.script("DescribeTrainingJob", raw(b'{"FailureReason": "' + sent + b'"}'))
+        answer = await door.aws.call(door.target, "DescribeTrainingJob", {"TrainingJobName": "t"})
+        assert answer == {"FailureReason": got}
+        msgspec.json.encode(answer)
+    door.fake.script("CreateModel", raw(rb'{"__type": "ValidationException", "message": "bad \ud83d"}', 400))
+    assert (await failing(door.create)).message == "bad \ufffd"

@@ -379,3 +379,15 @@ async def test_a_variable_that_only_a_restart_can_change_ends_the_process_with_i
         start.cluster(url)
         line = await start.complaint(env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"} | env)
     assert line.startswith(says)
+
+
+def databases(folder: Path) -> list[Path]:
+    return list(folder.glob("*.db"))
+
+
+async def test_a_folder_for_the_metrics_of_many_processes_is_not_used(start: Start, tmp_path: Path) -> None:
+    """Images for web servers set it; prometheus_client then wants a file for each of our counters."""
+    for folder in (tmp_path / "missing", tmp_path):
+        line = await start.complaint(env={"KUBECONFIG": "", "PROMETHEUS_MULTIPROC_DIR": str(folder)})
+        assert line.startswith("no cluster found")
+    assert databases(tmp_path) == []
