@@ -140,26 +140,6 @@ async def test_a_mutation_is_never_repeated_and_may_have_taken_effect(door: Door
     assert not door.slept
 
 
-async def test_a_mutation_without_an_answer_ends_at_its_deadline(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MUTATION_DEADLINE", 0.2)
-    release = asyncio.Event()
-    door.fake.script("CreateModel", hang(release))
-    failure = await failing(door.create)
-    release.set()
-    assert (failure.category, failure.sent) == (ErrorCategory.TRANSIENT, True)
-    assert door.fake.count("CreateModel") == 1
-    assert door.fenced == [0.2]
-
-
-async def test_a_slow_read_ends_at_its_deadline_and_is_repeated(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "READ_DEADLINE", 0.2)
-    release = asyncio.Event()
-    door.fake.script("DescribeModel", hang(release), ok({"ModelName": "m"}))
-    assert await door.describe() == {"ModelName": "m"}
-    release.set()
-    assert door.fake.count("DescribeModel") == 2
-
-
 async def test_a_refused_connection_proves_that_nothing_was_sent(door: Door, unused_tcp_port: int) -> None:
     nowhere = door.target._replace(endpoint_url=f"http://127.0.0.1:{unused_tcp_port}")
     failure = await failing(lambda: door.aws.call(nowhere, "CreateModel", {"ModelName": "m"}))

@@ -15,7 +15,7 @@ from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.awsidentity import AwsIdentity
 from tests.aws.fake_aws import serve
 from tests.e2e.harness import settings
-from tests.e2e.processes import until
+from tests.e2e.processes import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,7 +82,7 @@ async def test_an_agent_that_is_down_at_the_start_is_waited_for(
         assert not establishing.done(), "the process lives on"
         seen: list[str] = []
         async with agent(unused_tcp_port, seen):
-            assert (await asyncio.wait_for(establishing, 40)).account == "111122223333"
+            assert (await asyncio.wait_for(establishing, PATIENCE)).account == "111122223333"
         assert identity.trouble is None
         assert set(seen) == {"jwt"}
         assert fake.requests[-1].access_key == "ASIAAGENT"
