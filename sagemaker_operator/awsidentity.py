@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sagemaker_operator.aws.expiry import is_expired
+from sagemaker_operator.aws.expiry import is_expired, is_other_account
+from sagemaker_operator.aws.failures import is_clock_skew
 from sagemaker_operator.aws.target import Identity, Target
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from sagemaker_operator.logs import Event, emit, get_logger
@@ -36,42 +37,44 @@ class AwsIdentity:
         self._renewed = renewed
         self._log = get_logger("operator")
         self._known = False
+        self._failure = ""
+        """Of the last attempt to find out who we are."""
         self.expired: str | None = None
-        """What AWS said of the credentials, and what to do; None: they are good."""
+        """Why the credentials cannot be used (expired, of another account, a wrong clock), and what to do; None: they are good."""
 
     @property
     def trouble(self) -> str | None:
         """Why nothing can be asked of AWS; None: it can."""
-        waiting = None if self._known else "waiting for AWS to say who we are (STS GetCallerIdentity)"
+        waiting = None if self._known else f"waiting for the answer of STS GetCallerIdentity{self._failure}"
         return self.expired or waiting
 
     async def establish(self) -> Identity:
-        """Waits for an STS that is down, and for new credentials in the place of expired ones.
+        """Waits for an STS or a credentials agent that is down, and for good credentials in the place of expired ones.
 
         Raises ConfigurationError if the credentials never were any good.
         """
-        settings = self._settings
-        endpoint = settings.aws_identity_endpoint_url or settings.aws_endpoint_url
         while True:
             try:
-                found = await self._sessions.identity(settings.aws_region, endpoint_url=endpoint)
+                found = await self._sessions.identity(self._settings.aws_region)
             except AwsError as error:
-                await self._put_up_with(error)
+                await self._handle_identity_error(error)
             else:
                 self._known, self.expired = True, None
                 return Identity(found.account, found.partition)
 
-    async def _put_up_with(self, error: AwsError) -> None:
-        if is_expired(error):
+    async def _handle_identity_error(self, error: AwsError) -> None:
+        if is_expired(error) or is_other_account(error) or is_clock_skew(error):
             await self._wait_for_renewal(error)
             return
         if error.category in _HOPELESS and not self._known:
-            raise ConfigurationError(f"AWS does not accept the operator's credentials: {error.message}") from error
-        self._tell(error, error.message)
+            what = "AWS does not accept the operator's credentials: " if error.sent else ""
+            raise ConfigurationError(f"{what}{error.message}") from error
+        self._failure = f": {error.message}"
+        self._tell(error, str(error))
         await asyncio.sleep(_RETRY_SECONDS)
 
     async def watch(self) -> None:
-        """From when AWS calls the credentials expired until STS takes them again there is `trouble`. Runs until cancelled."""
+        """From when the credentials are refused until STS confirms the account again there is `trouble`. Runs until cancelled."""
         loop = asyncio.get_running_loop()
         hurried = float("-inf")
         while True:
@@ -84,8 +87,13 @@ class AwsIdentity:
 
     async def _wait_for_renewal(self, error: AwsError) -> None:
         """A while; whatever calls AWS next loads the credentials anew."""
-        text = f"AWS says that the operator's credentials have expired: {error.message}"
-        if self.expired is None:
+        if is_other_account(error):
+            text = error.message
+        elif is_clock_skew(error):
+            text = f"AWS refuses the time of the operator's requests: {error.message}"
+        else:
+            text = f"AWS says that the operator's credentials have expired: {error.message}"
+        if text != self.expired:
             self._tell(error, text)
         self.expired = text
         await asyncio.sleep(_EXPIRED_RETRY_SECONDS)

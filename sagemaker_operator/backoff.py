@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import random
 
 
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds. A Retry-After of a day, as a proxy in maintenance may send it, must not stop the operator for a day."""
+
+
 class Backoff(msgspec.Struct, frozen=True):
     """Delay before attempt n+1 is uniform in [floor, base * factor**n], capped.
 

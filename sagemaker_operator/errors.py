@@ -112,6 +112,7 @@ class AwsError(OperatorError):
         http_status: int = 0,
         request_id: str = "",
         retry_after: float | None = None,
+        asked_to_wait: float | None = None,
         sent: bool = True,
     ) -> None:
         super().__init__(f"{operation}: {code}: {message}" if code else f"{operation}: {message}")
@@ -123,5 +124,7 @@ class AwsError(OperatorError):
         self.request_id = request_id
         self.retry_after = retry_after
         """Seconds until the next attempt makes sense, where known."""
+        self.asked_to_wait = asked_to_wait
+        """Seconds that the answer asked for, if they are more than anyone waits; not in the text, as they count down."""
         self.sent = sent
         """False only if it is certain that AWS never saw the request."""

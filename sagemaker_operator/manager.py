@@ -417,6 +417,7 @@ def observe_aws(metrics: Metrics, outcome: Outcome) -> None:
         requests=outcome.attempts,
         failures=[(error.category, error.code, error.http_status) for error in outcome.failures],
         seconds=outcome.seconds,
+        long_waits=sum(error.asked_to_wait is not None for error in outcome.failures),
     )
 
 

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client import disable_created_metrics as _disable_created_metrics
+from prometheus_client import values as _values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # A time of creation beside every counter: half as many series again, and no Go client has them.
 _disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# One process, so no files: PROMETHEUS_MULTIPROC_DIR, which images for web servers set, would put each counter into one.
+_values.ValueClass = _values.MutexValue
 
 # controller-runtime's.
 _RECONCILE_SECONDS = (
@@ -134,6 +138,11 @@ class Metrics:
             "category",
             "code",
         )
+        self.aws_long_waits = counter(
+            "sagemaker_operator_aws_long_retry_after_total",
+            "Answers whose Retry-After is longer than the operator waits",
+            "operation",
+        )
         self.aws_seconds = histogram(
             "sagemaker_operator_aws_call_duration_seconds",
             "Seconds waiting for AWS per call, over its attempts",
@@ -167,9 +176,19 @@ class Metrics:
             self.kube_seconds.labels(method, host).observe(seconds)
 
     def aws_call(
-        self, operation: str, *, requests: int, failures: Iterable[tuple[str, str, int]], seconds: float
+        self,
+        operation: str,
+        *,
+        requests: int,
+        failures: Iterable[tuple[str, str, int]],
+        seconds: float,
+        long_waits: int = 0,
     ) -> None:
-        """A finished call: what was sent for it, and the (category, code, HTTP status or 0) of each failure."""
+        """A finished call: what was sent for it, and the (category, code, HTTP status or 0) of each failure.
+
+        `long_waits`: answers whose Retry-After was cut.
+        """
+        self.aws_long_waits.labels(operation).inc(long_waits)
         if requests:
             self.aws_requests.labels(_SERVICE, _op_type(operation), operation).inc(requests)
             self.aws_seconds.labels(operation).observe(seconds)

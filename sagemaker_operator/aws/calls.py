@@ -17,8 +17,9 @@ from botocore import xform_name
 from sagemaker_operator.aws.classify import is_read
 from sagemaker_operator.aws.expiry import Expiry
 from sagemaker_operator.aws.failures import translate_error
-from sagemaker_operator.backoff import Backoff
+from sagemaker_operator.backoff import LONGEST_RETRY_AFTER, Backoff
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
+from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
     import random
@@ -73,6 +74,25 @@ class _Tally:
         self.failures: list[AwsError] = []
 
 
+class _Call(msgspec.Struct, frozen=True):
+    """One request to AWS, repeated or not, on its way through the layers of `Aws`."""
+
+    target: Target
+    operation: str
+    params: Mapping[str, Any]
+    kind: Kind | None
+    caller: str
+    tally: _Tally
+
+    @property
+    def is_read(self) -> bool:
+        return is_read(self.operation)
+
+    def failed(self, exc: Exception, *, endpoint: str = "") -> AwsError:
+        """The translated error, as it is raised to the caller."""
+        return translate_error(exc, operation=self.operation, kind=self.kind, endpoint=endpoint)
+
+
 class Aws:
     """SageMaker as the operator sees it.
 
@@ -96,6 +116,9 @@ class Aws:
         self._observe = observe
         self._fence = fence
         self._sleep = sleep
+        self._log = get_logger("aws")
+        self._silent_until: dict[str, float] = {}
+        """Per operation: when a Retry-After that is too long is worth a line again."""
         self.expiry = Expiry()
 
     def rates(self) -> list[BucketState]:
@@ -118,37 +141,37 @@ class Aws:
         limit lets nobody pass at once.
         Raises AwsError and, for mutations, NotLeader.
         """
-        answer = await self._page(target, operation, params, kind, caller)
+        call = _Call(target, operation, params, kind, caller, _Tally())
+        answer = await self._page(call)
         if kind is None or kind.paged_member is None or operation != kind.describe:
             return answer
         tokens: set[str] = set()
         # A token that comes again would lead round and round: then it stays in the answer, which says that more is missing.
         while (token := answer.get("NextToken")) and token not in tokens:
             tokens.add(token)
-            more = await self._page(target, operation, {**params, "NextToken": token}, kind, caller)
+            following = msgspec.structs.replace(call, params={**params, "NextToken": token}, tally=_Tally())
+            more = await self._page(following)
             answer = {**more, kind.paged_member: [*answer[kind.paged_member], *more.get(kind.paged_member, ())]}
         return answer
 
-    async def _page(
-        self, target: Target, operation: str, params: Mapping[str, Any], kind: Kind | None, caller: str
-    ) -> dict[str, Any]:
-        tally = _Tally()
-        attempt = self._patiently if is_read(operation) else self._renewing_credentials
+    async def _page(self, call: _Call) -> dict[str, Any]:
+        attempt = self._patiently if call.is_read else self._renewing_credentials
         try:
-            answer = await attempt(target, operation, params, kind, tally, caller)
+            answer = await attempt(call)
         except AwsError as exc:
-            self._report(operation, target, exc.category, tally)
-            self.expiry.learn(exc, target)
+            self._report(call, exc.category)
+            self.expiry.learn(exc, call.target)
             raise
-        self._report(operation, target, None, tally)
+        self._report(call, None)
         return answer
 
-    def _report(self, operation: str, target: Target, category: ErrorCategory | None, tally: _Tally) -> None:
+    def _report(self, call: _Call, category: ErrorCategory | None) -> None:
         if self._observe is not None:
+            tally = call.tally
             self._observe(
                 Outcome(
-                    operation,
-                    target,
+                    call.operation,
+                    call.target,
                     category,
                     tally.seconds,
                     tally.attempts,
@@ -157,20 +180,12 @@ class Aws:
                 )
             )
 
-    async def _patiently(
-        self,
-        target: Target,
-        operation: str,
-        params: Mapping[str, Any],
-        kind: Kind | None,
-        tally: _Tally,
-        caller: str,
-    ) -> dict[str, Any]:
+    async def _patiently(self, call: _Call) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
             # Nearly every read succeeds at once: tenacity's machinery, 6 % of a pass's CPU, is for those that do not.
-            return await self._renewing_credentials(target, operation, params, kind, tally, caller)
+            return await self._renewing_credentials(call)
         except AwsError as exc:
             if not _is_transient(exc) or loop.time() - started >= READ_PATIENCE:
                 raise
@@ -187,72 +202,50 @@ class Aws:
             sleep=self._sleep,
             reraise=True,
         )
-        return await retrying(self._renewing_credentials, target, operation, params, kind, tally, caller)
+        return await retrying(self._renewing_credentials, call)
 
-    async def _renewing_credentials(
-        self,
-        target: Target,
-        operation: str,
-        params: Mapping[str, Any],
-        kind: Kind | None,
-        tally: _Tally,
-        caller: str,
-    ) -> dict[str, Any]:
+    async def _renewing_credentials(self, call: _Call) -> dict[str, Any]:
         try:
-            return await self._once(target, operation, params, kind, tally, caller)
+            return await self._once(call)
         except AwsError as exc:
             # `sent` here means that AWS itself refused the credentials: it took no action, so that even a mutation may
             # be repeated with fresh ones. Without an answer there was nothing to send with, and nothing new to try.
             if exc.category is not ErrorCategory.CREDENTIALS or not exc.sent:
                 raise
-        return await self._once(target, operation, params, kind, tally, caller)
+        return await self._once(call)
 
-    async def _once(
-        self,
-        target: Target,
-        operation: str,
-        params: Mapping[str, Any],
-        kind: Kind | None,
-        tally: _Tally,
-        caller: str,
-    ) -> dict[str, Any]:
-        await self._limiter.acquire(target.account, target.region, operation, caller=caller)
+    async def _once(self, call: _Call) -> dict[str, Any]:
+        target = call.target
+        await self._limiter.acquire(target.account, target.region, call.operation, caller=call.caller)
         try:
             async with self._sessions.client(SERVICE, target) as client:
-                return await self._send(client, target, operation, params, kind, tally)
+                return await self._send(client, call)
         except OperatorError as exc:
             if isinstance(exc, ConfigurationError):  # a region that does not exist
-                raise translate_error(exc, operation=operation) from exc
+                raise call.failed(exc) from exc
             raise
         except Exception as exc:  # the client could not be made
-            raise translate_error(exc, operation=operation, kind=kind) from exc
+            raise call.failed(exc) from exc
 
-    async def _send(
-        self,
-        client: AioBaseClient,
-        target: Target,
-        operation: str,
-        params: Mapping[str, Any],
-        kind: Kind | None,
-        tally: _Tally,
-    ) -> dict[str, Any]:
-        method = getattr(client, xform_name(operation))
-        deadline = READ_DEADLINE if is_read(operation) else MUTATION_DEADLINE
+    async def _send(self, client: AioBaseClient, call: _Call) -> dict[str, Any]:
+        method = getattr(client, xform_name(call.operation))
+        deadline = READ_DEADLINE if call.is_read else MUTATION_DEADLINE
         # The last thing before the request: everything that can take time (token, client) is behind us.
-        if not is_read(operation) and self._fence is not None and not self._fence(deadline):
-            raise NotLeader(f"{operation}: the lease does not cover the next {deadline:g} s")
+        if not call.is_read and self._fence is not None and not self._fence(deadline):
+            raise NotLeader(f"{call.operation}: the lease does not cover the next {deadline:g} s")
+        tally = call.tally
         loop = asyncio.get_running_loop()
         started = loop.time()
         tally.attempts += 1
         tally.http_status = 0
         try:
             async with asyncio.timeout(deadline):
-                answer: dict[str, Any] = await method(**params)
+                answer: dict[str, Any] = await method(**call.params)
         except Exception as exc:
-            error = translate_error(exc, operation=operation, kind=kind)
+            error = call.failed(exc, endpoint=client.meta.endpoint_url)
             tally.http_status = error.http_status
             tally.failures.append(error)
-            await self._learn(error, client, target, operation)
+            await self._learn(error, client, call)
             if error is exc:
                 raise
             raise error from exc
@@ -261,13 +254,31 @@ class Aws:
         tally.http_status = int(answer.pop("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         return answer
 
-    async def _learn(self, error: AwsError, client: AioBaseClient, target: Target, operation: str) -> None:
+    async def _learn(self, error: AwsError, client: AioBaseClient, call: _Call) -> None:
+        target = call.target
+        if error.asked_to_wait is not None:
+            self._report_long_wait(error, client.meta.endpoint_url)
         if error.category is ErrorCategory.THROTTLED and error.sent:
             error.retry_after = self._limiter.throttled(
-                target.account, target.region, operation, retry_after=error.retry_after
+                target.account, target.region, call.operation, retry_after=error.retry_after
             )
         elif error.category is ErrorCategory.CREDENTIALS:
             await self._sessions.drop(target, stale=client)
+
+    def _report_long_wait(self, error: AwsError, endpoint: str) -> None:
+        """One line an operation for as long as is waited at most: a proxy in maintenance answers every call so."""
+        now = asyncio.get_running_loop().time()
+        if now < self._silent_until.get(error.operation, now):
+            return
+        self._silent_until[error.operation] = now + LONGEST_RETRY_AFTER
+        emit(
+            self._log,
+            Event.AWS_THROTTLED,
+            operation=error.operation,
+            errorCode=error.code,
+            err=f"{endpoint} asks to wait {error.asked_to_wait:.0f} s (Retry-After); the operator tries again after "
+            f"{LONGEST_RETRY_AFTER:.0f} s",
+        )
 
 
 def _is_transient(exc: BaseException) -> bool:

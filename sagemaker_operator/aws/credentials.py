@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aiobotocore.credentials import AioCredentials, AioDeferredRefreshableCredentials
 from botocore.exceptions import ClientError
 
+from sagemaker_operator.aws.configuration import explain, require_plain_keys
 from sagemaker_operator.aws.failures import CREDENTIALS_HINT, translate_error
 from sagemaker_operator.errors import AwsError, ErrorCategory
 
@@ -29,6 +30,9 @@ FRESHNESS = 5.0
 """Seconds for which refreshed credentials are not questioned. When a refresh fails in the 15 minutes before expiry,
 botocore keeps the old credentials silently and tries again with every call; this makes it one try in 5 s."""
 
+Check = Callable[["ReadOnlyCredentials"], Awaitable[None]]
+"""Called with credentials before they are used for the first time. Raises AwsError to refuse them."""
+
 AssumeRole = Callable[[str, str], Awaitable[dict[str, Any]]]
 """(role ARN, region) -> the Credentials member of AssumeRole's answer."""
 
@@ -43,9 +47,10 @@ class Provider(Protocol):
 class IdentitySession:
     """One identity: the session that signs as it, and the credentials that the session was given."""
 
-    def __init__(self, session: AioSession, provider: Provider) -> None:
+    def __init__(self, session: AioSession, provider: Provider, *, check: Check | None = None) -> None:
         self.session = session
         self._provider = provider
+        self._check = check
         self._loaded: AioCredentials | None = None
         session.register_component("credential_provider", self)
 
@@ -55,7 +60,7 @@ class IdentitySession:
             self._loaded = await self._provider.load_credentials()
         except Exception as exc:
             raise _not_signed(exc) from exc
-        return None if self._loaded is None else _Guarded(self._loaded)
+        return None if self._loaded is None else _Guarded(self._loaded, self._check)
 
     def expires_at(self) -> float | None:
         """Seconds since the epoch. botocore gives the moment no public name, and static credentials have none."""
@@ -102,8 +107,9 @@ class Assumed:
 class _Guarded(AioCredentials):  # type: ignore[misc]  # aiobotocore is untyped
     """Credentials that fail as `AwsError` and are not refreshed more often than is useful."""
 
-    def __init__(self, inner: AioCredentials) -> None:
+    def __init__(self, inner: AioCredentials, check: Check | None) -> None:
         self._inner = inner
+        self._check = check
         self.method = inner.method
         self._frozen: ReadOnlyCredentials | None = None
         self._frozen_until = float("-inf")
@@ -117,13 +123,17 @@ class _Guarded(AioCredentials):  # type: ignore[misc]  # aiobotocore is untyped
         if self._failure is not None and now < self._failed_until:
             raise _not_signed(self._failure)
         try:
-            self._frozen = await self._inner.get_frozen_credentials()
+            keys = await self._inner.get_frozen_credentials()
+            require_plain_keys(keys, self.method)
+            if self._check is not None:
+                await self._check(keys)
         except Exception as exc:
             self._failure = _not_signed(exc)
             self._failed_until = now + FAILURE_PAUSE
             raise self._failure from exc
+        self._frozen = keys
         self._frozen_until = now + FRESHNESS
-        return self._frozen
+        return keys
 
     async def get_account_id(self) -> str | None:
         account: str | None = (await self.get_frozen_credentials()).account_id
@@ -147,13 +157,15 @@ def _not_signed(exc: Exception) -> AwsError:
     """The failure of fetching credentials as the waiting call sees it. A new exception each time it is raised."""
     if isinstance(exc, AwsError):
         return _unsent(exc, exc.category)
+    if (known := explain(exc)) is not None:
+        return known
     operation = exc.operation_name if isinstance(exc, ClientError) else "GetCredentials"
     error = translate_error(exc, operation=operation)
     if error.category in (ErrorCategory.TRANSIENT, ErrorCategory.THROTTLED):
         # An overloaded or unreachable STS says nothing about the rate of the operation that waits.
         return _unsent(error, ErrorCategory.TRANSIENT)
-    told = error.category is ErrorCategory.CREDENTIALS
-    message = error.message if told else f"{error.message}; {CREDENTIALS_HINT}"
+    explained = error.category is ErrorCategory.CREDENTIALS
+    message = error.message if explained else f"{operation}: {error.message}; {CREDENTIALS_HINT}"
     return _unsent(error, ErrorCategory.CREDENTIALS, message=message)
 
 
@@ -166,5 +178,6 @@ def _unsent(error: AwsError, category: ErrorCategory, *, message: str | None = N
         http_status=error.http_status,
         request_id=error.request_id,
         retry_after=error.retry_after,
+        asked_to_wait=error.asked_to_wait,
         sent=False,
     )

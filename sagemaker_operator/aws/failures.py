@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aiohttp
 import botocore.exceptions as boto
 
 from sagemaker_operator.aws.classify import EXPIRED_CODES, classify
+from sagemaker_operator.aws.configuration import explain
+from sagemaker_operator.backoff import LONGEST_RETRY_AFTER
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 
 if TYPE_CHECKING:
@@ -109,36 +113,57 @@ def clean_message(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 
-def translate_error(exc: BaseException, *, operation: str, kind: Kind | None = None) -> AwsError:
-    """The `AwsError` for anything raised while calling `operation`. The caller raises it `from` the original."""
+def translate_error(exc: BaseException, *, operation: str, kind: Kind | None = None, endpoint: str = "") -> AwsError:
+    """The `AwsError` for anything raised while calling `operation`. The caller raises it `from` the original.
+
+    `endpoint` is the URL that the call goes to; the text names its host where AWS gave none of its own.
+    """
     if isinstance(exc, AwsError):
         return exc
     if isinstance(exc, boto.ClientError):
-        return _answered(exc, operation, kind)
+        return _answered(exc, operation, kind, _host(endpoint))
     if isinstance(exc, boto.ParamValidationError):
         message = _rebuild_report(str(exc.kwargs.get("report", "")))
         return AwsError(message, category=ErrorCategory.VALIDATION, operation=operation, sent=False)
     if isinstance(exc, _NO_CREDENTIALS):
-        message = f"no usable AWS credentials ({type(exc).__name__}); {CREDENTIALS_HINT}"
-        return AwsError(message, category=ErrorCategory.CREDENTIALS, operation=operation, sent=False)
+        known = explain(exc)
+        message = (
+            f"{known.message if known else f'no usable AWS credentials ({type(exc).__name__})'}; {CREDENTIALS_HINT}"
+        )
+        category = known.category if known else ErrorCategory.CREDENTIALS
+        return AwsError(message, category=category, operation=operation, sent=False)
+    if isinstance(exc, OSError) and (known := explain(exc)) is not None:
+        return AwsError(known.message, category=known.category, operation=operation, sent=False)
     if isinstance(exc, (ConfigurationError, *_NO_ENDPOINT)):
         return AwsError(clean_message(str(exc)), category=ErrorCategory.VALIDATION, operation=operation, sent=False)
-    return _unanswered(exc, operation)
+    return _unanswered(exc, operation, endpoint)
 
 
-def _answered(exc: boto.ClientError, operation: str, kind: Kind | None) -> AwsError:
+def _host(url: str) -> str:
+    """Host and port, without what else an URL may hold; "AWS" if there is none."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] or "AWS"
+    except ValueError:
+        return "AWS"
+
+
+def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: str) -> AwsError:
     error: Mapping[str, Any] = exc.response.get("Error", {})
     metadata: Mapping[str, Any] = exc.response.get("ResponseMetadata", {})
-    code = str(error.get("Code", ""))
-    text = str(error.get("Message", ""))
+    # An empty element of STS's XML is None.
+    code = str(error.get("Code") or "")
+    text = str(error.get("Message") or "")
     status = int(metadata.get("HTTPStatusCode", 0))
     category = classify(operation, code, text, status, kind)
-    if category is ErrorCategory.TRANSIENT and not code.isidentifier():
-        # An answer that is no AWS error (a proxy's page): botocore puts the HTTP status where the code belongs.
-        code, text = "", f"HTTP {status} without an AWS error code"
-    message = clean_message(text)
+    if code.isdigit() or (not code and not text):
+        # Not an AWS error (a proxy's page, another service): botocore puts the HTTP status where the code belongs.
+        code, text = "", f"HTTP {status} without an AWS error code from {host}"
+    message = clean_message(text) or f"{operation}: HTTP {status} without a text from {host}"
+    asked = _retry_after(metadata.get("HTTPHeaders", {}))
     if category is ErrorCategory.CREDENTIALS:
-        message = f"{message.rstrip('.') or code}; {_credentials_hint(code, text)}"
+        if clock := _CLOCK.search(text):
+            message = clock[0]  # the rest are three times of day, other ones at each attempt
+        message = f"{message.rstrip('.')}; {_credentials_hint(code, text)}"
     return AwsError(
         message,
         category=category,
@@ -146,8 +171,14 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None) -> AwsEr
         code=code,
         http_status=status,
         request_id=str(metadata.get("RequestId", "")),
-        retry_after=_retry_after(metadata.get("HTTPHeaders", {})),
+        retry_after=None if asked is None else min(asked, LONGEST_RETRY_AFTER),
+        asked_to_wait=asked if asked is not None and asked > LONGEST_RETRY_AFTER else None,
     )
+
+
+def is_clock_skew(error: AwsError) -> bool:
+    """AWS refuses the time of day that the request was signed with: nothing succeeds until the clock is set."""
+    return error.category is ErrorCategory.CREDENTIALS and error.message.endswith(_CLOCK_HINT)
 
 
 def _credentials_hint(code: str, text: str) -> str:
@@ -158,7 +189,8 @@ def _credentials_hint(code: str, text: str) -> str:
     return _UNKNOWN_KEY_HINT if code in _UNKNOWN_KEY_CODES else CREDENTIALS_HINT
 
 
-def _unanswered(exc: BaseException, operation: str) -> AwsError:
+def _unanswered(exc: BaseException, operation: str, endpoint: str) -> AwsError:
+    asked = exc.kwargs.get("endpoint_url") if isinstance(exc, boto.BotoCoreError) else None
     cause = exc.kwargs.get("error") if isinstance(exc, boto.BotoCoreError) else exc
     sent = True
     if isinstance(exc, _NOT_SENT):
@@ -169,7 +201,7 @@ def _unanswered(exc: BaseException, operation: str) -> AwsError:
         sent = not isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror))
     if isinstance(exc, (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)) or _unparsable(exc):
         return AwsError(
-            f"no answer from AWS ({_symptom(exc, cause)})",
+            f"no answer from {_host(str(asked or endpoint))} ({_symptom(exc, cause)})",
             category=ErrorCategory.TRANSIENT,
             operation=operation,
             sent=sent,
@@ -183,10 +215,23 @@ def _unparsable(exc: BaseException) -> bool:
 
 
 def _symptom(exc: BaseException, cause: object) -> str:
-    """Type names only: the texts hold URLs with addresses and, for some transports, the request."""
-    if isinstance(cause, BaseException) and cause is not exc:
-        return f"{type(exc).__name__}: {type(cause).__name__}"
-    return type(exc).__name__
+    """Type names, and the operating system's reason: the texts hold URLs with addresses and, for some, the request."""
+    if not isinstance(cause, BaseException):
+        return type(exc).__name__
+    names = type(exc).__name__ if cause is exc else f"{type(exc).__name__}: {type(cause).__name__}"
+    reason = _reason(cause)
+    return f"{names}: {reason}" if reason else names
+
+
+def _reason(cause: BaseException) -> str:
+    for error in (getattr(cause, "certificate_error", None), getattr(cause, "os_error", None), cause):
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return str(error.verify_message)
+        if isinstance(error, ssl.SSLError):
+            return str(error.reason or "")
+        if isinstance(error, OSError) and error.errno and error.strerror:
+            return error.strerror
+    return ""
 
 
 def _rebuild_report(report: str) -> str:

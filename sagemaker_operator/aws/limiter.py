@@ -17,6 +17,7 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from sagemaker_operator.backoff import LONGEST_RETRY_AFTER
 from sagemaker_operator.errors import AwsError, ErrorCategory
 
 if TYPE_CHECKING:
@@ -354,7 +355,7 @@ class Limiter:
         """Record that AWS refused a call. Returns the seconds after which the next token can be had."""
         now = asyncio.get_running_loop().time()
         bucket = self._bucket(account, region, operation, now)
-        pause = max(PENALTY + self._rng.uniform(0.0, PENALTY), retry_after or 0.0)
+        pause = max(PENALTY + self._rng.uniform(0.0, PENALTY), min(retry_after or 0.0, LONGEST_RETRY_AFTER))
         bucket.throttled(now, pause)
         return bucket.next_slot("", now)
 

@@ -13,24 +13,31 @@ from __future__ import annotations
 import asyncio
 import difflib
 import itertools
+import os
+import re
 from collections import OrderedDict
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import create_credential_resolver
 from aiobotocore.session import AioSession
+from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.loaders import create_loader
 from botocore.utils import parse_timestamp
 
+from sagemaker_operator.aws.configuration import ca_bundle_problem, configuration_error, explain
 from sagemaker_operator.aws.credentials import Assumed, Given, IdentitySession, Provider, role_not_assumed
 from sagemaker_operator.aws.failures import translate_error
 from sagemaker_operator.aws.target import Target
-from sagemaker_operator.errors import AwsError, ConfigurationError
+from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from aiobotocore.client import AioBaseClient
+    from botocore.credentials import ReadOnlyCredentials
 
     from sagemaker_operator.clock import Clock
 
@@ -42,8 +49,18 @@ READ_TIMEOUT = 20.0
 MAX_POOL_CONNECTIONS = 32
 """Four times the workers of a process. botocore's 10 would queue the rest silently."""
 SESSION_NAME = "sagemaker-operator"
+OTHER_ACCOUNT = "OtherAccount"
+"""The code of the error that refuses own credentials of another account. Ours: AWS has none of this name."""
 STS_TIMEOUT = 10.0
 """Seconds for one STS call, connection included. It runs inside the call that waits for the credentials."""
+
+
+_STS_ANSWER = re.compile(rb"<(\w+Response)\b")
+
+# An escaped backslash and a whole pair are consumed, so that what is left alone is.
+_ESCAPES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 
 
 class Identity(NamedTuple):
@@ -52,6 +69,27 @@ class Identity(NamedTuple):
     account: str
     partition: str
     arn: str
+
+
+class _Session(AioSession):  # type: ignore[misc]  # aiobotocore is untyped
+    """A session whose every client has our limits, those too that a credential provider makes for itself (web identity,
+    a profile's role): its STS calls go to the operator's STS endpoint, in the operator's time."""
+
+    def __init__(self, defaults: Callable[[], AioConfig], sts_endpoint_url: str | None) -> None:
+        super().__init__()
+        self._defaults = defaults
+        self._sts_endpoint_url = sts_endpoint_url
+        self.register("before-parse.sts", _require_sts_answer)
+        self.register("before-parse.sagemaker", _repair_text)
+
+    def create_client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:
+        config = kwargs.pop("config", None)
+        if service_name == "sts" and kwargs.get("endpoint_url") is None:
+            kwargs["endpoint_url"] = self._sts_endpoint_url
+        defaults = self._defaults()
+        return super().create_client(
+            service_name, *args, config=defaults if config is None else defaults.merge(config), **kwargs
+        )
 
 
 class _Entry:
@@ -72,7 +110,9 @@ class Sessions:
 
     `credentials` (access key, secret key) replaces the default chain: for the sandbox, which signs with anything.
     `external_id`, `session_tags` and `session_name` go into every AssumeRole; `sts_endpoint_url` replaces the
-    regional STS endpoint.
+    regional STS endpoint for every STS call, a credential provider's own included.
+
+    Guarantee: after the first `identity()`, nothing is signed with own credentials of another account.
     """
 
     def __init__(
@@ -108,8 +148,15 @@ class Sessions:
         self._creating = asyncio.Lock()
         self._warm: set[str] = set()
         if loader is not None:
-            self._root.register_component("data_loader", loader)
             self._warm |= {"sagemaker", "sts"}
+        # Not the session's own: it would ask for the profile, which need not exist for a file of botocore's.
+        self._loader = loader or create_loader(os.environ.get("AWS_DATA_PATH"))
+        self._root.register_component("data_loader", self._loader)
+        self._account: str | None = None
+        """Of the operator, from the first `identity()` on."""
+        self._checked: tuple[str, str] | None = None
+        """The last access key that STS was asked about, and its account."""
+        self._bundle_checked = False
         self._regions: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
@@ -142,21 +189,79 @@ class Sessions:
             if entry.retired and not entry.users:
                 await entry.stack.aclose()
 
-    async def identity(self, region: str, *, endpoint_url: str | None = None) -> Identity:
+    async def identity(self, region: str) -> Identity:
         """Who we are, by STS. Also the start-up check of region and credentials.
 
         Raises ConfigurationError (no such region; found out without a call) and AwsError: CREDENTIALS if there are
-        none or AWS does not accept them, with a message that says what to do.
+        none, AWS does not accept them, or they are of another account than at the first time (`is_other_account`).
         """
-        target = Target("", region, endpoint_url=endpoint_url or self._sts_endpoint_url)
-        answer = await self._sts(target, "get_caller_identity", {}, operation="GetCallerIdentity")
+        target = Target("", region, endpoint_url=self._sts_endpoint_url)
+        self._require_region(target)
+        try:
+            session = self._session(target)
+            credentials = await session.get_credentials()
+            if credentials is None:
+                raise NoCredentialsError
+            keys = await credentials.get_frozen_credentials()
+        except Exception as exc:
+            raise self._explained(exc, target, operation="GetCallerIdentity") from exc
+        found = await self._caller(keys, target)
+        if self._account is None:
+            self._account = found.account
+        return found
+
+    async def _caller(self, keys: ReadOnlyCredentials, target: Target) -> Identity:
+        """GetCallerIdentity signed with these keys, whatever the session has."""
+        try:
+            await self._warm_up("sts")
+            async with (
+                asyncio.timeout(STS_TIMEOUT),
+                self._session(target).create_client(
+                    "sts",
+                    region_name=target.region,
+                    aws_access_key_id=keys.access_key,
+                    aws_secret_access_key=keys.secret_key,
+                    aws_session_token=keys.token,
+                ) as sts,
+            ):
+                answer = await sts.get_caller_identity()
+        except Exception as exc:
+            raise self._explained(exc, target, operation="GetCallerIdentity") from exc
         arn = str(answer["Arn"])
-        return Identity(account=str(answer["Account"]), partition=arn.split(":")[1], arn=arn)
+        found = Identity(account=str(answer["Account"]), partition=arn.split(":")[1], arn=arn)
+        self._checked = (keys.access_key, found.account)
+        return found
+
+    async def _check_account(self, keys: ReadOnlyCredentials, target: Target) -> None:
+        """Refuses the operator's own credentials if they have become another account's: its resources would be "not
+        found" there, and be created a second time. One STS call for each new access key."""
+        if self._account is None:
+            return
+        if self._checked is None or self._checked[0] != keys.access_key:
+            await self._caller(keys, target)
+        assert self._checked is not None  # noqa: S101  set by _caller
+        found = self._checked[1]
+        if found != self._account:
+            raise AwsError(
+                f"the operator's AWS credentials are of account {found} now and were of account {self._account} at the "
+                f"start: nothing is asked of AWS until they are of {self._account} again (a restart works for {found})",
+                category=ErrorCategory.CREDENTIALS,
+                operation="GetCallerIdentity",
+                code=OTHER_ACCOUNT,
+                sent=False,
+            )
+
+    @staticmethod
+    def _explained(exc: Exception, target: Target, *, operation: str) -> Exception:
+        """The error for what was raised while a client was made or used."""
+        if isinstance(exc, OperatorError):
+            return exc
+        return explain(exc) or translate_error(exc, operation=operation, endpoint=target.endpoint_url or "")
 
     def region_problem(self, region: str) -> str | None:
         """Why no endpoint can be found by the name of a region; None: AWS has it."""
         if not self._regions:
-            partitions = self._root.get_component("data_loader").load_data("partitions")["partitions"]
+            partitions = self._loader.load_data("partitions")["partitions"]
             names = {name for partition in partitions for name in partition["regions"]}
             # Where IAM is, and nothing like SageMaker.
             self._regions = frozenset(name for name in names if not name.endswith("-global"))
@@ -203,15 +308,23 @@ class Sessions:
 
     async def _create(self, service: str, target: Target) -> _Entry:
         await self._warm_up(service)
+        self._require_region(target)
+        stack = AsyncExitStack()
+        try:
+            client = await stack.enter_async_context(
+                self._session(target).create_client(
+                    service, region_name=target.region, endpoint_url=target.endpoint_url
+                )
+            )
+        except Exception as exc:
+            if (known := explain(exc)) is not None:
+                raise known from exc
+            raise
+        return _Entry(client, stack)
+
+    def _require_region(self, target: Target) -> None:
         if target.endpoint_url is None and (problem := self.region_problem(target.region)):
             raise ConfigurationError(problem)
-        stack = AsyncExitStack()
-        client = await stack.enter_async_context(
-            self._session(target).create_client(
-                service, region_name=target.region, endpoint_url=target.endpoint_url, config=self._config()
-            )
-        )
-        return _Entry(client, stack)
 
     def _config(self) -> AioConfig:
         transport = {} if self._http_session_cls is None else {"http_session_cls": self._http_session_cls}
@@ -236,10 +349,20 @@ class Sessions:
     def _session(self, target: Target) -> AioSession:
         identity = self._identities.get(target.role_arn)
         if identity is None:
-            session = AioSession()
-            session.register_component("data_loader", self._root.get_component("data_loader"))
+            if not self._bundle_checked and (problem := ca_bundle_problem()):
+                raise configuration_error(problem, may_recover=True)
+            self._bundle_checked = True
+            session = _Session(self._config, self._sts_endpoint_url)
+            session.register_component("data_loader", self._loader)
             session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
-            identity = self._identities[target.role_arn] = IdentitySession(session, self._provider(session, target))
+            own = Target("", target.region, endpoint_url=self._sts_endpoint_url)
+            identity = IdentitySession(
+                session,
+                self._provider(session, target),
+                # An assumed role's account is in its ARN.
+                check=partial(self._check_account, target=own) if target.role_arn is None else None,
+            )
+            self._identities[target.role_arn] = identity
         return identity.session
 
     def _provider(self, session: AioSession, target: Target) -> Provider:
@@ -267,7 +390,7 @@ class Sessions:
         except ConfigurationError:
             raise
         except Exception as exc:
-            raise translate_error(exc, operation=operation) from exc
+            raise translate_error(exc, operation=operation, endpoint=target.endpoint_url or "") from exc
 
     async def _assume(self, role_arn: str, region: str) -> dict[str, Any]:
         params: dict[str, Any] = {"RoleArn": role_arn, "RoleSessionName": self._session_name}
@@ -282,6 +405,30 @@ class Sessions:
             raise role_not_assumed(exc, role_arn) from exc
         granted: dict[str, Any] = answer["Credentials"]
         return granted
+
+
+def _require_sts_answer(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Keeps the HTTP status of what is not STS's answer (another service, a proxy's page): botocore's XML parser loses it."""
+    if _STS_ANSWER.search(response_dict["body"][:1000]):
+        return
+    status = response_dict["status_code"]
+    raise ClientError(
+        {"Error": {"Code": str(status), "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}},
+        operation_model.name,
+    )
+
+
+def _repair_text(response_dict: dict[str, Any], **_: Any) -> None:
+    """Replaces what is no text by U+FFFD: a reason that a service cut in the middle of an emoji ends in half a surrogate
+    pair, which no status and no log line can hold."""
+    body = response_dict["body"]
+    if b"\\u" in body:
+        body = _ESCAPES.sub(lambda found: b"\\ufffd" if found["alone"] else found[0], body)
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        body = body.decode(errors="replace").encode()
+    response_dict["body"] = body
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:

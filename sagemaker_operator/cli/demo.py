@@ -151,6 +151,7 @@ class Demo:
         settings = Settings(
             aws_region=REGION,
             aws_endpoint_url=world.aws_url,
+            aws_identity_endpoint_url=world.aws_url,
             allow_unsafe_aws_endpoint_urls=True,
             kubeconfig=str(world.kubeconfig),
             cadence=Cadence().scaled(self._speed),

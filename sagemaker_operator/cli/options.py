@@ -74,15 +74,16 @@ OPTIONS: tuple[Option, ...] = (
         "--aws-endpoint-url",
         "aws_endpoint_url",
         str,
-        "SageMaker's endpoint, in place of the region's own.",
-        "AWS_ENDPOINT_URL",
+        "SageMaker's endpoint, in place of the region's own. Empty: AWS_ENDPOINT_URL_SAGEMAKER, AWS_ENDPOINT_URL or "
+        "endpoint_url in the AWS config file, as the SDKs read them.",
     ),
     Option(
         _G.AWS,
         "--aws-identity-endpoint-url",
         "aws_identity_endpoint_url",
         str,
-        "STS's endpoint; empty: the one above, else AWS's own.",
+        "STS's endpoint, for every call to STS. Empty: AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL or the AWS config file; "
+        "never the one above.",
         "AWS_IDENTITY_ENDPOINT_URL",
     ),
     Option(

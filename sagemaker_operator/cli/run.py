@@ -14,7 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from sagemaker_operator.aws.calls import Aws
+from sagemaker_operator.aws.endpoints import configured_endpoint
 from sagemaker_operator.aws.limiter import CEILINGS, Limiter
 from sagemaker_operator.aws.sessions import Sessions
 from sagemaker_operator.cli.flags import settings_from, settings_options, without_effect
@@ -36,6 +39,7 @@ from sagemaker_operator.kube.http import HttpTransport
 from sagemaker_operator.logs import configure, get_logger
 from sagemaker_operator.manager import Manager, observe_aws, observe_kube
 from sagemaker_operator.metrics import Metrics
+from sagemaker_operator.settings import endpoint_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -49,11 +53,24 @@ if TYPE_CHECKING:
 @settings_options
 def run(**values: Any) -> None:
     """Run the operator, in a cluster or against a kubeconfig."""
-    settings = settings_from(values)
+    settings = with_configured_endpoints(settings_from(values))
     configure(level=settings.log_level, format_=settings.log_format, clock=wall_clock)
     for option in without_effect(values):
         get_logger("setup").warning("Flag has no effect", flag=option.flag, err=option.help)
     run_loop(operate(settings))
+
+
+def with_configured_endpoints(settings: Settings) -> Settings:
+    """A flag wins; else what botocore's variables and config file say of each service. Raises ConfigurationError."""
+    found = {}
+    for setting, service in (("aws_endpoint_url", "sagemaker"), ("aws_identity_endpoint_url", "sts")):
+        configured = configured_endpoint(service) if getattr(settings, setting) is None else None
+        if configured is None:
+            continue
+        if problem := endpoint_problem(configured.url, unsafe=settings.allow_unsafe_aws_endpoint_urls):
+            raise ConfigurationError(f"{configured.source} {problem}")
+        found[setting] = configured.url
+    return msgspec.structs.replace(settings, **found)
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -181,8 +198,7 @@ def _sessions(settings: Settings, credentials: tuple[str, str] | None) -> Sessio
         read_timeout=settings.http_client_timeout,
         external_id=settings.assume_role_external_id or None,
         session_tags={key: value for key, _, value in tags},
-        # As for GetCallerIdentity at the start: an endpoint of one's own stands for all of AWS unless STS has another.
-        sts_endpoint_url=settings.aws_identity_endpoint_url or settings.aws_endpoint_url,
+        sts_endpoint_url=settings.aws_identity_endpoint_url,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from botocore.loaders import create_loader
 from botocore.model import OperationModel, OperationNotFoundError, ServiceModel
 from botocore.model import Shape as Shape
-from botocore.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +23,11 @@ _SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?](?=\s+[^a-z\s]|$)")
 
 @cache
 def service_model() -> ServiceModel:
-    """The SageMaker model. Loaded by botocore's own loader, so a newer model on AWS_DATA_PATH is used."""
-    loader = Session().get_component("data_loader")
+    """The SageMaker model. Loaded by botocore's own loader, so a newer model on AWS_DATA_PATH is used.
+
+    Without a session: that would need the AWS_PROFILE of the environment to exist, for a file of this package.
+    """
+    loader = create_loader(os.environ.get("AWS_DATA_PATH"))
     return ServiceModel(loader.load_service_model("sagemaker", "service-2"), "sagemaker")
 
 

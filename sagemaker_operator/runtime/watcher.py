@@ -7,7 +7,7 @@ import contextlib
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from sagemaker_operator.backoff import WATCH, Backoff
+from sagemaker_operator.backoff import LONGEST_RETRY_AFTER, WATCH, Backoff
 from sagemaker_operator.errors import Forbidden, Gone, KubeError, NotFound, NotServed, Unavailable
 from sagemaker_operator.listwatch import EventType
 
@@ -39,8 +39,8 @@ QUIET = 120.0
 NOT_ALLOWED = Backoff(base=60.0, cap=300.0, floor=30.0)
 """For what an administrator must mend, a missing permission or CRD: 30 s to 5 min."""
 
-LONGEST_RETRY_AFTER = 300.0
-"""Seconds. A Retry-After of a day, as a proxy in maintenance may send it, must not blind us for a day."""
+LONG_WAIT = 60.0
+"""Seconds of a Retry-After from which a watch counts as degraded at once: three of 300 s would be a silent quarter of an hour."""
 
 DEGRADED_AFTER = 3
 """Failures in a row before a passing error counts as degraded: fewer are an API server being rolled."""
@@ -281,7 +281,7 @@ class Watcher:
             # On top of the jitter: the watches of all kinds were sent away together and must not come back together.
             delay += min(error.retry_after, LONGEST_RETRY_AFTER)
         self._failures += 1
-        if lasting or self._failures >= DEGRADED_AFTER:
+        if lasting or self._failures >= DEGRADED_AFTER or (error.retry_after or 0.0) >= LONG_WAIT:
             self._degraded = _explain(error)
         self._rewound = self._rewound or (isinstance(error, Gone) and error.reason == REWOUND)
         if isinstance(error, Gone | NotFound | NotServed):

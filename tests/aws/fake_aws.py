@@ -65,12 +65,14 @@ class FakeAws:
         return self._sts(operation)
 
     def _sts(self, operation: str) -> web.Response:
-        if operation == "AssumeRole":
+        if operation in ("AssumeRole", "AssumeRoleWithWebIdentity"):
             moment = datetime.fromtimestamp(self.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            number = self.count("AssumeRole")
+            number = self.count(operation)
             result = (
                 f"<Credentials><AccessKeyId>ASSUMED{number}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
                 f"<SessionToken>t</SessionToken><Expiration>{moment}</Expiration></Credentials>"
+                "<AssumedRoleUser><Arn>arn:aws:sts::111122223333:assumed-role/r/s</Arn>"
+                "<AssumedRoleId>r:s</AssumedRoleId></AssumedRoleUser>"
             )
         else:
             result = (
@@ -90,6 +92,13 @@ def xml(body: str, status: int = 200) -> web.Response:
 def ok(body: dict[str, Any]) -> Answer:
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response(body=msgspec.json.encode(body), content_type="application/x-amz-json-1.1")
+
+    return answer
+
+
+def raw(body: bytes, status: int = 200) -> Answer:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, status=status, content_type="application/x-amz-json-1.1")
 
     return answer
 

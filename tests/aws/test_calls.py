@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import random
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+import structlog
 
 from sagemaker_operator.aws import calls
 from sagemaker_operator.aws.calls import Aws, NotLeader, Outcome
@@ -17,7 +21,8 @@ from sagemaker_operator.aws.target import Target
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Kind, Member, NotFound
-from tests.aws.fake_aws import Answer, FakeAws, cut, error, hang, html, ok, sts_error
+from sagemaker_operator.logs import configure
+from tests.aws.fake_aws import Answer, FakeAws, cut, error, hang, html, ok, raw, sts_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -133,26 +138,6 @@ async def test_a_mutation_is_never_repeated_and_may_have_taken_effect(door: Door
     assert (failure.category, failure.sent) == (ErrorCategory.TRANSIENT, True)
     assert door.fake.count("CreateModel") == 1
     assert not door.slept
-
-
-async def test_a_mutation_without_an_answer_ends_at_its_deadline(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MUTATION_DEADLINE", 0.2)
-    release = asyncio.Event()
-    door.fake.script("CreateModel", hang(release))
-    failure = await failing(door.create)
-    release.set()
-    assert (failure.category, failure.sent) == (ErrorCategory.TRANSIENT, True)
-    assert door.fake.count("CreateModel") == 1
-    assert door.fenced == [0.2]
-
-
-async def test_a_slow_read_ends_at_its_deadline_and_is_repeated(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "READ_DEADLINE", 0.2)
-    release = asyncio.Event()
-    door.fake.script("DescribeModel", hang(release), ok({"ModelName": "m"}))
-    assert await door.describe() == {"ModelName": "m"}
-    release.set()
-    assert door.fake.count("DescribeModel") == 2
 
 
 async def test_a_refused_connection_proves_that_nothing_was_sent(door: Door, unused_tcp_port: int) -> None:
@@ -351,3 +336,51 @@ async def test_a_token_of_another_operation_is_only_told(door: Door) -> None:
     door.fake.script("ListFeatureGroups", ok({"FeatureGroupSummaries": [], "NextToken": "more"}))
     answer = await door.aws.call(door.target, "ListFeatureGroups", {}, kind=catalog()["FeatureGroup"])
     assert (answer["NextToken"], len(door.fake.requests)) == ("more", 1)
+
+
+async def test_credentials_that_could_not_be_had_are_asked_for_once(door: Door) -> None:
+    """Nothing was sent: the second attempt would only find the same, and ask STS again."""
+    door.fake.script("AssumeRole", *[sts_error("InvalidClientTokenId", "no such key")] * 5)
+    role = door.target._replace(role_arn=ROLE)
+    failure = await failing(lambda: door.aws.call(role, "CreateModel", {"ModelName": "m"}))
+    assert (failure.category, failure.sent) == (ErrorCategory.CREDENTIALS, False)
+    assert [request.operation for request in door.fake.requests] == ["AssumeRole"]
+    assert door.outcomes[0].attempts == 1
+
+
+async def test_a_retry_after_of_a_day_is_cut_and_reported_once(door: Door) -> None:
+    proxy = error("ServiceUnavailable", status=503, headers={"Retry-After": "86400"})
+    door.fake.script("CreateModel", proxy, proxy)
+    out = io.StringIO()
+    configure(level="info", format_="json", clock=lambda: 0.0, stream=out)
+    door = Door(door.fake, door.sessions)  # a logger is as configured when it is made
+    try:
+        for _ in range(2):
+            failure = await failing(door.create)
+            assert failure.retry_after == 300.0
+            assert failure.asked_to_wait == 86400.0
+            assert [error.asked_to_wait for error in door.outcomes[-1].failures] == [86400.0]
+            assert "86400" not in failure.message, "it counts down, and a condition must not"
+    finally:
+        structlog.reset_defaults()
+    (line,) = (json.loads(text) for text in out.getvalue().splitlines())
+    assert (line["event"], line["operation"]) == ("aws.throttled", "CreateModel")
+    assert line["err"] == (f"{door.fake.url} asks to wait 86400 s (Retry-After); the operator tries again after 300 s")
+
+
+async def test_half_a_character_in_an_answer_is_replaced(door: Door) -> None:
+    """A reason that was cut inside an emoji: no JSON encoder takes it, so that no status could be written any more."""
+    texts = {
+        rb"cut \ud83d": "cut \ufffd",
+        rb"\udE00 late": "\ufffd late",
+        rb"whole \ud83d\ude00": "whole \U0001f600",
+        rb"a path C:\\ud83d": "a path C:\\ud83d",
+        b"\xed\xa0\xbd raw": "\ufffd\ufffd\ufffd raw",
+    }
+    for sent, got in texts.items():
+        door.fake.script("DescribeTrainingJob", raw(b'{"FailureReason": "' + sent + b'"}'))
+        answer = await door.aws.call(door.target, "DescribeTrainingJob", {"TrainingJobName": "t"})
+        assert answer == {"FailureReason": got}
+        msgspec.json.encode(answer)
+    door.fake.script("CreateModel", raw(rb'{"__type": "ValidationException", "message": "bad \ud83d"}', 400))
+    assert (await failing(door.create)).message == "bad \ufffd"

@@ -417,3 +417,30 @@ async def test_the_snapshot_tells_what_a_bucket_does() -> None:
     assert (state.rate, state.ceiling, state.waiting, state.throttled) == (0.5, 1.0, 1, 1)
     assert "1 waiting" in repr(limits)
     await waiter
+
+
+async def test_an_idle_time_is_no_measure_of_the_services_rate() -> None:
+    """Two refusals with a quiet minute between them: the calls over that minute are few because nobody asked."""
+    limits = limiter(10.0)
+    await taken(limits)
+    await drain(limits)
+    throttle(limits)
+    for _ in range(10):
+        await taken(limits)
+    used = rate(limits)
+    await asyncio.sleep(100)
+    await taken(limits)
+    throttle(limits)
+    assert rate(limits) == pytest.approx(used / 2)
+
+
+async def test_a_pause_of_a_day_is_five_minutes() -> None:
+    limits = limiter(4.0)
+    await taken(limits)
+    assert throttle(limits, retry_after=86400.0) <= 300.0
+    with pytest.raises(AwsError) as failed:
+        await taken(limits)
+    assert failed.value.retry_after is not None
+    assert failed.value.retry_after <= 360.0
+    await asyncio.sleep(300)
+    assert await taken(limits) == pytest.approx(300, abs=1)

@@ -46,9 +46,13 @@ def transport() -> type[CountingTransport]:
 
 
 @pytest.fixture
-async def opened(transport: type[CountingTransport]) -> AsyncIterator[Sessions]:
+async def opened(transport: type[CountingTransport], fake: FakeAws) -> AsyncIterator[Sessions]:
     async with Sessions(
-        clock=lambda: NOW, credentials=("AKIDOWN", "secret"), max_clients=2, http_session_cls=transport
+        clock=lambda: NOW,
+        credentials=("AKIDOWN", "secret"),
+        max_clients=2,
+        http_session_cls=transport,
+        sts_endpoint_url=fake.url,
     ) as sessions:
         yield sessions
 
@@ -112,7 +116,7 @@ async def test_timestamps_are_floats_and_one_attempt_is_made(opened: Sessions, f
 
 
 async def test_the_identity_comes_from_sts(opened: Sessions, fake: FakeAws) -> None:
-    identity = await opened.identity("us-east-1", endpoint_url=fake.url)
+    identity = await opened.identity("us-east-1")
     assert identity == Identity("111122223333", "aws-cn", "arn:aws-cn:sts::111122223333:assumed-role/op/x")
     assert fake.requests[0].access_key == "AKIDOWN"
 
@@ -134,9 +138,9 @@ async def test_every_partition_has_its_regions(opened: Sessions, region: str) ->
 
 
 async def test_without_credentials_the_error_says_what_to_do(fake: FakeAws) -> None:
-    async with Sessions(clock=lambda: NOW) as sessions:
+    async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:
         with pytest.raises(AwsError, match="IAM role for its service account") as failed:
-            await sessions.identity("us-east-1", endpoint_url=fake.url)
+            await sessions.identity("us-east-1")
     assert failed.value.category is ErrorCategory.CREDENTIALS
     assert not failed.value.sent
     assert not fake.requests
@@ -144,16 +148,16 @@ async def test_without_credentials_the_error_says_what_to_do(fake: FakeAws) -> N
 
 async def test_half_a_pair_of_keys_is_a_credentials_error(fake: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
-    async with Sessions(clock=lambda: NOW) as sessions:
+    async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:
         with pytest.raises(AwsError, match="PartialCredentialsError") as failed:
-            await sessions.identity("us-east-1", endpoint_url=fake.url)
+            await sessions.identity("us-east-1")
     assert failed.value.category is ErrorCategory.CREDENTIALS
 
 
 async def test_wrong_credentials_are_a_credentials_error(opened: Sessions, fake: FakeAws) -> None:
     fake.script("GetCallerIdentity", sts_error("InvalidClientTokenId", "The security token is invalid."))
     with pytest.raises(AwsError, match="The security token is invalid") as failed:
-        await opened.identity("us-east-1", endpoint_url=fake.url)
+        await opened.identity("us-east-1")
     assert failed.value.category is ErrorCategory.CREDENTIALS
     assert failed.value.http_status == 403
 
@@ -163,7 +167,7 @@ async def test_the_environments_credentials_are_used_and_reread_after_a_drop(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FIRST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
-    async with Sessions(clock=lambda: NOW) as sessions:
+    async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:
         for key in ("FIRST", "SECOND", "SECOND"):
             async with sessions.client("sagemaker", target(fake)) as client:
                 await client.list_models()
@@ -282,9 +286,25 @@ async def test_a_web_identity_is_exchanged_at_sts(
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", fake.url)
     fake.script("AssumeRoleWithWebIdentity", sts_error("ExpiredTokenException", "Token expired", status=400))
-    async with Sessions(clock=lambda: NOW) as sessions:
+    async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:
         with pytest.raises(AwsError) as failed:
-            await sessions.identity("us-east-1", endpoint_url=fake.url)
+            await sessions.identity("us-east-1")
     assert failed.value.category is ErrorCategory.CREDENTIALS
     assert not failed.value.sent
     assert failed.value.operation == "AssumeRoleWithWebIdentity"
+
+
+async def test_a_role_refused_as_expired_reloads_the_credentials_that_assume_it(
+    fake: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporary own credentials expire together with what they assumed: with the old ones no role could be assumed."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FIRST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:
+        async with sessions.client("sagemaker", target(fake, role_arn=ROLE)) as client:
+            await client.list_models()
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECOND")
+            await sessions.drop(target(fake, role_arn=ROLE), stale=client)
+        async with sessions.client("sagemaker", target(fake, role_arn=ROLE)) as client:
+            await client.list_models()
+    assert [r.access_key for r in fake.requests if r.operation == "AssumeRole"] == ["FIRST", "SECOND"]

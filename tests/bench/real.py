@@ -66,6 +66,7 @@ async def running(
         **{
             "aws_region": REGION,
             "aws_endpoint_url": aws_url,
+            "aws_identity_endpoint_url": aws_url,
             "allow_unsafe_aws_endpoint_urls": True,
             "metrics_addr": "0",
             "healthz_addr": "0",

@@ -391,8 +391,11 @@ FLAGS = (
         "`--aws-region`, `--aws-endpoint-url`, `--aws-identity-endpoint-url`",
         "AWS's ends; the second of STS at start only",
         IMPROVED,
-        "the same; STS's endpoint is used for AssumeRole too",
+        "the same; STS's is used for AssumeRole and web identity too; without a flag AWS_ENDPOINT_URL_SAGEMAKER, "
+        "AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL and the AWS config file count, as in the SDKs",
         _DEFAULTS,
+        "aws/test_endpoints.py::test_the_configured_endpoint_is_the_one_that_botocore_uses",
+        "aws/test_endpoints.py::test_every_call_to_sts_goes_to_the_identity_endpoint",
         "e2e/test_placement.py::test_two_accounts_and_two_regions_never_meet",
     ),
     row(

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 40.0
-"""Seconds for anything to happen. Ten times what it takes on an idle machine: a hang, not a measure."""
+PATIENCE = 120.0
+"""Seconds for anything to happen. Thirty times what it takes on an idle machine: a hang, not a measure."""
 _POLL_SECONDS = 0.05
 
 

@@ -107,3 +107,42 @@ async def test_who_is_refused_by_sagemaker_alone_is_not_hurried_for_ever(log: io
         # Every 15 minutes at the latest, twice each (the credentials are loaded anew in between), and hurried 4 times.
         assert cloud.sagemaker.calls.operations["CreateTrainingJob"] <= 2 * (8 + 4 * 4)
         assert manager.live() is None
+
+
+def refused_for_the_clock() -> Fault:
+    fault = expired("InvalidSignatureException")
+    fault.message = (
+        "Signature expired: 20260101T000000Z is now earlier than 20260101T025500Z (20260101T030000Z - 5 min.)"
+    )
+    return fault
+
+
+async def test_a_clock_that_is_hours_behind_is_named_and_waited_for_at_the_start(log: io.StringIO) -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    cloud.sagemaker.faults.add(refused_for_the_clock())
+    await cloud.apply(sample())
+    async with operator(cloud) as manager:
+        await cloud.pass_time(600)
+        assert "set the clock of the node" in str(manager.ready())
+        assert manager.live() is None
+        assert events(log, "aws.error") == ["aws.error"]
+        cloud.sagemaker.faults.clear()
+        await cloud.until_status(_NAME, "Completed")
+    assert cloud.creates() == 1
+
+
+async def test_a_clock_that_goes_wrong_later_is_named_by_readiness_and_by_each_object(log: io.StringIO) -> None:
+    cloud = Cloud(kinds=["TrainingJob"])
+    async with operator(cloud) as manager:
+        await cloud.until(lambda: manager.ready() is None)
+        cloud.sagemaker.faults.add(refused_for_the_clock())
+        await cloud.apply(sample())
+        await cloud.until(lambda: "set the clock of the node" in str(manager.ready()), seconds=60)
+        await cloud.pass_time(600)
+        waiting = (await cloud.conditions(_NAME))["ACK.Recoverable"]
+        assert waiting["reason"] == "Credentials"
+        assert "Signature expired; set the clock of the node" in waiting["message"]
+        cloud.sagemaker.faults.clear()
+        await cloud.until(lambda: manager.ready() is None, seconds=30)
+        await cloud.until_status(_NAME, "Completed")
+    assert cloud.creates() == 1

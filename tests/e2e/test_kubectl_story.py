@@ -86,6 +86,7 @@ async def running(kubeconfig: Path, namespace: str, home: Path) -> AsyncIterator
                 leader_election_namespace=namespace,
                 reconcile_resources=("TrainingJob", "Model", "EndpointConfig", "Endpoint"),
                 aws_endpoint_url=server.url,
+                aws_identity_endpoint_url=server.url,
                 allow_unsafe_aws_endpoint_urls=True,
             )
             async with operating(config, clock=desk.sagemaker.now):

@@ -35,7 +35,12 @@ async def user(tmp_path: Path) -> AsyncIterator[tuple[User, Path]]:
 
 
 def config(kubeconfig: Path, url: str) -> Any:
-    return settings(kubeconfig=str(kubeconfig), aws_endpoint_url=url, allow_unsafe_aws_endpoint_urls=True)
+    return settings(
+        kubeconfig=str(kubeconfig),
+        aws_endpoint_url=url,
+        aws_identity_endpoint_url=url,
+        allow_unsafe_aws_endpoint_urls=True,
+    )
 
 
 async def test_a_job_is_created_once_completes_and_is_let_go(user: tuple[User, Path], moto_url: str) -> None:

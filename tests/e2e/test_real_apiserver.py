@@ -69,7 +69,14 @@ async def sagemaker() -> AsyncIterator[tuple[SageMakerSimulator, dict[str, Any]]
     """A simulator, and the settings that lead to it."""
     simulated = simulator()
     async with serve_sagemaker(simulated) as server:
-        yield simulated, {"aws_endpoint_url": server.url, "allow_unsafe_aws_endpoint_urls": True}
+        yield (
+            simulated,
+            {
+                "aws_endpoint_url": server.url,
+                "aws_identity_endpoint_url": server.url,
+                "allow_unsafe_aws_endpoint_urls": True,
+            },
+        )
 
 
 class StatusRecorder(ForwardingTransport):

@@ -120,6 +120,7 @@ async def authorized(
             enable_carm=not selectors,
             feature_gates=SELECTORS if selectors else MAPS,
             aws_endpoint_url=aws.url,
+            aws_identity_endpoint_url=aws.url,
             allow_unsafe_aws_endpoint_urls=True,
             **changes,
         )

@@ -263,7 +263,7 @@ async def test_credentials_that_aws_refuses_are_refused_with_its_words(start: St
     async with cluster() as (_, url), serve_sagemaker(simulator) as aws:
         start.cluster(url)
         line = await start.complaint(
-            *("--aws-endpoint-url", aws.url, "--allow-unsafe-aws-endpoint-urls"),
+            *("--aws-identity-endpoint-url", aws.url, "--allow-unsafe-aws-endpoint-urls"),
             env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
         )
     assert line.startswith(
@@ -325,3 +325,69 @@ async def test_a_crd_that_is_deleted_shows_in_readyz_until_it_is_back() -> None:
         await cloud.until(lambda: manager.ready() is None)
         await cloud.apply(sample())
         await cloud.until_status(sample()["metadata"]["name"], "Completed")
+
+
+# The environment that the AWS SDKs read.
+
+AWS_ENVIRONMENT = {
+    "profile": ({"AWS_PROFILE": "dev"}, "AWS_PROFILE names profile 'dev', which is neither in "),
+    "empty profile": ({"AWS_PROFILE": ""}, "AWS_PROFILE is empty: unset it, or name a profile"),
+    "plain http": (
+        {"AWS_ENDPOINT_URL_STS": "http://sts.test"},
+        "AWS_ENDPOINT_URL_STS 'http://sts.test' is not encrypted",
+    ),
+    "no URL": ({"AWS_ENDPOINT_URL_SAGEMAKER": "vpce"}, "AWS_ENDPOINT_URL_SAGEMAKER 'vpce' is no URL"),
+    "plain http for all": (
+        {"AWS_ENDPOINT_URL": "http://aws.test"},
+        "AWS_ENDPOINT_URL 'http://aws.test' is not encrypted",
+    ),
+}
+
+
+@pytest.mark.parametrize(("env", "says"), AWS_ENVIRONMENT.values(), ids=AWS_ENVIRONMENT)
+def test_an_aws_variable_that_cannot_work_is_named_before_anything_is_asked(
+    env: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in ({"AWS_REGION": "us-west-2", "KUBECONFIG": "missing"} | env).items():
+        monkeypatch.setenv(name, value)
+    assert ended((), monkeypatch) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"sagemaker-operator: {says}")
+
+
+@pytest.mark.parametrize("command", [("crds",), ("kinds",), ("--help",)], ids=lambda command: command[0])
+async def test_a_command_that_asks_nothing_of_aws_needs_no_profile(command: tuple[str, ...], tmp_path: Path) -> None:
+    for profile in ("missing", ""):
+        result = await run("sagemaker-operator", *command, env=environment(tmp_path, AWS_PROFILE=profile))
+        assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "AKIA\n"}, "AWS_ACCESS_KEY_ID contains a line break: no AWS key has one"),
+        ({"AWS_METADATA_SERVICE_TIMEOUT": "5s"}, "AWS_METADATA_SERVICE_TIMEOUT='5s' is not a number"),
+    ],
+    ids=["key", "timeout"],
+)
+async def test_a_variable_that_only_a_restart_can_change_ends_the_process_with_its_name(
+    start: Start, env: dict[str, str], says: str
+) -> None:
+    async with cluster() as (_, url):
+        start.cluster(url)
+        line = await start.complaint(env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"} | env)
+    assert line.startswith(says)
+
+
+def databases(folder: Path) -> list[Path]:
+    return list(folder.glob("*.db"))
+
+
+async def test_a_folder_for_the_metrics_of_many_processes_is_not_used(start: Start, tmp_path: Path) -> None:
+    """Images for web servers set it; prometheus_client then wants a file for each of our counters."""
+    for folder in (tmp_path / "missing", tmp_path):
+        line = await start.complaint(env={"KUBECONFIG": "", "PROMETHEUS_MULTIPROC_DIR": str(folder)})
+        assert line.startswith("no cluster found")
+    assert databases(tmp_path) == []

@@ -393,8 +393,12 @@ async def test_a_retry_after_is_honoured_on_top_of_the_jitter() -> None:
 
 async def test_an_absurd_retry_after_does_not_blind_us_for_a_day() -> None:
     it = case([Unavailable("maintenance", status=503, retry_after=86400.0), page(at=7)], [QUIET_WATCH])
-    await run_for(400, it)
+    async with running(it.watcher):
+        await asyncio.sleep(1)
+        assert it.watcher.degraded == "Unavailable: maintenance", "five minutes are too long to say nothing"
+        await asyncio.sleep(400)
     assert it.watcher.synced
+    assert it.watcher.degraded is None
 
 
 # Silence

@@ -40,9 +40,12 @@ async def aws(ca: trustme.CA, simulated: SageMakerSimulator) -> AsyncIterator[st
 async def test_aws_with_an_unknown_certificate_gets_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     simulated = simulator()
-    async with aws(trustme.CA(), simulated) as url, Sessions(clock=wall_clock, credentials=CREDENTIALS) as sessions:
+    async with (
+        aws(trustme.CA(), simulated) as url,
+        Sessions(clock=wall_clock, credentials=CREDENTIALS, sts_endpoint_url=url) as sessions,
+    ):
         with pytest.raises(AwsError):
-            await sessions.identity(REGION, endpoint_url=url)
+            await sessions.identity(REGION)
     assert not simulated.calls.operations
 
 
@@ -52,8 +55,11 @@ async def test_aws_behind_a_ca_of_ones_own_is_reached_once_it_is_trusted(
     ca, simulated = trustme.CA(), simulator()
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    async with aws(ca, simulated) as url, Sessions(clock=wall_clock, credentials=CREDENTIALS) as sessions:
-        assert (await sessions.identity(REGION, endpoint_url=url)).account == simulated.account
+    async with (
+        aws(ca, simulated) as url,
+        Sessions(clock=wall_clock, credentials=CREDENTIALS, sts_endpoint_url=url) as sessions,
+    ):
+        assert (await sessions.identity(REGION)).account == simulated.account
     assert simulated.calls.operations == {"GetCallerIdentity": 1}
 
 
