@@ -13,6 +13,7 @@ from sagemaker_operator.aws.sessions import Identity, Sessions
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from tests.aws.fake_aws import FakeAws, serve, sts_error
+from tests.aws.models import models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +49,7 @@ def transport() -> type[CountingTransport]:
 @pytest.fixture
 async def opened(transport: type[CountingTransport]) -> AsyncIterator[Sessions]:
     async with Sessions(
-        clock=lambda: NOW, credentials=("AKIDOWN", "secret"), max_clients=2, http_session_cls=transport
+        clock=lambda: NOW, credentials=("AKIDOWN", "secret"), max_clients=2, http_session_cls=transport, loader=models()
     ) as sessions:
         yield sessions
 
