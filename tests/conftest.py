@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--order", choices=list(Order), help="which comes first: the answer to a write, or its watch event"
     )
+
+
+SLOW_FOLDERS = ("apiserver", "bench", "e2e", "faults")
+"""Measured: 966 of the suite's 1,071 CPU seconds."""
+
+SLOW_MARKS = ("real_apiserver", "kubectl", "moto")
+"""Start a server or a program of somebody else's."""
+
+QUICK_FILES = ("test_deployment.py", "test_own_writes.py", "test_order.py")
+"""Of the slow folders, yet in the fast path: the manifests that users apply, and a lifecycle or two of the whole operator."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        slow = folder in SLOW_FOLDERS and item.path.name not in QUICK_FILES
+        if slow or any(item.get_closest_marker(mark) for mark in SLOW_MARKS):
+            item.add_marker("slow")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,6 +23,7 @@ from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Kind, Member, NotFound
 from sagemaker_operator.logs import configure
 from tests.aws.fake_aws import Answer, FakeAws, cut, error, hang, html, ok, raw, sts_error
+from tests.aws.models import models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -79,7 +80,9 @@ class Door:
 
 @pytest.fixture
 async def door(fake: FakeAws) -> AsyncIterator[Door]:
-    async with Sessions(clock=lambda: 1.8e9, credentials=("AKIDOWN", "secret"), sts_endpoint_url=fake.url) as sessions:
+    async with Sessions(
+        clock=lambda: 1.8e9, credentials=("AKIDOWN", "secret"), sts_endpoint_url=fake.url, loader=models()
+    ) as sessions:
         yield Door(fake, sessions)
 
 

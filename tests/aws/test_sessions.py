@@ -13,6 +13,7 @@ from sagemaker_operator.aws.sessions import Identity, Sessions
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory
 from tests.aws.fake_aws import FakeAws, serve, sts_error
+from tests.aws.models import models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +54,7 @@ async def opened(transport: type[CountingTransport], fake: FakeAws) -> AsyncIter
         max_clients=2,
         http_session_cls=transport,
         sts_endpoint_url=fake.url,
+        loader=models(),
     ) as sessions:
         yield sessions
 

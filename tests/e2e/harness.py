@@ -9,12 +9,11 @@ import asyncio
 import json
 import random
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from aiobotocore.session import AioSession
 
 from sagemaker_operator.aws.calls import Aws
 from sagemaker_operator.aws.limiter import Limiter
@@ -30,6 +29,7 @@ from sagemaker_operator.sandbox.kubernetes.emulator import KubernetesEmulator
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 from sagemaker_operator.settings import Settings
+from tests.aws.models import models
 from tests.e2e.order import default_order, ordered
 from tests.e2e.wire import Wire
 
@@ -166,15 +166,6 @@ def settings(**changes: Any) -> Settings:
     return Settings(**(defaults | changes))
 
 
-@cache
-def _models() -> Any:
-    """AWS's models, parsed once for all tests. No thread parses them meanwhile, so that a run is the same every time."""
-    session = AioSession()
-    session.warm_up_loader_caches("sagemaker")
-    session.warm_up_loader_caches("sts")
-    return session.get_component("data_loader")
-
-
 def build(
     cloud: Cloud,
     stack: AsyncExitStack,
@@ -202,7 +193,7 @@ def build(
         credentials=credentials,
         external_id=config.assume_role_external_id or None,
         http_session_cls=wire.session(cloud.sagemaker),
-        loader=_models(),
+        loader=models(),
     )
     stack.push_async_exit(sessions)
     metrics = Metrics()
