@@ -391,3 +391,25 @@ async def test_a_mistake_of_the_poller_costs_one_poll_and_is_counted() -> None:
         assert failed == ["poller"]
         service.set("job-2", "Completed")
         await noticed(follower, ["job-2"], "Completed", SOON)
+
+
+async def test_a_sweep_that_ended_half_way_leaves_the_watermark() -> None:
+    """Its first page shows later times than the change on a page that was never answered."""
+    broken = [False]
+
+    def refuse(operation: str, params: Mapping[str, Any]) -> AwsError | None:
+        if broken[0] and "NextToken" in params:
+            raise RuntimeError("a mistake")
+        return None
+
+    service = Service(refuse=refuse)
+    async with following(service) as follower:
+        names = many(follower, 150)
+        await asyncio.sleep(60.0)
+        broken[0] = True
+        service.set(names[-1], "Completed")
+        for _ in range(150):
+            await asyncio.sleep(1.0)
+            service.jobs[names[0]].modified = service.now()
+        broken[0] = False
+        await noticed(follower, names[-1:], "Completed", SOON)

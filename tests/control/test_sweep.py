@@ -151,3 +151,15 @@ def test_a_refused_token_starts_over_once() -> None:
 def test_the_most_overdue_come_first_and_few() -> None:
     members = [(float(due), due) for due in (50, 10, 30, 95)]
     assert sweeps.overdue(members, 100.0, seconds=20.0, most=2) == [10, 30]
+
+
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [({("one",)}, ("one",)), ({("arn:1",)}, ("arn:1",)), (set(), ("arn:1",))],
+    ids=["by name", "by ARN", "somebody else's"],
+)
+def test_a_summary_is_recognised_by_name_or_by_arn(known: set[sweeps.Name], found: sweeps.Name) -> None:
+    kind = catalog()["ModelPackage"]
+    assert kind.listing is not None
+    summary = {"ModelPackageName": "one", "ModelPackageArn": "arn:1"}
+    assert sweeps.summary_name(kind, kind.listing, summary, known) == found

@@ -446,7 +446,7 @@ class Poller:
                 marks.progress = progress if progress.resumes(error, loop.time()) else None
                 raise
             for summary in answer.get(listing.result, ()):
-                name = sweeps.summary_name(listing, summary)
+                name = sweeps.summary_name(group.kind, listing, summary, members)
                 progress.saw(name, sweeps.modified(summary), loop.time())
                 for key, member in members.get(name, ()):
                     if group.members.get(key) is member:

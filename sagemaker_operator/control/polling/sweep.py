@@ -24,7 +24,7 @@ from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from sagemaker_operator.control.interfaces import Handle
     from sagemaker_operator.control.observation import Observation
@@ -142,8 +142,10 @@ def plan(kind: Kind, parent: Sequence[str], marks: Marks, *, oldest: float, now:
     return Sweep(params, whole)
 
 
-def summary_name(listing: ListFacts, summary: Mapping[str, Any]) -> Name:
-    return tuple(summary.get(member) for member, _ in listing.identifiers)
+def summary_name(kind: Kind, listing: ListFacts, summary: Mapping[str, Any], known: Container[Name]) -> Name:
+    """Its ARN where its name is not `known`: a version of a model has no name, and Describe takes the ARN for it."""
+    name = tuple(summary.get(member) for member, _ in listing.identifiers)
+    return name if name in known else (summary.get(kind.arn_member),)
 
 
 def handle_name(listing: ListFacts, handle: Handle) -> Name:
