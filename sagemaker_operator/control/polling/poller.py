@@ -94,6 +94,8 @@ class _Group:
     target: Target
     parent: tuple[str, ...] = ()
     members: dict[ObjectKey, _Member] = field(default_factory=dict)
+    names: dict[sweeps.Name, list[tuple[ObjectKey, _Member]]] | None = None
+    """The members by the name in a List, replaced (never changed) when one comes or goes; None: not built yet."""
     marks: Marks = field(default_factory=Marks)
     not_before: float = 0.0
     """Loop time before which no sweep begins: a long one leaves the account's List quota to others for as long again."""
@@ -166,12 +168,14 @@ class Poller:
         if member is None:
             due = now + interval(self._cadence, looks=0, age=0.0, still=0.0, rng=self._rng)
             # Without a last observation this process has just changed it, and the next sweep of changes shows it.
+            group.names = None
             member = group.members[key] = _Member(
                 handle, now, now, due, self._describe_after(now), swept=handle.last is None
             )
         member.handle = handle
         if handle.mutated:
             member.not_before = now
+            self._seen.pop(key, None)
         fingerprint = sweeps.fingerprint(handle.kind, handle.last) if handle.last is not None else None
         if fingerprint != member.fingerprint:
             member.changed = now
@@ -218,6 +222,7 @@ class Poller:
         group = self._group_of.pop(key, None)
         if group is not None:
             group.members.pop(key, None)
+            group.names = None
 
     def take(self, key: ObjectKey, uid: str, identifiers: Mapping[str, Any]) -> Observation | Missed | None:
         """The newest observation, or why there is none, once: the reconcile that takes it acts on it.
@@ -363,9 +368,11 @@ class Poller:
         await self._describe(group, by_describe)
 
     async def _resume(self, group: _Group, progress: Progress) -> None:
-        """Goes on with a sweep that was refused. Where it is refused again and again, the most overdue are described."""
-        if progress.refused >= sweeps.GIVE_UP_AFTER:
-            now = asyncio.get_running_loop().time()
+        """Goes on with a sweep that was refused. Where that takes long, the most overdue are described meanwhile."""
+        now = asyncio.get_running_loop().time()
+        slow = progress.refused >= sweeps.GIVE_UP_AFTER or now - progress.begun > _OVERDUE_SECONDS
+        if slow and now >= progress.describe_after:
+            progress.describe_after = now + _RESCUED  # one Describe a second
             late = sweeps.overdue(
                 ((member.due, key) for key, member in group.members.items()),
                 now,
@@ -416,10 +423,12 @@ class Poller:
         """One resource may have several objects: its owner, and others that only observe it."""
         listing = group.kind.listing
         assert listing is not None  # noqa: S101  there is no sweep without
-        found: dict[sweeps.Name, list[tuple[ObjectKey, _Member]]] = defaultdict(list)
-        for key, member in group.members.items():
-            found[sweeps.handle_name(listing, member.handle)].append((key, member))
-        return found
+        if group.names is None:
+            found: dict[sweeps.Name, list[tuple[ObjectKey, _Member]]] = defaultdict(list)
+            for key, member in group.members.items():
+                found[sweeps.handle_name(listing, member.handle)].append((key, member))
+            group.names = found
+        return group.names
 
     async def _sweep(self, group: _Group, progress: Progress) -> None:
         """All pages of one List. Pages may be short or empty before the last: filters come after paging."""
@@ -437,8 +446,8 @@ class Poller:
                 marks.progress = progress if progress.resumes(error, loop.time()) else None
                 raise
             for summary in answer.get(listing.result, ()):
-                name = sweeps.summary_name(listing, summary)
-                progress.saw(name, sweeps.modified(summary))
+                name = sweeps.summary_name(group.kind, listing, summary, members)
+                progress.saw(name, sweeps.modified(summary), loop.time())
                 for key, member in members.get(name, ()):
                     if group.members.get(key) is member:
                         self._looked(member, sharing=len(group.members))

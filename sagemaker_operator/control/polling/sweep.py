@@ -3,11 +3,13 @@
 Guarantees:
 - A sweep that is refused at a page goes on at that page: among 3,000 jobs and 20 % refusals one that started over would never
   reach its last page.
-- The watermark never lies beyond the time at which the sweep began: a resource whose LastModifiedTime is in the future must not
-  hide the changes of all others until then.
+- The watermark never lies beyond the time at which the sweep began, on SageMaker's clock. What an answer shows was modified
+  before it, so a time of modification less the seconds since the sweep began is a lower bound that needs no clock of ours.
+- A LastModifiedTime in the future does not count: it must not hide the changes of all others until then.
 
-Assumptions: our clock and SageMaker's differ by less than five minutes, beyond which AWS refuses signatures. A difference
-costs time and no change: with a clock that is ahead, a change may be missed by sweeps of changes until the next whole sweep.
+Assumptions: our clock and SageMaker's differ by less than five minutes, beyond which AWS refuses signatures. A clock that is
+behind only makes the sweeps of changes show more. One that is ahead believes times that lie so little in the future: they may
+hide changes until the next sweep of all.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from sagemaker_operator.control.interfaces import Handle
     from sagemaker_operator.control.observation import Observation
@@ -33,7 +35,7 @@ CLOCK_MARGIN = 300.0
 # The watermark is SageMaker's own time; what was modified before it may reach the List this much later.
 OVERLAP = 60.0
 # A refused sweep goes on where it was for as long; after it the pages before the token are too old to be worth the rest.
-RESUMABLE_SECONDS = 300.0
+RESUMABLE_SECONDS = 900.0
 # Refusals in a row after which the members that no page reached are described, a few at a time.
 GIVE_UP_AFTER = 5
 MAX_PAGES = 200
@@ -61,7 +63,7 @@ class Progress:
     begun: float
     """Loop time."""
     limit: float
-    """Seconds since the epoch at its begin: the watermark's upper bound."""
+    """Our clock at its begin, seconds since the epoch: times of modification after it and the seconds since are impossible."""
     unseen: set[Name]
     watermark: float
     token: str | None = None
@@ -69,6 +71,8 @@ class Progress:
     refused: int = 0
     """Refusals in a row."""
     restarted: bool = False
+    describe_after: float = 0.0
+    """Loop time before which no more of those that it has not reached are described."""
 
     def params(self) -> dict[str, Any]:
         return dict(self.sweep.params) | ({"NextToken": self.token} if self.token else {})
@@ -82,9 +86,12 @@ class Progress:
         self.token = token
         return more
 
-    def saw(self, name: Name, modified: float) -> None:
+    def saw(self, name: Name, modified: float, now: float) -> None:
+        """`now` is the loop time of the answer."""
         self.unseen.discard(name)
-        self.watermark = max(self.watermark, min(modified, self.limit))
+        elapsed = now - self.begun
+        if modified <= self.limit + elapsed:
+            self.watermark = max(self.watermark, modified - elapsed)
 
     def resumes(self, error: AwsError, now: float) -> bool:
         """Whether to go on at the token after this error. Counts a refusal."""
@@ -135,8 +142,10 @@ def plan(kind: Kind, parent: Sequence[str], marks: Marks, *, oldest: float, now:
     return Sweep(params, whole)
 
 
-def summary_name(listing: ListFacts, summary: Mapping[str, Any]) -> Name:
-    return tuple(summary.get(member) for member, _ in listing.identifiers)
+def summary_name(kind: Kind, listing: ListFacts, summary: Mapping[str, Any], known: Container[Name]) -> Name:
+    """Its ARN where its name is not `known`: a version of a model has no name, and Describe takes the ARN for it."""
+    name = tuple(summary.get(member) for member, _ in listing.identifiers)
+    return name if name in known else (summary.get(kind.arn_member),)
 
 
 def handle_name(listing: ListFacts, handle: Handle) -> Name:

@@ -1,0 +1,165 @@
+"""Which List is asked with which bounds, how far a sweep is, and what it leaves to Describe. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sagemaker_operator.control.polling import sweep as sweeps
+from sagemaker_operator.control.polling.sweep import Marks, Progress, Sweep
+from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.kinds.model import input_members
+
+JOB = catalog()["TrainingJob"]
+EPOCH = 1_700_000_000.0
+SAID = EPOCH + 50.0
+
+# What decides which resources a List shows, other than paging, order, bounds of time and names: each looked up in AWS's
+# reference. None but the type of model packages leaves anything out by default.
+REVIEWED = {"EndpointName", "MonitoringJobDefinitionName", "ModelApprovalStatus", "ModelPackageGroupName"}
+REVIEWED |= {"ModelPackageType", "PipelineNamePrefix", "PipelineName", "CrossAccountFilterOption"}
+_NARROWING = ("After", "Before", "Contains", "Equals")
+_PAGING = {"NextToken", "MaxResults", "SortBy", "SortOrder"}
+
+
+def plan(marks: Marks, *, now: float = 100.0, whole: bool = False, kind: str = "TrainingJob") -> Sweep | None:
+    return sweeps.plan(catalog()[kind], (), marks, oldest=EPOCH, now=now, whole=whole)
+
+
+def progress(*, limit: float = EPOCH, watermark: float = 0.0, unseen: int = 2) -> Progress:
+    return Progress(Sweep({"MaxResults": 100}, whole=True), 10.0, limit, {(str(n),) for n in range(unseen)}, watermark)
+
+
+def error(category: ErrorCategory) -> AwsError:
+    return AwsError("no", category=category, operation="ListTrainingJobs")
+
+
+def test_a_sweep_of_changes_overlaps_the_last_one_and_cuts_no_live_resource_off() -> None:
+    found = plan(Marks(watermark=SAID, whole_at=1000.0))
+    assert found == Sweep(
+        {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": SAID - 60.0}, whole=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("marks", "whole"),
+    [
+        (Marks(), False),
+        (Marks(watermark=SAID, whole_at=100.0), False),
+        (Marks(watermark=SAID, whole_at=1000.0), True),
+    ],
+    ids=["nothing was observed", "ten minutes are over", "one of them will vanish"],
+)
+def test_a_sweep_of_all(marks: Marks, whole: bool) -> None:
+    found = plan(marks, whole=whole)
+    assert found == Sweep({"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0}, whole=True)
+
+
+def test_a_denied_list_is_left_alone_for_its_time() -> None:
+    assert plan(Marks(lists_after=101.0)) is None
+    assert plan(Marks(lists_after=100.0)) is not None
+
+
+def test_model_packages_are_listed_with_and_without_a_version() -> None:
+    found = plan(Marks(), kind="ModelPackage")
+    assert found is not None
+    assert found.params["ModelPackageType"] == "Both"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in catalog().values() if kind.listing], ids=lambda kind: kind.name)
+def test_no_list_has_an_unreviewed_filter(kind: Any) -> None:
+    """A new member may have a default that leaves resources out, as ModelPackageType has."""
+    members = set(input_members(kind.listing.operation)) - _PAGING
+    assert {member for member in members if not member.endswith(_NARROWING)} <= REVIEWED
+
+
+@pytest.mark.parametrize(
+    ("modified", "answered", "limit", "watermark"),
+    [
+        (EPOCH - 5.0, 10.0, EPOCH, EPOCH - 5.0),
+        (EPOCH + 30.0, 40.0, EPOCH, EPOCH),
+        (EPOCH + 30.0, 40.0, EPOCH + 250.0, EPOCH),
+        (EPOCH + 86400.0, 10.0, EPOCH, 0.0),
+        (EPOCH, 10.0, EPOCH - 250.0, 0.0),
+    ],
+    ids=["at once", "on a late page", "our clock is ahead", "in the future", "our clock is behind"],
+)
+def test_the_watermark_is_no_later_than_the_begin_of_the_sweep_at_sagemaker(
+    modified: float, answered: float, limit: float, watermark: float
+) -> None:
+    """It began at EPOCH by SageMaker's clock, which is loop time 10."""
+    sweep = progress(limit=limit)
+    sweep.saw(("0",), modified, answered)
+    assert sweep.watermark == watermark
+
+
+def test_the_watermark_never_goes_back() -> None:
+    sweep = progress(watermark=SAID, limit=SAID)
+    sweep.saw(("0",), EPOCH, 10.0)
+    assert sweep.watermark == SAID
+
+
+def test_pages_end_with_the_last_token_or_when_all_are_shown_or_when_a_token_repeats() -> None:
+    sweep = progress()
+    assert sweep.next_page("a")
+    assert sweep.params() == {"MaxResults": 100, "NextToken": "a"}
+    assert sweep.next_page("b")
+    assert not sweep.next_page("b")
+    assert not progress().next_page(None)
+    done = progress(unseen=1)
+    done.saw(("0",), EPOCH, 10.0)
+    assert not done.next_page("a")
+
+
+def test_tokens_that_take_turns_end_too() -> None:
+    sweep = progress()
+    pages = 1
+    while sweep.next_page("ab"[pages % 2]):
+        pages += 1
+    assert pages == sweeps.MAX_PAGES
+
+
+@pytest.mark.parametrize("category", [ErrorCategory.THROTTLED, ErrorCategory.TRANSIENT, ErrorCategory.UNKNOWN])
+def test_a_refused_sweep_goes_on_at_its_token(category: ErrorCategory) -> None:
+    sweep = progress()
+    assert not sweep.resumes(error(category), 20.0), "nothing is known yet: it starts over"
+    sweep.next_page("a")
+    assert sweep.resumes(error(category), 20.0)
+    assert sweep.params()["NextToken"] == "a"
+    assert not sweep.resumes(error(category), 10.0 + sweeps.RESUMABLE_SECONDS + 1.0)
+
+
+def test_a_denied_page_ends_the_sweep() -> None:
+    sweep = progress()
+    sweep.next_page("a")
+    assert not sweep.resumes(error(ErrorCategory.ACCESS_DENIED), 20.0)
+
+
+def test_a_refused_token_starts_over_once() -> None:
+    sweep = progress()
+    invalid = error(ErrorCategory.VALIDATION)
+    assert not sweep.starts_over(invalid), "it is not the token that is wrong"
+    sweep.next_page("a")
+    assert sweep.starts_over(invalid)
+    assert sweep.params() == {"MaxResults": 100}
+    sweep.next_page("a")
+    assert not sweep.starts_over(invalid)
+
+
+def test_the_most_overdue_come_first_and_few() -> None:
+    members = [(float(due), due) for due in (50, 10, 30, 95)]
+    assert sweeps.overdue(members, 100.0, seconds=20.0, most=2) == [10, 30]
+
+
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [({("one",)}, ("one",)), ({("arn:1",)}, ("arn:1",)), (set(), ("arn:1",))],
+    ids=["by name", "by ARN", "somebody else's"],
+)
+def test_a_summary_is_recognised_by_name_or_by_arn(known: set[sweeps.Name], found: sweeps.Name) -> None:
+    kind = catalog()["ModelPackage"]
+    assert kind.listing is not None
+    summary = {"ModelPackageName": "one", "ModelPackageArn": "arn:1"}
+    assert sweeps.summary_name(kind, kind.listing, summary, known) == found
