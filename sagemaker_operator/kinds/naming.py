@@ -7,13 +7,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from sagemaker_operator.kinds.model import Shape, members, service_model, words
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from sagemaker_operator.kinds.model import Shape, members, words
 
 _INITIALISMS = {
     word: word.upper()
@@ -42,18 +37,6 @@ def short_name(kind: str) -> str:
     """What `kubectl get` takes for a kind: ``Domain`` -> ``smdomain``, ``FeatureGroup`` -> ``smfg``."""
     parts = words(kind)
     return "sm" + (parts[0] if len(parts) == 1 else "".join(part[0] for part in parts)).lower()
-
-
-def member_names(shape: Shape) -> Mapping[str, str]:
-    """CRD field -> API member, for every member of a structure."""
-    return _member_names(shape.name)
-
-
-@cache
-def _member_names(shape_name: str) -> Mapping[str, str]:
-    # By name: a Shape is built anew on each access, and compares by identity.
-    shape = service_model().shape_for(shape_name)
-    return MappingProxyType({field_name(member): member for member in members(shape)})
 
 
 def field_path(shape: Shape, path: str, *, root: str = "spec") -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from sagemaker_operator.annotations import RECONCILE_REQUESTED
@@ -12,32 +10,26 @@ from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from tests.e2e.harness import Cloud, operator, sample
 from tests.e2e.kinds import VIRTUAL, Stage
 from tests.e2e.order import Order
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from sagemaker_operator.kube.transport import StreamingResponse
+from tests.transports import ForwardingTransport, Request
 
 pytestmark = VIRTUAL
 
 
-class Proxy:
+class Proxy(ForwardingTransport):
     """Answers the first request that matches, instead of the API server, and does not carry it out."""
 
     def __init__(self, inner: InMemoryTransport, method: str, suffix: str, answer: Response) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._matches = (method, suffix)
         self._answer = answer
         self.answered = 0
 
-    async def request(self, method: str, path: str, **more: Any) -> Response:
-        if not self.answered and method == self._matches[0] and path.endswith(self._matches[1]):
+    async def answer(self, request: Request) -> Response:
+        method, suffix = self._matches
+        if not self.answered and request.method == method and request.path.endswith(suffix):
             self.answered += 1
             return self._answer
-        return await self._inner.request(method, path, **more)
-
-    def stream(self, path: str, **more: Any) -> AbstractAsyncContextManager[StreamingResponse]:
-        return self._inner.stream(path, **more)
+        return await super().answer(request)
 
 
 @pytest.mark.parametrize(

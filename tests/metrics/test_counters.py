@@ -13,7 +13,7 @@ from sagemaker_operator.control.interfaces import Result
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.metrics import Metrics
-from sagemaker_operator.objects import KubeObject, ObjectKey
+from sagemaker_operator.objects import KubeObject, Meta, ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -134,7 +134,12 @@ async def test_a_pass(end: Result | Exception | float, result: str, also: tuple[
     resource = catalog()["TrainingJob"].resource
     controller = Controller(resource, _Nowhere(), workers=1, timeout=60.0, rng=random.Random(1), metrics=metrics)
     controller.attach(_Pass(end))
-    controller.queue.add(KEY)
+    if isinstance(end, NotFound):
+        controller.queue.add(KEY)
+    else:
+        # Only what is in the store is scheduled again. Its arrival puts its key into the queue.
+        meta = Meta(name=KEY.name, namespace=KEY.namespace, uid="u", resource_version="1")
+        controller.informer.apply_own_write(KubeObject(kind=KEY.kind, metadata=meta))
     work = asyncio.create_task(controller.work())
     await asyncio.sleep(0.01)
     controller.queue.shutdown()
