@@ -51,7 +51,10 @@ def update_endpoint(edit: Edit) -> Verdict:
     A deployment configuration alone is compared with the last one that was used: before the first update there is none.
     """
     proposal, observed = edit.proposal, edit.observed
-    live, wanted = observed.get(_CONFIG, ""), edit.desired[_CONFIG]
+    live, wanted = observed.get(_CONFIG, ""), edit.desired.get(_CONFIG)
+    if wanted is None:
+        # A CRD that is looser than ours lets it go.
+        return Verdict(reject="spec.endpointConfigName is required: name the configuration to deploy.")
     status, failure = observed.get("EndpointStatus"), observed.get("FailureReason", "")
     last, mixed = edit.annotations.get(LAST_CONFIG), status == _MIXED
     # Back to what is called live after an update of ours that went wrong: no difference shows that it is not deployed.
@@ -65,7 +68,7 @@ def update_endpoint(edit: Edit) -> Verdict:
         text = f"unable to update endpoint. check FailureReason. latest EndpointConfigName is {live}"
         return _not_deployed("endpoint", f"api error EndpointUpdateError: {text}", observed, failed=status == "Failed")
     rollout = {name: edit.desired[name] for name in _ROLLOUT if name in edit.desired}
-    deployed = {"EndpointName": edit.desired["EndpointName"], _CONFIG: wanted}
+    deployed = {"EndpointName": observed["EndpointName"], _CONFIG: wanted}
     request = {"RetainAllVariantProperties": True} | rollout | dict(proposal.request or deployed)
     return Verdict(request=request, annotations={LAST_CONFIG: wanted})
 
