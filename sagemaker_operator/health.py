@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -87,13 +89,31 @@ async def serve(app: web.Application, address: tuple[str, int] | None, flag: str
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, *address)
+        host, port = address
         try:
+            site: web.BaseSite = (
+                web.TCPSite(runner, host, port) if host else web.SockSite(runner, _listen_everywhere(port))
+            )
             await site.start()
         except OSError as error:
             # The loop's own text repeats the address.
             why = os.strerror(error.errno) if error.errno else str(error)
-            raise ConfigurationError(f"{flag}: cannot listen on {address[0]}:{address[1]}: {why}") from error
+            shown = f"[{host}]" if ":" in host else host
+            raise ConfigurationError(f"{flag}: cannot listen on {shown}:{port}: {why}") from error
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    """One socket for IPv4 and IPv6, as Go's `:PORT`: the kubelet of an IPv6 cluster probes the pod's IPv6 address.
+
+    Where IPv6 is not available (off in the kernel or by sysctl) it is IPv4 alone. Raises OSError if the port is taken.
+    """
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+    return socket.create_server(("", port))

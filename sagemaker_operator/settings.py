@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from enum import StrEnum
 
@@ -129,8 +130,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_period: float = 4.0
     """30/20/4 s instead of client-go's 15/10/2: a mutating AWS call may take 10 s, and must fit into what is left of the lease."""
 
-    metrics_addr: str = "0.0.0.0:8080"
-    healthz_addr: str = "0.0.0.0:8081"
+    metrics_addr: str = ":8080"
+    healthz_addr: str = ":8081"
     log_level: str = "info"
     log_format: str = "json"
     drain_seconds: float = 20.0
@@ -186,10 +187,27 @@ def endpoint_problem(url: str, *, unsafe: bool) -> str:
 
 
 def split_address(flag: str, address: str) -> tuple[str, int] | None:
-    """ "host:port" -> (host, port); "0" or "" turns the server off (None). Raises ConfigurationError otherwise."""
+    """ "host:port" -> (host, port); "0" or "" turns the server off (None). Raises ConfigurationError otherwise.
+
+    An IPv6 address is in brackets, as in Go: `[fd00::1]:8080`. Host "" is every address of this machine, IPv4 and IPv6.
+    """
     if address in ("", "0"):
         return None
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ConfigurationError(f"{flag} {address!r}: write HOST:PORT, or 0 to turn it off")
-    return host or "0.0.0.0", int(port)  # noqa: S104
+    if bracketed := re.fullmatch(r"\[([^\[\]]+)\]", host):
+        host = bracketed[1]
+        if not _is_ipv6(host):
+            raise ConfigurationError(f"{flag} {address!r}: {host!r} is not an IPv6 address; only those take brackets")
+    elif ":" in host or "[" in host or "]" in host:
+        raise ConfigurationError(f"{flag} {address!r}: write an IPv6 address in brackets, [ADDRESS]:PORT")
+    return "" if host == "::" else host, int(port)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True

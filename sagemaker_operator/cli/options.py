@@ -271,7 +271,13 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(_G.PROCESS, "--total-shards", "total_shards", click.IntRange(1), "Processes that share the objects."),
     Option(_G.PROCESS, "--shard", "shard", click.IntRange(0), "Which of them this is, from 0."),
-    Option(_G.PROCESS, "--metrics-addr", "metrics_addr", str, "HOST:PORT of /metrics; 0 turns it off."),
+    Option(
+        _G.PROCESS,
+        "--metrics-addr",
+        "metrics_addr",
+        str,
+        "HOST:PORT of /metrics; no HOST: every IPv4 and IPv6 address; 0 turns it off.",
+    ),
     Option(
         _G.PROCESS,
         "--enable-object-metrics",
@@ -279,7 +285,13 @@ OPTIONS: tuple[Option, ...] = (
         bool,
         "One series per object in /metrics, with its name: for hundreds of objects, not for tens of thousands.",
     ),
-    Option(_G.PROCESS, "--healthz-addr", "healthz_addr", str, "HOST:PORT of /healthz and /readyz; 0 turns it off."),
+    Option(
+        _G.PROCESS,
+        "--healthz-addr",
+        "healthz_addr",
+        str,
+        "HOST:PORT of /healthz and /readyz, as above; 0 turns it off.",
+    ),
     Option(
         _G.PROCESS,
         "--enable-debug-endpoints",

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 from yarl import URL
 
 from sagemaker_operator import __version__
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from typing import Self
 
-    from sagemaker_operator.kube.config import ClusterAccess
+    from sagemaker_operator.kube.access import ClusterAccess
 
 USER_AGENT = f"sagemaker-operator/{__version__}"
 
@@ -38,6 +39,9 @@ _UNACKED_MILLISECONDS = 60_000
 # A hung-up connection is gone after at most 4 turns of the loop, handshakes included (measured, asyncio and uvloop).
 _FAREWELL_TURNS = 50
 _ERROR_BODY_LIMIT = 64 * 1024
+# aiohttp's own 8 kB are too few for a proxy that adds cookies or tokens; Go takes 10 MB in all.
+_HEADER_BYTES = 1024 * 1024
+_HEADER_COUNT = 10_000
 _DEAD_CONNECTION = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
@@ -64,6 +68,9 @@ class HttpTransport:
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=None),
             trust_env=False,
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
+            max_headers=_HEADER_COUNT,
         )
 
     async def __aenter__(self) -> Self:
@@ -137,28 +144,30 @@ class HttpTransport:
     ) -> aiohttp.ClientResponse:
         if self._session.closed:
             raise Unavailable(f"{method} {path}: the connection to Kubernetes has been closed")
-        all_headers = {**await self._access.headers(), **headers}
         try:
-            return await self._send_once(method, path, query, all_headers, body)
-        except aiohttp.ClientConnectorError:
-            raise
-        except _DEAD_CONNECTION:
+            return await self._send_once(method, path, query, headers, body)
+        except _DEAD_CONNECTION as error:
+            connected = not isinstance(error, aiohttp.ClientConnectorError)
+            renewed = _may_be_refused_certificate(error) and await self._access.renew()
             # aiohttp itself resends GET, PUT and DELETE if the server had closed a kept connection, but no PATCH.
             # Ours may be sent twice: a merge patch changes nothing the second time, a JSON patch fails its `test`.
-            if method != "PATCH":
+            # A POST may have been executed, unless the connection was not even made.
+            again = method != "POST" if connected and renewed else method == "PATCH" if connected else renewed
+            if not again:
                 raise
-            return await self._send_once(method, path, query, all_headers, body)
+            return await self._send_once(method, path, query, headers, body)
 
     async def _send_once(
         self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes | None
     ) -> aiohttp.ClientResponse:
         access = self._access
+        identity = await access.headers()
         tls = access.ssl_context()
         url = URL(access.server + quote(path, safe="/:"), encoded=True)
         return await self._session.request(
             method,
             url.with_query(query) if query else url,
-            headers=headers,
+            headers=CIMultiDict([*identity.items(), *access.impersonation, *headers.items()]),
             data=body,
             ssl=tls if tls is not None else True,
             server_hostname=access.server_name,
@@ -168,6 +177,16 @@ class HttpTransport:
 
     def __repr__(self) -> str:
         return f"<HttpTransport {self._access.server}{' closed' if self._session.closed else ''}>"
+
+
+def _may_be_refused_certificate(error: aiohttp.ClientError) -> bool:
+    """Whether a connection failed as one with an expired client certificate does.
+
+    In TLS 1.2 the handshake fails; in 1.3 the client takes it for complete, and the connection ends without an answer.
+    """
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return False  # ours to judge: the server's certificate
+    return isinstance(error, aiohttp.ClientConnectorSSLError) or not isinstance(error, aiohttp.ClientConnectorError)
 
 
 class HttpStream:

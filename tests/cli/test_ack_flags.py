@@ -19,8 +19,8 @@ from tests.cli.test_cli import parsed, run
 ROOT = Path(__file__).parents[2]
 
 ACK_DEFAULTS = {
-    "--metrics-addr": "0.0.0.0:8080",
-    "--healthz-addr": "0.0.0.0:8081",
+    "--metrics-addr": ":8080",  # ACK: 0.0.0.0:8080, which no IPv6 pod is probed at
+    "--healthz-addr": ":8081",  # ACK: 0.0.0.0:8081
     "--enable-webhook-server": "",
     "--webhook-server-addr": "",
     "--enable-leader-election": "true",  # ACK: false

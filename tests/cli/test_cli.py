@@ -176,13 +176,25 @@ def test_settings_that_cannot_work_are_refused(arguments: tuple[str, ...], text:
 
 @pytest.mark.parametrize(
     ("address", "expected"),
-    [("127.0.0.1:8080", ("127.0.0.1", 8080)), (":8080", ("0.0.0.0", 8080)), ("0", None), ("", None)],
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("0.0.0.0:8080", ("0.0.0.0", 8080)),
+        (":8080", ("", 8080)),
+        ("[::]:8080", ("", 8080)),
+        ("[::1]:8080", ("::1", 8080)),
+        ("[fe80::1%eth0]:8080", ("fe80::1%eth0", 8080)),
+        ("0", None),
+        ("", None),
+    ],
 )
 def test_addresses(address: str, expected: tuple[str, int] | None) -> None:
     assert split_address("--metrics-addr", address) == expected
 
 
-@pytest.mark.parametrize("address", ["8080", "host:port", "host:99999"])
+@pytest.mark.parametrize(
+    "address",
+    ["8080", "host:port", "host:99999", ":²", ":-1", ":+1", "::", "::1:80", "[::1]", "[::1", "[h]:80", "[[::1]]:80"],
+)
 def test_wrong_addresses_name_the_flag(address: str) -> None:
     with pytest.raises(ConfigurationError, match="--metrics-addr"):
         split_address("--metrics-addr", address)

@@ -137,8 +137,8 @@ def test_the_arguments_and_the_environment_are_understood() -> None:
 def test_the_probes_ask_paths_that_exist_on_ports_that_are_served() -> None:
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
     served = settings()
-    assert split_address("--healthz-addr", served.healthz_addr) == ("0.0.0.0", ports["probes"])
-    assert split_address("--metrics-addr", served.metrics_addr) == ("0.0.0.0", ports["metrics"])
+    assert split_address("--healthz-addr", served.healthz_addr) == ("", ports["probes"])
+    assert split_address("--metrics-addr", served.metrics_addr) == ("", ports["metrics"])
     paths = _paths(probes_app(live=lambda: None, ready=lambda: None))
     for probe, path in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         assert container()[probe]["httpGet"] == {"path": path, "port": "probes"}

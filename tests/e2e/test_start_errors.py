@@ -86,7 +86,7 @@ async def test_without_any_cluster_it_says_where_it_looked(start: Start, tmp_pat
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("clusters: [", "is broken YAML at line 1"), ("hello", "is no kubeconfig: see `kubectl config view`")],
+    [("clusters: [", "is broken YAML at line 1"), ("hello", "is not a kubeconfig: see `kubectl config view`")],
     ids=["YAML", "content"],
 )
 async def test_a_broken_kubeconfig_is_named(start: Start, text: str, says: str) -> None:

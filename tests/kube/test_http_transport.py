@@ -14,8 +14,9 @@ import uvloop
 from aiohttp import web
 
 from sagemaker_operator.errors import ConfigurationError, Unavailable
-from sagemaker_operator.kube.config import ClusterAccess, TlsContext
+from sagemaker_operator.kube.access import ClusterAccess
 from sagemaker_operator.kube.http import HttpTransport
+from sagemaker_operator.kube.tls import TlsContext
 
 from .scripted import Handler, ScriptedServer, answer, drop, hang, serve, status_body, streaming
 
