@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import ssl
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import botocore.exceptions as boto
@@ -186,9 +187,18 @@ def ca_bundle_problem(environ: Mapping[str, str] = os.environ) -> str | None:
     if not path or not path.strip():  # an empty one is refused by botocore, in words that name the variables
         return None
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError:
-        return f"{source} names {path}: no PEM certificates in it"
+        stat = os.stat(path)
+        sound = _has_certificates(path, stat.st_mtime_ns, stat.st_size)
     except OSError as exc:
         return f"{source} names {path}: {exc.strerror or type(exc).__name__}"
-    return None
+    return None if sound else f"{source} names {path}: no PEM certificates in it"
+
+
+@lru_cache(maxsize=8)
+def _has_certificates(path: str, modified: int, size: int) -> bool:
+    """Raises OSError. A system's bundle takes 30 ms to parse, and is asked about at every look for an identity."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return True

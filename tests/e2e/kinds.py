@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +28,14 @@ VIRTUAL = [pytest.mark.asyncio, pytest.mark.looptime(end=500_000, noop_cycles=2)
 
 
 @cache
-def _documents(file: str) -> tuple[str, ...]:
-    """As text, so that every caller parses an object of its own."""
-    return tuple((SAMPLES / f"{file}.yaml").read_text().split("\n---\n"))
+def _documents(file: str) -> tuple[dict[str, Any], ...]:
+    return tuple(yaml.safe_load_all((SAMPLES / f"{file}.yaml").read_text()))
 
 
 def document(reference: str) -> dict[str, Any]:
     """`model` or `chain-endpoint#1`."""
     file, _, number = reference.partition("#")
-    manifest: dict[str, Any] = yaml.safe_load(_documents(file)[int(number or 0)])
+    manifest = deepcopy(_documents(file)[int(number or 0)])
     manifest["metadata"].setdefault("namespace", "default")
     if manifest["spec"].pop("domainRef", None):
         # As users of ACK have it, which knows no reference to a domain; test_samples has the references.
