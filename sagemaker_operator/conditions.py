@@ -39,7 +39,7 @@ _OURS = frozenset(
     | {REFERENCES_RESOLVED, IAM_ROLE_SELECTED, ADVISORY, ADOPTED}
 )
 
-Told = tuple[str, str, str]
+ConditionValue = tuple[str, str, str]
 """(status, reason, message) of one condition."""
 
 # A condition message is for people; API servers refuse more than 32 KiB, and AWS failure texts are at most 1,024.
@@ -92,7 +92,7 @@ class Findings(msgspec.Struct, frozen=True):
     """SageMaker's own words for a failure: shown wherever the resource is not ready because of it."""
     hint: str = ""
     """What to do about `terminal`, for Ready and Stalled, where the text of ACK.Terminal must be ACK's alone."""
-    also: Mapping[str, Told] = msgspec.field(default_factory=dict)
+    also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
     """Conditions beside these, by type: what a feature has to tell (a role that was selected, references resolved)."""
 
 
@@ -115,7 +115,7 @@ def compute(
 
 
 def with_conditions(
-    previous: Sequence[Mapping[str, Any]], told: Mapping[str, Told], *, generation: int, now: str
+    previous: Sequence[Mapping[str, Any]], told: Mapping[str, ConditionValue], *, generation: int, now: str
 ) -> list[dict[str, Any]]:
     """`previous` with the conditions `told` in place of those of their types."""
     return _merged(previous, told, frozenset(), generation=generation, now=now)
@@ -123,7 +123,7 @@ def with_conditions(
 
 def _merged(
     previous: Sequence[Mapping[str, Any]],
-    told: Mapping[str, Told],
+    told: Mapping[str, ConditionValue],
     ours: AbstractSet[str],
     *,
     generation: int,
@@ -145,7 +145,7 @@ def _merged(
     return [*result, *fresh]
 
 
-def _condition(type_: str, told: Told, old: Mapping[str, Any], generation: int, now: str) -> dict[str, Any]:
+def _condition(type_: str, told: ConditionValue, old: Mapping[str, Any], generation: int, now: str) -> dict[str, Any]:
     status, reason, message = told
     flipped = old.get("status") != status or not old.get("lastTransitionTime")
     condition: dict[str, Any] = {
@@ -165,16 +165,16 @@ def _status_of(conditions: Sequence[Mapping[str, Any]], type_: str) -> str | Non
     return next((condition.get("status") for condition in conditions if condition.get("type") == type_), None)
 
 
-def _wanted(findings: Findings, *, job: bool) -> dict[str, Told]:
+def _wanted(findings: Findings, *, job: bool) -> dict[str, ConditionValue]:
     """type -> (status, reason, message), in ACK's order: Ready comes after what it is derived from."""
     state = _state(findings)
     wanted = {type_: state[type_] for type_ in (SYNCED, TERMINAL, RECOVERABLE) if type_ in state}
     return {**wanted, **findings.also, **state, **(_job_end(findings) if job else {}), **findings.also}
 
 
-def _state(findings: Findings) -> dict[str, Told]:
+def _state(findings: Findings) -> dict[str, ConditionValue]:
     progress, reason, message = findings.progress, findings.reason, findings.message
-    wanted: dict[str, Told] = {}
+    wanted: dict[str, ConditionValue] = {}
     if findings.terminal is not None:
         # ACK says Synced=True beside Terminal=True for some kinds; what an edit must mend is not synced here.
         explained = f"{findings.terminal.rstrip('.')}. {findings.hint}" if findings.hint else findings.terminal
@@ -208,7 +208,7 @@ def _explained(findings: Findings) -> str:
     return f"{findings.message} {findings.failure}" if findings.failure else findings.message
 
 
-def _job_end(findings: Findings) -> dict[str, Told]:
+def _job_end(findings: Findings) -> dict[str, ConditionValue]:
     match findings.progress:
         case Progress.COMPLETE:
             return {COMPLETE: ("True", findings.reason, findings.message)}

@@ -20,8 +20,8 @@ from sagemaker_operator.control.features.adopted_resource import ADOPTED_RESOURC
 from sagemaker_operator.control.features.adopted_resource_controller import Adopter
 from sagemaker_operator.control.features.field_export import FIELD_EXPORTS
 from sagemaker_operator.control.features.field_export_controller import Exporter
-from sagemaker_operator.control.interfaces import World
-from sagemaker_operator.control.placement.namespace_config import Surroundings
+from sagemaker_operator.control.interfaces import Services
+from sagemaker_operator.control.placement.namespace_config import NamespaceConfigs
 from sagemaker_operator.control.polling.poller import Poller
 from sagemaker_operator.control.reconcile.reconciler import Reconciler
 from sagemaker_operator.control.spec.references import Dependants
@@ -127,7 +127,7 @@ class Manager:
         dependants = Dependants(self._enqueue)
         for controller in self.controllers.values():
             controller.informer.listen(dependants.changed, own_writes=True)
-        self.surroundings = Surroundings(
+        self.namespace_configs = NamespaceConfigs(
             kube,
             settings,
             system_namespace=settings.system_namespace or default_namespace,
@@ -143,7 +143,7 @@ class Manager:
         for collector in (
             ControllerState(controllers),
             WatchState(
-                lambda: [*(c.informer for c in controllers.values()), *self.surroundings.informers],
+                lambda: [*(c.informer for c in controllers.values()), *self.namespace_configs.informers],
                 now=asyncio.get_running_loop().time,
             ),
             ObjectStates(controllers, each=settings.object_metrics),
@@ -226,7 +226,7 @@ class Manager:
             source.informer.listen(exporter.source_changed, own_writes=True)
         return controller
 
-    def _neighbour(self, key: ObjectKey) -> KubeObject | None:
+    def _other_object(self, key: ObjectKey) -> KubeObject | None:
         """Raises LookupError for a kind that is not among ours."""
         return self.controllers[key.kind].get(key)
 
@@ -250,7 +250,7 @@ class Manager:
             return "stopping"
         if trouble := self._aws_identity.trouble:
             return trouble
-        if waiting := self.surroundings.waiting:
+        if waiting := self.namespace_configs.waiting:
             return waiting
         for name, controller in self.controllers.items():
             if controller.degraded:
@@ -331,12 +331,12 @@ class Manager:
                 controller.attach(self._reconciler(self._kinds[kind], controller, identity))
             for kind, controller in (self.controllers | self.features).items():
                 keep(kind.lower(), f"watch {kind}", controller.watch)
-            keep("surroundings", "watch surroundings", self.surroundings.run)
+            keep("surroundings", "watch surroundings", self.namespace_configs.run)
             keep("events", "events", self.events.run)
             keep("operator", "ready", self._announce_ready)
             keep("operator", "synced", self._synced)
             # Nobody leads who does not know them: a pass without them could only guess the account.
-            await self.surroundings.wait()
+            await self.namespace_configs.wait()
             if self._settings.leader_election:
                 group.create_task(self.elector.run(), name="lease")
                 await self.elector.leading.wait()
@@ -347,17 +347,17 @@ class Manager:
     def _reconciler(self, kind: Kind, controller: Controller, identity: Identity) -> Reconciler:
         return Reconciler(
             kind,
-            World(
+            Services(
                 settings=self._settings,
                 identity=identity,
                 cache=controller,
                 kube=self._kube,
                 aws=self._aws,
-                neighbours=self._neighbour,
+                other_objects=self._other_object,
                 tracker=self.poller,
                 recorder=self.events,
                 told=controller.metrics.told,
-                surroundings=self.surroundings,
+                namespace_configs=self.namespace_configs,
                 regions=self._sessions.region_problem,
                 clock=self._clock,
                 rng=self._rng,
@@ -382,7 +382,7 @@ class Manager:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     def _is_degraded(self) -> bool:
-        return bool(self._aws_identity.expired or self.surroundings.degraded or self._trouble()) or any(
+        return bool(self._aws_identity.expired or self.namespace_configs.degraded or self._trouble()) or any(
             c.degraded for c in self.controllers.values()
         )
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _BREATH = 8
 
 
-class Passes(Protocol):
+class ObjectReconciler(Protocol):
     """What makes one pass over an object: a `Reconciler`, or anything in its place."""
 
     async def reconcile(self, key: ObjectKey, failures: int) -> Result:
@@ -78,7 +78,7 @@ class Controller:
         self._timeout = timeout
         self.metrics = metrics.controller(self._name)
         self.owns = owns
-        self._passes: Passes | None = None
+        self._reconciler: ObjectReconciler | None = None
         self._log = get_logger(self._name)
         self._guard = guard or Guard(rng=rng, count=lambda part: self.metrics.panicked())
         self._trouble: Trouble | None = None
@@ -94,8 +94,8 @@ class Controller:
     def __repr__(self) -> str:
         return f"<Controller {self.resource.kind} {self.queue!r}>"
 
-    def attach(self, passes: Passes) -> None:
-        self._passes = passes
+    def attach(self, passes: ObjectReconciler) -> None:
+        self._reconciler = passes
 
     def explain_with(self, trouble: Trouble) -> None:
         """`trouble` tells an object's users what ended a pass that told them nothing itself."""
@@ -136,7 +136,7 @@ class Controller:
             "cached": len(self.informer.store),
             "queued": len(self.queue) + self.queue.delayed + len(self.queue.unfinished()),
             "failing": self.queue.failing,
-            "remembered": self._passes.remembered() if self._passes is not None else 0,
+            "remembered": self._reconciler.remembered() if self._reconciler is not None else 0,
         }
 
     # --- events to keys ---------------------------------------------------------------------------------------------
@@ -145,8 +145,8 @@ class Controller:
         new = change.new
         if new is None:
             assert change.old is not None  # noqa: S101
-            if self._passes is not None:
-                self._guard.call(self._name, self._passes.forget, change.old, about=change.old)
+            if self._reconciler is not None:
+                self._guard.call(self._name, self._reconciler.forget, change.old, about=change.old)
             self.queue.forget(change.old.key)
             self.add(change.old.key)
             return
@@ -208,7 +208,7 @@ class Controller:
 
     async def _reconcile(self, key: ObjectKey) -> None:
         """One pass and the switch on its result: the only place that decides when a key comes back."""
-        assert self._passes is not None, "work() before attach()"  # noqa: S101
+        assert self._reconciler is not None, "work() before attach()"  # noqa: S101
         cached = self.get(key)
         if cached is not None and not self.owns(cached.metadata.uid):
             return
@@ -217,7 +217,7 @@ class Controller:
         outcome = "success"
         try:
             async with asyncio.timeout(self._timeout):
-                result = await self._passes.reconcile(key, self.queue.failures(key))
+                result = await self._reconciler.reconcile(key, self.queue.failures(key))
             outcome = self._schedule(key, result)
         except NotFound:
             # The object went away during the reconcile; the watch reports when it is really gone.

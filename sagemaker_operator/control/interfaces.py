@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.aws.target import Identity, Target
     from sagemaker_operator.clock import Clock
     from sagemaker_operator.control.observation import Missed, Observation
-    from sagemaker_operator.control.placement.roles import Around
+    from sagemaker_operator.control.placement.roles import NamespaceConfig
     from sagemaker_operator.control.placement.target import Regions
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.logs import Event
@@ -58,7 +58,7 @@ class Sources(Cache, Protocol):
     def synced(self) -> bool: ...
 
 
-class Neighbours(Protocol):
+class ObjectLookup(Protocol):
     """The objects of all kinds, for references."""
 
     def __call__(self, key: ObjectKey) -> KubeObject | None:
@@ -81,15 +81,15 @@ class Recorder(Protocol):
     ) -> None: ...
 
 
-class Teller(Protocol):
+class CountTransition(Protocol):
     def __call__(self, event: Event, *, terminal: bool) -> None:
         """A change was logged as `event`; `terminal`: only an edit can mend it."""
 
 
-class Surroundings(Protocol):
+class NamespaceConfigs(Protocol):
     """Namespaces, role maps and selectors, as a reconciler needs them."""
 
-    def of(self, namespace: str) -> Around: ...
+    def of(self, namespace: str) -> NamespaceConfig: ...
 
 
 class Handle(msgspec.Struct, frozen=True):
@@ -124,7 +124,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Services:
     """All of it, for one kind."""
 
     settings: Settings
@@ -132,11 +132,11 @@ class World:
     cache: Cache
     kube: KubePort
     aws: AwsPort
-    neighbours: Neighbours
+    other_objects: ObjectLookup
     tracker: Tracker
     recorder: Recorder
-    told: Teller
-    surroundings: Surroundings
+    told: CountTransition
+    namespace_configs: NamespaceConfigs
     regions: Regions
     clock: Clock
     rng: random.Random

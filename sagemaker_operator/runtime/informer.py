@@ -62,7 +62,7 @@ class Informer:
         self._source = source
         self.store = Store(namespaces)
         self._listeners: list[Listener] = []
-        self._all_ears: list[Listener] = []
+        self._own_write_listeners: list[Listener] = []
         self.watchers = tuple(
             Watcher(
                 f"{source.name} in {namespace or 'all namespaces'}",
@@ -83,7 +83,7 @@ class Informer:
 
         Whoever wrote knows already, and must not be woken by it; whoever follows somebody else's objects has to be.
         """
-        (self._all_ears if own_writes else self._listeners).append(listener)
+        (self._own_write_listeners if own_writes else self._listeners).append(listener)
 
     async def read(self, namespace: str, name: str) -> KubeObject | None:
         """An object as stored, past the watch and the store. Raises KubeError."""
@@ -93,7 +93,7 @@ class Informer:
         """The answer to our own write: the watch's echo of it is no news any more."""
         change = self.store.apply_own_write(obj)
         if change is not None:
-            self._tell(self._all_ears, change, False)
+            self._notify(self._own_write_listeners, change, False)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -113,13 +113,13 @@ class Informer:
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        return (*self._listeners, *self._all_ears)
+        return (*self._listeners, *self._own_write_listeners)
 
     def changed(self, change: Change, listed: bool) -> None:
         """News of a watcher, for every listener."""
-        self._tell(self.listeners, change, listed)
+        self._notify(self.listeners, change, listed)
 
-    def _tell(self, listeners: Iterable[Listener], change: Change, listed: bool) -> None:
+    def _notify(self, listeners: Iterable[Listener], change: Change, listed: bool) -> None:
         """The only place that calls a listener: one that raises costs neither the others nor the watch."""
         for listener in listeners:
             self._guard.call(self._part, listener, change, listed, about=change.new or change.old)

@@ -8,19 +8,19 @@ from msgspec.structs import replace
 from sagemaker_operator.annotations import ADOPTED, ADOPTION_FIELDS, ADOPTION_POLICY, READ_ONLY
 from sagemaker_operator.control.observation import ABSENT, Observation
 from sagemaker_operator.control.plan.actions import (
+    Action,
     Adopt,
     Claim,
     Create,
     Facts,
+    Finish,
     Follow,
     Identify,
     Mutation,
     Observe,
     Owner,
-    Settle,
-    Step,
 )
-from sagemaker_operator.control.plan.next_action import next_step
+from sagemaker_operator.control.plan.next_action import next_action
 from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import FeatureGates
@@ -101,8 +101,8 @@ def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) ->
 def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
     meaning = asked(MODEL, annotations, {"modelName": "other"}, FeatureGates())
     assert problem in str(meaning.problem)
-    step = next_step(Facts(kind=MODEL, adoption=meaning))
-    assert isinstance(step, Settle)
+    step = next_action(Facts(kind=MODEL, adoption=meaning))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.findings.terminal == meaning.problem
 
@@ -111,7 +111,7 @@ def test_what_is_managed_already_stays_so_whatever_word_its_annotation_has() -> 
     """ACK took every word but true for no."""
     meaning = asked(MODEL, {READ_ONLY: "yes"}, {}, FeatureGates())
     managed = Facts(kind=MODEL, adoption=meaning, managed=True, arn=ARN, recalled=FOUND)
-    assert next_step(managed) == next_step(replace(managed, adoption=NO_ADOPTION))
+    assert next_action(managed) == next_action(replace(managed, adoption=NO_ADOPTION))
 
 
 def test_a_gate_that_is_off_makes_its_annotations_mean_nothing() -> None:
@@ -145,14 +145,14 @@ read_only = replace(new, adoption=Adoption(read_only=True))
         (read_only, Observe()),
     ],
 )
-def test_the_next_step(facts: Facts, step: Step) -> None:
-    assert next_step(facts) == step
+def test_the_next_step(facts: Facts, step: Action) -> None:
+    assert next_action(facts) == step
 
 
 @pytest.mark.parametrize("facts", [adopt, by_user, adopted, read_only])
 def test_what_is_absent_is_never_created_in_its_place(facts: Facts) -> None:
-    step = next_step(replace(facts, observed=ABSENT))
-    assert isinstance(step, Settle)
+    step = next_action(replace(facts, observed=ABSENT))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert "no such Model" in str(step.findings.recoverable)
     assert (step.follow, step.release) == (Follow.SLOW, False)
@@ -160,12 +160,12 @@ def test_what_is_absent_is_never_created_in_its_place(facts: Facts) -> None:
 
 def test_a_read_only_object_changes_nothing_whatever_it_finds() -> None:
     for facts in (replace(read_only, observed=FOUND, differing=("spec.x",)), replace(read_only, managed=True, arn=ARN)):
-        assert isinstance(next_step(facts), Settle | Observe)
+        assert isinstance(next_action(facts), Finish | Observe)
 
 
 def test_a_deleted_object_whose_adoption_was_cut_off_is_not_created_by_its_token() -> None:
     kind = catalog()["PipelineExecution"]
     cut = Facts(kind=kind, deleting=True, managed=True, adoption=Adoption(Policy.ADOPT, arn=ARN, adopted=True))
-    assert next_step(cut) == Observe()
-    assert next_step(replace(cut, observed=FOUND)) == Adopt()
-    assert isinstance(next_step(replace(cut, observed=FOUND, arn=ARN, mutation=Mutation.STOPPED)), Settle)
+    assert next_action(cut) == Observe()
+    assert next_action(replace(cut, observed=FOUND)) == Adopt()
+    assert isinstance(next_action(replace(cut, observed=FOUND, arn=ARN, mutation=Mutation.STOPPED)), Finish)

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from sagemaker_operator.conditions import Findings, Progress, compute
 from sagemaker_operator.control.observation import ABSENT, Observation
-from sagemaker_operator.control.plan.actions import Facts, Settle
-from sagemaker_operator.control.plan.next_action import next_step
+from sagemaker_operator.control.plan.actions import Facts, Finish
+from sagemaker_operator.control.plan.next_action import next_action
 from sagemaker_operator.control.plan.progress import progress_of
 from sagemaker_operator.control.spec.adoption import Adoption, Policy
 from sagemaker_operator.kinds.catalog import catalog
@@ -46,8 +46,8 @@ def read(kind: Kind, found: Findings, previous: tuple[dict[str, Any], ...] = ())
 
 
 def settled(facts: Facts) -> Findings:
-    step = next_step(facts)
-    assert isinstance(step, Settle), step
+    step = next_action(facts)
+    assert isinstance(step, Finish), step
     assert step.findings is not None
     return step.findings
 

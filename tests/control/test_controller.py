@@ -56,7 +56,7 @@ class Stalled:
         yield
 
 
-class Passes:
+class ObjectReconciler:
     """Writes on version 1 are refused."""
 
     def __init__(self, controller: Controller, *, refused: int) -> None:
@@ -77,7 +77,7 @@ class Passes:
 
 async def passes(source: Stalled, *, refused: int = 1000, seconds: float = 20.0) -> list[tuple[float, str]]:
     controller = Controller(RESOURCE, source, workers=1, timeout=60.0, rng=random.Random(1), metrics=Metrics())
-    done = Passes(controller, refused=refused)
+    done = ObjectReconciler(controller, refused=refused)
     controller.attach(done)
     tasks = [asyncio.create_task(controller.watch()), asyncio.create_task(controller.work())]
     await asyncio.sleep(seconds)

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from sagemaker_operator.conditions import LATE_INITIALIZED
 from sagemaker_operator.control.observation import Observation
-from sagemaker_operator.control.plan.actions import Facts, Fill, Follow, Mutation, Settle, Update
-from sagemaker_operator.control.plan.next_action import next_step
-from sagemaker_operator.control.spec.late_init import LateInit, late_init, told_of_late_init
+from sagemaker_operator.control.plan.actions import Facts, Fill, Finish, Follow, Mutation, Update
+from sagemaker_operator.control.plan.next_action import next_action
+from sagemaker_operator.control.spec.late_init import LateInit, late_init, late_init_conditions
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Verdict
@@ -106,7 +106,7 @@ def test_what_is_filled(case: str) -> None:
     ],
 )
 def test_what_is_told(late: LateInit | None, told: tuple[str, str, str] | None) -> None:
-    assert told_of_late_init(late) == ({} if told is None else {LATE_INITIALIZED: told})
+    assert late_init_conditions(late) == ({} if told is None else {LATE_INITIALIZED: told})
 
 
 @pytest.mark.parametrize(("kind", "path"), [(kind, late.path) for kind, fields in LATE_INIT.items() for late in fields])
@@ -126,7 +126,7 @@ looked = Facts(kind=MODEL, managed=True, arn=ARN, observed=SEEN, late=WANTED)
 
 
 def test_the_plan_fills_what_a_look_told() -> None:
-    assert next_step(looked) == Fill()
+    assert next_action(looked) == Fill()
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_the_plan_fills_what_a_look_told() -> None:
     ],
 )
 def test_the_plan_fills_nothing_else(facts: Facts) -> None:
-    assert next_step(facts) != Fill()
+    assert next_action(facts) != Fill()
 
 
 def test_an_update_comes_before_the_defaults() -> None:
     verdict = Verdict(request={"ModelName": "m"})
-    assert next_step(replace(looked, verdict=verdict)) == Update(verdict)
+    assert next_action(replace(looked, verdict=verdict)) == Update(verdict)
 
 
 def test_the_first_status_says_that_the_defaults_are_to_come() -> None:
@@ -159,8 +159,8 @@ def test_the_first_status_says_that_the_defaults_are_to_come() -> None:
     created = Facts(
         kind=MODEL, managed=True, mutation=Mutation.CREATED, arn=ARN, shown=False, late=late_init(MODEL, {}, {})
     )
-    step = next_step(created)
-    assert isinstance(step, Settle)
+    step = next_action(created)
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.follow is Follow.POLL
     assert step.findings.also[LATE_INITIALIZED][0] == "False"

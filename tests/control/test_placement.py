@@ -19,8 +19,8 @@ from sagemaker_operator.annotations import (
 )
 from sagemaker_operator.aws.target import Identity
 from sagemaker_operator.conditions import ADVISORY
-from sagemaker_operator.control.placement.roles import Around, Selector, selector_of
-from sagemaker_operator.control.placement.target import Placement, is_untold, place
+from sagemaker_operator.control.placement.roles import NamespaceConfig, Selector, selector_of
+from sagemaker_operator.control.placement.target import Placement, is_unreported, place
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, Meta
 from sagemaker_operator.settings import DeletionPolicy, FeatureGates, Settings
@@ -56,7 +56,7 @@ def placed(
     **flags: Any,
 ) -> Placement:
     obj = KubeObject(metadata=Meta(name="x", namespace="ns", annotations=annotations or {}, labels=labels or {}))
-    around = Around(
+    around = NamespaceConfig(
         namespace=Meta(name="ns", annotations=namespace or {}, labels={"env": "prod"}) if known else None,
         system_namespace="ack-system",
         accounts=accounts,
@@ -353,19 +353,19 @@ def test_a_selector_as_it_is_written() -> None:
 
 def test_a_decision_is_told_once() -> None:
     found = placed({REGION: "eu-west-1"}, stored=at(OWN))
-    assert is_untold(found, {})
+    assert is_unreported(found, {})
     status, reason, message = found.also["ACK.Advisory"]
     told = [{"type": "ACK.Advisory", "status": status, "reason": reason, "message": message}]
-    assert not is_untold(found, {"conditions": told})
-    assert is_untold(placed(), {"conditions": told})
+    assert not is_unreported(found, {"conditions": told})
+    assert is_unreported(placed(), {"conditions": told})
     others = [{"type": "ACK.Advisory", "status": "True", "reason": "CrossNamespaceOptInRequired"}]
-    assert not is_untold(placed(), {"conditions": others})
+    assert not is_unreported(placed(), {"conditions": others})
 
 
 def in_deleted(finalizers: tuple[str, ...], created: str, stored: dict[str, Any] | None = None) -> Placement:
     meta = Meta(name="x", namespace="ns", finalizers=finalizers, creation_timestamp=created)
     gone = Meta(name="ns", annotations={OWNER_ACCOUNT_ID: OWN}, deletion_timestamp="2026-01-01T00:00:10Z")
-    around = Around(namespace=gone, gone=True, system_namespace="ack-system", accounts={OWN: role(OWN)})
+    around = NamespaceConfig(namespace=gone, gone=True, system_namespace="ack-system", accounts={OWN: role(OWN)})
     return place(KIND, KubeObject(metadata=meta), stored or {}, around, Settings(**FLAGS), IDENTITY, regions)
 
 
@@ -388,7 +388,7 @@ def claimed(uid: str, region: str, account: str, **changes: Any) -> Placement:
         annotations={CREATE_SENT: f"{uid} aws {region} {account}", REGION: "eu-west-1"},
     )
     meta = msgspec.structs.replace(meta, **changes)
-    around = Around(namespace=Meta(name="ns"), system_namespace="ack-system", accounts={ONE: role(ONE)})
+    around = NamespaceConfig(namespace=Meta(name="ns"), system_namespace="ack-system", accounts={ONE: role(ONE)})
     return place(KIND, KubeObject(metadata=meta), {}, around, Settings(**FLAGS), IDENTITY, regions)
 
 

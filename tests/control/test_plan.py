@@ -19,17 +19,17 @@ from sagemaker_operator.control.plan.actions import (
     Disown,
     Facts,
     Find,
+    Finish,
     Follow,
     Identify,
     Mutation,
     Observe,
     Owner,
     Retag,
-    Settle,
     Stop,
     Update,
 )
-from sagemaker_operator.control.plan.next_action import next_step
+from sagemaker_operator.control.plan.next_action import next_action
 from sagemaker_operator.control.spec.adoption import Adoption, Policy
 from sagemaker_operator.control.spec.tags import UNTAGGED, Tagging
 from sagemaker_operator.errors import AwsError, ErrorCategory
@@ -57,31 +57,31 @@ deleting = replace(running, deleting=True)
 
 
 def test_a_new_object_gets_the_finalizer_before_anything_else() -> None:
-    assert next_step(new) == Claim()
+    assert next_action(new) == Claim()
 
 
 def test_a_create_follows_its_own_claim_without_a_look() -> None:
     """Nothing of ours can exist yet, and a name that is taken makes CreateTrainingJob fail: a Describe would be wasted."""
-    assert next_step(claimed) == Create()
+    assert next_action(claimed) == Create()
 
 
 def test_a_finalizer_without_an_arn_looks_before_it_creates() -> None:
-    assert next_step(found_again) == Observe()
-    assert next_step(replace(found_again, observed=ABSENT)) == Create()
+    assert next_action(found_again) == Observe()
+    assert next_action(replace(found_again, observed=ABSENT)) == Create()
 
 
 def test_what_is_found_is_identified_before_it_is_taken_for_ours() -> None:
     facts = replace(found_again, observed=seen("InProgress"))
-    assert next_step(facts) == Identify()
-    ours = next_step(replace(facts, owner=Owner.OURS, arn=ARN))
-    assert isinstance(ours, Settle)
+    assert next_action(facts) == Identify()
+    ours = next_action(replace(facts, owner=Owner.OURS, arn=ARN))
+    assert isinstance(ours, Finish)
     assert ours.follow is Follow.POLL
     assert not ours.release
 
 
 def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
-    step = next_step(replace(found_again, observed=seen("InProgress"), owner=Owner.FOREIGN))
-    assert isinstance(step, Settle)
+    step = next_action(replace(found_again, observed=seen("InProgress"), owner=Owner.FOREIGN))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert str(step.findings.terminal).startswith("Resource already exists")
     assert step.release
@@ -89,16 +89,16 @@ def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
 
 def test_a_taken_name_is_looked_at() -> None:
     taken = replace(claimed, taken=failed(ErrorCategory.EXISTS))
-    assert next_step(taken) == Observe()
-    step = next_step(replace(taken, observed=ABSENT))
-    assert isinstance(step, Settle)
+    assert next_action(taken) == Observe()
+    step = next_action(replace(taken, observed=ABSENT))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert str(step.findings.recoverable).startswith("CreateTrainingJob: Code: no. SageMaker cannot describe")
 
 
 def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly() -> None:
     """ACK writes the ARN of a foreign resource into the status of the object that collides with it."""
-    assert next_step(replace(new, arn=ARN)) == Observe()
+    assert next_action(replace(new, arn=ARN)) == Observe()
 
 
 @pytest.mark.parametrize(
@@ -110,29 +110,29 @@ def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly
 )
 def test_a_recorded_arn_that_is_not_ours_goes_before_the_finalizer_comes(kind: str, observed: Observation) -> None:
     """Beside the finalizer it would be believed, and somebody else's resource be updated and deleted."""
-    assert next_step(replace(new, kind=catalog()[kind], arn=ARN, observed=observed)) == Disown()
+    assert next_action(replace(new, kind=catalog()[kind], arn=ARN, observed=observed)) == Disown()
 
 
 def test_a_job_that_lost_its_finalizer_and_then_its_record_is_not_run_again() -> None:
     ran = replace(new, arn=ARN, recalled=seen("Completed"), observed=ABSENT)
-    step = next_step(ran)
-    assert isinstance(step, Settle)
+    step = next_action(ran)
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert "not run a second time" in str(step.findings.terminal)
-    assert next_step(replace(ran, terminal="Vanished")) == step
+    assert next_action(replace(ran, terminal="Vanished")) == step
     for was_not_ours in ({"terminal": ""}, {"edited": True}, {"recalled": None}):
-        assert next_step(replace(ran, **was_not_ours)) == Disown()
+        assert next_action(replace(ran, **was_not_ours)) == Disown()
 
 
 def test_what_is_adopted_takes_the_place_of_what_was_only_observed_before() -> None:
     facts = replace(new, observed=seen("Completed"), adoption=Adoption(Policy.ADOPT, {"trainingJobName": "xgb"}))
-    assert next_step(replace(facts, arn=ARN)) == Adopt()
-    assert next_step(replace(facts, arn=f"{ARN}-other")) == Disown()
+    assert next_action(replace(facts, arn=ARN)) == Adopt()
+    assert next_action(replace(facts, arn=f"{ARN}-other")) == Disown()
 
 
 def test_a_wrong_spec_makes_no_call_and_names_the_field() -> None:
-    step = next_step(replace(new, problems=("spec.roleARN: required",)))
-    assert isinstance(step, Settle)
+    step = next_action(replace(new, problems=("spec.roleARN: required",)))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.findings.terminal == "spec.roleARN: required"
     assert not step.release
@@ -142,10 +142,10 @@ created = replace(claimed, mutation=Mutation.CREATED, arn=ARN, observed=seen("In
 
 
 def test_a_create_is_described_once_before_the_first_status() -> None:
-    assert next_step(created) == Confirm()
+    assert next_action(created) == Confirm()
     for shown, reason in ((True, "InProgress"), (False, "Created")):
-        step = next_step(replace(created, shown=shown))
-        assert isinstance(step, Settle)
+        step = next_action(replace(created, shown=shown))
+        assert isinstance(step, Finish)
         assert step.follow is Follow.POLL
         assert step.findings is not None
         assert (step.findings.progress, step.findings.reason) == (Progress.MOVING, reason)
@@ -157,8 +157,8 @@ def test_a_create_is_followed_by_no_other_change_in_the_same_reconcile() -> None
     facts = replace(
         created, kind=ENDPOINT, shown=True, observed=endpoint("InService"), verdict=verdict, tagging=Tagging(due=True)
     )
-    step = next_step(facts)
-    assert isinstance(step, Settle)
+    step = next_action(facts)
+    assert isinstance(step, Finish)
     assert step.follow is Follow.POLL
     assert step.findings is not None
     assert step.findings.progress is Progress.MOVING, "not Ready: something is still to be changed"
@@ -166,28 +166,28 @@ def test_a_create_is_followed_by_no_other_change_in_the_same_reconcile() -> None
 
 def test_what_is_at_rest_when_it_was_created_is_ready_at_once() -> None:
     facts = replace(created, kind=catalog()["Model"], shown=True, observed=Observation({"ModelArn": ARN}))
-    step = next_step(facts)
-    assert isinstance(step, Settle)
+    step = next_action(facts)
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert (step.findings.progress, step.follow) == (Progress.SETTLED, Follow.REST)
 
 
 def test_a_running_job_without_news_is_only_followed() -> None:
-    assert next_step(running) == Settle(None, Follow.POLL)
+    assert next_action(running) == Finish(None, Follow.POLL)
 
 
 def test_a_finished_job_costs_nothing() -> None:
-    assert next_step(finished) == Settle(None, Follow.REST)
+    assert next_action(finished) == Finish(None, Follow.REST)
 
 
 def test_an_object_that_ack_wrote_is_looked_at_once() -> None:
-    assert next_step(replace(finished, unseen=True)) == Observe()
+    assert next_action(replace(finished, unseen=True)) == Observe()
 
 
 def test_a_summary_is_enough_while_it_runs_and_not_at_its_end() -> None:
-    still = next_step(replace(running, observed=seen("InProgress", complete=False)))
-    assert isinstance(still, Settle)
-    assert next_step(replace(running, observed=seen("Failed", complete=False))) == Observe()
+    still = next_action(replace(running, observed=seen("InProgress", complete=False)))
+    assert isinstance(still, Finish)
+    assert next_action(replace(running, observed=seen("Failed", complete=False))) == Observe()
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_a_summary_is_enough_while_it_runs_and_not_at_its_end() -> None:
     ],
 )
 def test_every_status_has_a_meaning(status: str, progress: Progress) -> None:
-    step = next_step(replace(running, observed=seen(status)))
-    assert isinstance(step, Settle)
+    step = next_action(replace(running, observed=seen(status)))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.findings.progress is progress
     assert step.findings.message == f"TrainingJob is in {status} status."
@@ -211,31 +211,31 @@ def test_every_status_has_a_meaning(status: str, progress: Progress) -> None:
 
 def test_debug_rules_keep_a_completed_job_in_motion() -> None:
     rules = [{"RuleConfigurationName": "r", "RuleEvaluationStatus": "InProgress"}]
-    step = next_step(replace(running, observed=seen("Completed", DebugRuleEvaluationStatuses=rules)))
-    assert isinstance(step, Settle)
+    step = next_action(replace(running, observed=seen("Completed", DebugRuleEvaluationStatuses=rules)))
+    assert isinstance(step, Finish)
     assert step.follow is Follow.POLL
     assert step.findings is not None
     assert step.findings.message == "DebugRule is in InProgress status."
 
 
 def test_a_job_that_vanished_is_not_run_again() -> None:
-    step = next_step(replace(running, observed=ABSENT))
-    assert isinstance(step, Settle)
+    step = next_action(replace(running, observed=ABSENT))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert "not run a second time" in str(step.findings.terminal)
 
 
 def test_a_job_that_is_not_visible_yet_has_not_vanished() -> None:
-    assert next_step(replace(running, observed=ABSENT, young=True)) == Settle(None, Follow.POLL)
+    assert next_action(replace(running, observed=ABSENT, young=True)) == Finish(None, Follow.POLL)
 
 
 def test_a_job_that_waited_long_for_its_create_has_not_vanished_either() -> None:
     """The object is old, and the job was accepted a second ago."""
     accepted = replace(running, recalled=None)
-    assert next_step(replace(accepted, observed=ABSENT)) == Settle(None, Follow.RETRY)
-    assert next_step(replace(accepted, failures=1)) == Observe()
-    step = next_step(replace(accepted, observed=ABSENT, failures=7))
-    assert isinstance(step, Settle)
+    assert next_action(replace(accepted, observed=ABSENT)) == Finish(None, Follow.RETRY)
+    assert next_action(replace(accepted, failures=1)) == Observe()
+    step = next_action(replace(accepted, observed=ABSENT, failures=7))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert "not run a second time" in str(step.findings.terminal)
 
@@ -243,31 +243,31 @@ def test_a_job_that_waited_long_for_its_create_has_not_vanished_either() -> None
 def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_the_next() -> None:
     """Two domains may bear one name: nothing would refuse the second."""
     unanswered = Facts(kind=catalog()["Domain"], managed=True, nameless=True, failures=1)
-    assert next_step(unanswered) == Find()
-    assert next_step(replace(unanswered, observed=ABSENT)) == Settle(None, Follow.RETRY)
-    assert next_step(replace(unanswered, observed=ABSENT, failures=7)) == Create()
+    assert next_action(unanswered) == Find()
+    assert next_action(replace(unanswered, observed=ABSENT)) == Finish(None, Follow.RETRY)
+    assert next_action(replace(unanswered, observed=ABSENT, failures=7)) == Create()
 
 
 def test_an_edit_that_can_be_made_is_made_and_waited_for() -> None:
     facts = replace(running, edited=True, drifts=True, observed=seen("InProgress"))
     verdict = Verdict(request={"TrainingJobName": "xgb"})
-    assert next_step(replace(facts, verdict=verdict)) == Update(verdict)
-    after = next_step(replace(facts, verdict=verdict, mutation=Mutation.UPDATED))
-    assert isinstance(after, Settle)
+    assert next_action(replace(facts, verdict=verdict)) == Update(verdict)
+    after = next_action(replace(facts, verdict=verdict, mutation=Mutation.UPDATED))
+    assert isinstance(after, Finish)
     assert after.follow is Follow.POLL
 
 
 def test_an_update_without_effect_ends_with_the_fields_name() -> None:
     facts = replace(running, drifts=True, observed=seen("InProgress"), differing=("spec.profilerConfig",), repeated=2)
-    step = next_step(replace(facts, verdict=Verdict(request={"TrainingJobName": "xgb"})))
-    assert isinstance(step, Settle)
+    step = next_action(replace(facts, verdict=Verdict(request={"TrainingJobName": "xgb"})))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert "spec.profilerConfig" in str(step.findings.terminal)
 
 
 def test_a_rejected_edit_never_stops_the_polling() -> None:
-    step = next_step(replace(running, edited=True, observed=seen("InProgress"), verdict=Verdict(reject="spec.x no")))
-    assert isinstance(step, Settle)
+    step = next_action(replace(running, edited=True, observed=seen("InProgress"), verdict=Verdict(reject="spec.x no")))
+    assert isinstance(step, Finish)
     assert step.follow is Follow.POLL
     assert step.findings is not None
     assert step.findings.progress is Progress.MOVING
@@ -277,67 +277,67 @@ def test_a_rejected_edit_never_stops_the_polling() -> None:
 
 
 def test_a_running_job_is_stopped() -> None:
-    assert next_step(deleting) == Stop()
+    assert next_action(deleting) == Stop()
 
 
 def test_a_stopping_job_is_waited_for() -> None:
-    step = next_step(replace(deleting, observed=seen("Stopping", complete=False)))
-    assert isinstance(step, Settle)
+    step = next_action(replace(deleting, observed=seen("Stopping", complete=False)))
+    assert isinstance(step, Finish)
     assert (step.follow, step.release) == (Follow.POLL, False)
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
 def test_a_finished_jobs_finalizer_comes_off_without_a_call(status: str) -> None:
-    assert next_step(replace(deleting, recalled=seen(status, complete=False))) == Settle(
+    assert next_action(replace(deleting, recalled=seen(status, complete=False))) == Finish(
         None, Follow.REST, release=True
     )
 
 
 def test_an_object_without_our_finalizer_is_not_ours_to_delete() -> None:
-    assert next_step(replace(deleting, managed=False)) == Settle(None, Follow.REST)
+    assert next_action(replace(deleting, managed=False)) == Finish(None, Follow.REST)
 
 
 def test_retain_lets_go_without_a_call() -> None:
-    assert next_step(replace(deleting, retain=True)) == Settle(None, Follow.REST, release=True)
+    assert next_action(replace(deleting, retain=True)) == Finish(None, Follow.REST, release=True)
 
 
 def test_a_create_that_may_have_happened_is_looked_for_before_the_object_goes() -> None:
     facts = replace(found_again, deleting=True)
-    assert next_step(facts) == Observe()
-    assert next_step(replace(facts, observed=ABSENT)) == Settle(None, Follow.RETRY)
-    assert next_step(replace(facts, observed=ABSENT, failures=7)) == Settle(None, Follow.REST, release=True)
-    assert next_step(replace(facts, observed=seen("InProgress"))) == Identify()
+    assert next_action(facts) == Observe()
+    assert next_action(replace(facts, observed=ABSENT)) == Finish(None, Follow.RETRY)
+    assert next_action(replace(facts, observed=ABSENT, failures=7)) == Finish(None, Follow.REST, release=True)
+    assert next_action(replace(facts, observed=seen("InProgress"))) == Identify()
     foreign = replace(facts, observed=seen("InProgress"), owner=Owner.FOREIGN)
-    assert next_step(foreign) == Settle(None, Follow.REST, release=True)
-    assert next_step(replace(facts, observed=seen("InProgress"), owner=Owner.OURS, arn=ARN)) == Stop()
+    assert next_action(foreign) == Finish(None, Follow.REST, release=True)
+    assert next_action(replace(facts, observed=seen("InProgress"), owner=Owner.OURS, arn=ARN)) == Stop()
 
 
 # --- errors
 
 
 def test_throttling_changes_no_condition_and_knows_its_slot() -> None:
-    step = next_step(replace(claimed, error=failed(ErrorCategory.THROTTLED, retry_after=7.0)))
-    assert step == Settle(None, Follow.RETRY, after=7.0)
+    step = next_action(replace(claimed, error=failed(ErrorCategory.THROTTLED, retry_after=7.0)))
+    assert step == Finish(None, Follow.RETRY, after=7.0)
 
 
 def test_throttling_that_goes_on_is_told_where_something_is_asked_for() -> None:
     error = failed(ErrorCategory.THROTTLED, retry_after=7.0)
     edited = replace(finished, edited=True, observed=seen("Completed"))
     for facts, progress in ((claimed, Progress.UNKNOWN), (edited, Progress.COMPLETE)):
-        step = next_step(replace(facts, error=error, throttled=120.0))
-        assert isinstance(step, Settle)
+        step = next_action(replace(facts, error=error, throttled=120.0))
+        assert isinstance(step, Finish)
         assert step.findings is not None
         assert (step.findings.progress, step.findings.reason) == (progress, "Throttled")
         assert "throttles" in (step.findings.recoverable or "")
         assert (step.release, step.after) == (False, 7.0)
     at_rest = replace(finished, error=error, throttled=86_400.0)
-    assert next_step(at_rest) == Settle(None, Follow.RETRY, after=7.0)
+    assert next_action(at_rest) == Finish(None, Follow.RETRY, after=7.0)
 
 
 def test_an_unanswered_create_keeps_its_finalizer_and_its_silence() -> None:
-    assert next_step(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Settle(None, Follow.RETRY)
-    told = next_step(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))
-    assert isinstance(told, Settle)
+    assert next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Finish(None, Follow.RETRY)
+    told = next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))
+    assert isinstance(told, Finish)
     assert told.findings is not None
     assert not told.release
 
@@ -353,8 +353,8 @@ def test_an_unanswered_create_keeps_its_finalizer_and_its_silence() -> None:
     ],
 )
 def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCategory, follow: Follow) -> None:
-    step = next_step(replace(claimed, error=failed(category)))
-    assert isinstance(step, Settle)
+    step = next_action(replace(claimed, error=failed(category)))
+    assert isinstance(step, Finish)
     assert (step.follow, step.release) == (follow, True)
     assert step.findings is not None
     text = step.findings.terminal or step.findings.recoverable or ""
@@ -365,17 +365,17 @@ def test_an_error_without_words_is_told_by_its_code() -> None:
     error = AwsError(
         "", category=ErrorCategory.UNKNOWN, operation="CreateTrainingJob", code="UnknownOperationException"
     )
-    step = next_step(replace(claimed, error=error, failures=2))
-    assert isinstance(step, Settle)
+    step = next_action(replace(claimed, error=error, failures=2))
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.findings.recoverable == "CreateTrainingJob: UnknownOperationException. It is tried again."
 
 
 def test_a_refused_update_keeps_the_finalizer() -> None:
-    step = next_step(
+    step = next_action(
         replace(running, error=failed(ErrorCategory.VALIDATION, "UpdateTrainingJob"), observed=seen("InProgress"))
     )
-    assert isinstance(step, Settle)
+    assert isinstance(step, Finish)
     assert not step.release
     assert step.findings is not None
     assert step.findings.progress is Progress.MOVING
@@ -383,8 +383,8 @@ def test_a_refused_update_keeps_the_finalizer() -> None:
 
 def test_a_deletion_that_aws_refuses_is_tried_again_and_never_lets_go() -> None:
     for category in ErrorCategory:
-        step = next_step(replace(deleting, error=failed(category, "StopTrainingJob")))
-        assert isinstance(step, Settle)
+        step = next_action(replace(deleting, error=failed(category, "StopTrainingJob")))
+        assert isinstance(step, Finish)
         assert not step.release
         assert step.follow is not Follow.PARK
 
@@ -452,11 +452,11 @@ def test_every_combination_of_facts_has_a_step(name: str) -> None:
             verdict=verdict,
             tagging=tagging,
         )
-        step = next_step(facts)
+        step = next_action(facts)
         if mutation is None:
             mutated[type(step)] += isinstance(step, MUTATING)
         elif possible(facts):
-            assert isinstance(step, Settle), facts
+            assert isinstance(step, Finish), facts
             settled[mutation] += 1
     assert set(settled) == set(Mutation)
     ends = {Stop} if kind.stop_on_delete or resting in kind.stop_before_delete else {Delete}
@@ -477,99 +477,99 @@ def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> No
         (1, None),
         (0, "Endpoint in Updating state cannot be modified or deleted."),
     ):
-        step = next_step(replace(facts, repeated=repeated))
-        assert isinstance(step, Settle)
+        step = next_action(replace(facts, repeated=repeated))
+        assert isinstance(step, Finish)
         assert step.findings is not None
         assert (step.findings.recoverable, step.follow) == (text, Follow.POLL)
 
 
 def test_an_update_that_has_not_shown_yet_is_still_followed_by_a_pass_that_saw_nothing() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
-    assert next_step(facts) == Settle(None, Follow.REST)
-    assert next_step(replace(facts, unconfirmed=True)) == Settle(None, Follow.POLL)
+    assert next_action(facts) == Finish(None, Follow.REST)
+    assert next_action(replace(facts, unconfirmed=True)) == Finish(None, Follow.POLL)
 
 
 def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=Verdict(wait="Wait."))
-    step = next_step(facts)
-    assert isinstance(step, Settle)
+    step = next_action(facts)
+    assert isinstance(step, Finish)
     assert (step.follow, step.after) == (Follow.POLL, 30.0)
     later = replace(facts, observed=None, verdict=Verdict(), recalled=endpoint("InService"), waiting="Busy")
-    assert next_step(later) == Observe()
-    assert next_step(replace(later, recalled=endpoint("Updating"))) == Settle(None, Follow.POLL)
+    assert next_action(later) == Observe()
+    assert next_action(replace(later, recalled=endpoint("Updating"))) == Finish(None, Follow.POLL)
 
 
 @pytest.mark.parametrize("reason", ["Transient", "Throttled", "Busy"])
 def test_what_waits_at_rest_is_looked_at_whenever_its_turn_comes(reason: str) -> None:
     """Or the retry of a Describe that failed would find nothing to do, and be the last one until the resync."""
-    assert next_step(replace(finished, waiting=reason)) == Observe()
+    assert next_action(replace(finished, waiting=reason)) == Observe()
 
 
 def test_what_the_poller_could_not_see_is_looked_at_by_the_pass() -> None:
-    assert next_step(replace(running, waiting="Transient")) == Observe()
-    assert next_step(replace(running, waiting="Busy")) == Settle(None, Follow.POLL)
+    assert next_action(replace(running, waiting="Transient")) == Observe()
+    assert next_action(replace(running, waiting="Busy")) == Finish(None, Follow.POLL)
 
 
 @pytest.mark.parametrize("reason", ["ValidationFailed", "NotConverging"])
 def test_a_terminal_that_sagemakers_word_is_behind_is_looked_at_again(reason: str) -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
-    assert next_step(replace(facts, terminal=reason)) == Observe()
-    assert next_step(replace(facts, terminal="ImmutableField")) == Settle(None, Follow.REST)
+    assert next_action(replace(facts, terminal=reason)) == Observe()
+    assert next_action(replace(facts, terminal="ImmutableField")) == Finish(None, Follow.REST)
 
 
 def test_an_update_without_effect_is_parked_and_not_at_rest() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=UPDATE, repeated=2)
-    step = next_step(facts)
-    assert isinstance(step, Settle)
+    step = next_action(facts)
+    assert isinstance(step, Finish)
     assert step.follow is Follow.PARK
 
 
 def test_what_is_gone_and_still_described_does_not_stand_in_the_way() -> None:
     gone = Observation({"ProjectStatus": "DeleteCompleted", "ProjectArn": "arn:aws:sagemaker:us-west-2:1:project/p"})
     facts = Facts(kind=catalog()["Project"], managed=True, observed=gone, owner=Owner.FOREIGN)
-    assert next_step(facts) == Create()
+    assert next_action(facts) == Create()
 
 
 def test_what_was_never_seen_is_not_believed_to_be_gone_at_the_first_look() -> None:
     created = replace(running, recalled=None, deleting=True, observed=ABSENT)
-    assert next_step(created) == Settle(None, Follow.RETRY)
-    assert next_step(replace(created, failures=7)) == Settle(None, Follow.REST, release=True)
-    assert next_step(replace(created, waiting="Deleting")) == Settle(None, Follow.REST, release=True)
+    assert next_action(created) == Finish(None, Follow.RETRY)
+    assert next_action(replace(created, failures=7)) == Finish(None, Follow.REST, release=True)
+    assert next_action(replace(created, waiting="Deleting")) == Finish(None, Follow.REST, release=True)
 
 
 def test_a_deletions_create_by_token_is_not_a_delete_that_was_accepted() -> None:
     made = replace(found_again, kind=catalog()["Pipeline"], deleting=True, arn=ARN, mutation=Mutation.CREATED)
-    step = next_step(made)
-    assert isinstance(step, Settle)
+    step = next_action(made)
+    assert isinstance(step, Finish)
     assert step.findings is not None
     unseen = replace(made, mutation=None, waiting=step.findings.reason, observed=ABSENT)
-    assert next_step(unseen) == Settle(None, Follow.RETRY)
+    assert next_action(unseen) == Finish(None, Follow.RETRY)
 
 
 def test_a_deletion_looks_whose_the_name_is_that_its_token_does_not_bring_back() -> None:
     taken = replace(
         found_again, kind=catalog()["Pipeline"], deleting=True, taken=failed(ErrorCategory.EXISTS, "CreatePipeline")
     )
-    assert next_step(taken) == Observe()
-    assert next_step(replace(taken, nameless=True)) == Settle(None, Follow.RETRY)
+    assert next_action(taken) == Observe()
+    assert next_action(replace(taken, nameless=True)) == Finish(None, Follow.RETRY)
 
 
 displaced = replace(found_again, displaced=True)
-FREE = Settle(None, Follow.RETRY, release=True, after=1.0)
+FREE = Finish(None, Follow.RETRY, release=True, after=1.0)
 
 
 def test_a_create_sent_elsewhere_is_looked_for_there_and_never_made_there() -> None:
-    assert next_step(displaced) == Observe()
+    assert next_action(displaced) == Observe()
     there = replace(displaced, observed=seen("InProgress"))
-    assert next_step(there) == Identify()
-    assert next_step(replace(there, owner=Owner.FOREIGN)) == FREE, "and tells nothing of it"
+    assert next_action(there) == Identify()
+    assert next_action(replace(there, owner=Owner.FOREIGN)) == FREE, "and tells nothing of it"
     absent = replace(displaced, observed=ABSENT)
-    assert next_step(absent) == Settle(None, Follow.RETRY), "SageMaker's reads lag behind its creates"
-    assert next_step(replace(absent, failures=7)) == FREE
+    assert next_action(absent) == Finish(None, Follow.RETRY), "SageMaker's reads lag behind its creates"
+    assert next_action(replace(absent, failures=7)) == FREE
 
 
 def test_a_create_that_never_left_is_not_looked_for() -> None:
-    assert next_step(replace(displaced, unsent=True)) == FREE
+    assert next_action(replace(displaced, unsent=True)) == FREE
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -579,15 +579,15 @@ def test_an_app_that_was_closed_is_created_again_only_when_its_user_asks_for_it(
     deleted = Observation({"Status": "Deleted", "AppArn": ARN})
     lived = Observation({"Status": "InService"}, complete=False)
     facts = Facts(kind=app, managed=True, arn=ARN, recalled=lived, observed=deleted if recorded else ABSENT)
-    step = next_step(facts)
-    assert isinstance(step, Settle)
+    step = next_action(facts)
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert (step.findings.reason, step.follow) == ("Vanished", Follow.REST)
-    assert next_step(replace(facts, requested=True)) == step, "it was not reported yet"
-    assert next_step(replace(facts, edited=True)) == Create()
-    assert next_step(replace(facts, terminal="Vanished", requested=True)) == Create()
-    assert next_step(replace(facts, terminal="Vanished")) == step
-    assert next_step(replace(facts, terminal="Vanished", observed=None)) == Settle(None, Follow.REST)
+    assert next_action(replace(facts, requested=True)) == step, "it was not reported yet"
+    assert next_action(replace(facts, edited=True)) == Create()
+    assert next_action(replace(facts, terminal="Vanished", requested=True)) == Create()
+    assert next_action(replace(facts, terminal="Vanished")) == step
+    assert next_action(replace(facts, terminal="Vanished", observed=None)) == Finish(None, Follow.REST)
 
 
 def test_a_job_that_failed_and_then_lost_its_finalizer_and_its_record_is_not_run_again() -> None:
@@ -595,8 +595,8 @@ def test_a_job_that_failed_and_then_lost_its_finalizer_and_its_record_is_not_run
     facts = replace(
         finished, recalled=seen("Failed", complete=False), terminal="Failed", managed=False, observed=ABSENT
     )
-    step = next_step(facts)
-    assert isinstance(step, Settle)
+    step = next_action(facts)
+    assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.findings.reason == "Vanished"
-    assert next_step(replace(facts, terminal="AlreadyExists")) == Disown()
+    assert next_action(replace(facts, terminal="AlreadyExists")) == Disown()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from sagemaker_operator.control.reconcile.facts import rereferenced
+from sagemaker_operator.control.reconcile.facts import references_changed
 from sagemaker_operator.control.spec.references import Resolution, resolve
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, Meta, ObjectKey
@@ -87,7 +87,7 @@ def test_the_objects_value_now_outranks_the_recorded_one_until_a_job_was_made() 
     assert resolved(model("v2"), {AT: "v1"}).spec["modelName"] == "v2"
     made = resolved(model("v2"), {AT: "v1"}, history=True)
     assert made.spec["modelName"] == "v1"
-    assert not rereferenced(made, {"resolvedReferences": {AT: "v1"}})
+    assert not references_changed(made, {"resolvedReferences": {AT: "v1"}})
 
 
 @pytest.mark.parametrize("find", [model(None), model("v2"), model("v2", synced="False")])
@@ -117,5 +117,5 @@ def test_a_reference_of_a_job_that_was_edited_is_resolved_anew() -> None:
     [({}, True), ({AT: "v1"}, False), ({AT: "v0"}, True), ({AT: "v1", "spec.modelRef=default/old": "v0"}, True)],
 )
 def test_other_values_than_the_recorded_ones_are_news(stored: Mapping[str, str], changed: bool) -> None:
-    assert rereferenced(resolved(model("v1"), {}), {"resolvedReferences": dict(stored)}) is changed
-    assert not rereferenced(resolved(model(None), {}), {"resolvedReferences": dict(stored)})
+    assert references_changed(resolved(model("v1"), {}), {"resolvedReferences": dict(stored)}) is changed
+    assert not references_changed(resolved(model(None), {}), {"resolvedReferences": dict(stored)})

@@ -22,7 +22,7 @@ from sagemaker_operator.control.features.adopted_resource import ADOPTED_RESOURC
 from sagemaker_operator.control.features.adopted_resource_controller import Adopter
 from sagemaker_operator.control.features.field_export import CONFIG_MAPS, FIELD_EXPORTS
 from sagemaker_operator.control.features.field_export_controller import Exporter
-from sagemaker_operator.control.placement.namespace_config import NAMESPACES, SELECTORS, Surroundings
+from sagemaker_operator.control.placement.namespace_config import NAMESPACES, SELECTORS, NamespaceConfigs
 from sagemaker_operator.control.polling.poller import Poller
 from sagemaker_operator.control.reconcile.reconciler import Reconciler
 from sagemaker_operator.errors import KubeError
@@ -243,7 +243,7 @@ PLACES: dict[str, tuple[type, str, Callable[..., Any], str]] = {
     "a watch": (Watcher, "step", at_first, "trainingjob"),
     "the workers of a kind": (Controller, "work", at_first, "trainingjob"),
     "a worker": (Controller, "_worker", at_first, "trainingjob"),
-    "the watches of namespaces and maps": (Surroundings, "run", at_first, "surroundings"),
+    "the watches of namespaces and maps": (NamespaceConfigs, "run", at_first, "surroundings"),
     "the writing of Events": (EventRecorder, "run", at_first, "events"),
     "the watch over the credentials": (AwsIdentity, "watch", at_first, "operator"),
     "the heartbeat": (Manager, "_heartbeat", at_first, "operator"),
@@ -287,7 +287,7 @@ async def test_a_sweep_that_raises_is_made_again(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_readiness_names_a_task_that_keeps_failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Surroundings, "run", at_first(Surroundings.run))
+    monkeypatch.setattr(NamespaceConfigs, "run", at_first(NamespaceConfigs.run))
     cloud = Cloud(kinds=["TrainingJob"])
     async with running(cloud) as manager:
         await cloud.until(lambda: manager.guard.degraded, step=0.05)

@@ -32,7 +32,7 @@ pytestmark = [
 CAST = ("trainingjobs", "models", "endpointconfigs", "endpoints", "fieldexports")
 
 
-class Desk:
+class WriterServices:
     """kubectl, a cluster, a SageMaker, and an operator between them."""
 
     def __init__(self, kubectl: Kubectl, kubeconfig: Path, user: User) -> None:
@@ -62,7 +62,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(tmp_path: Path) -> AsyncIterator[WriterServices]:
     """On the emulator: the test API server keeps its two kinds of events apart, and `describe` reads only the older one."""
     emulator = KubernetesEmulator(clock=wall_clock, rng=random.Random(0))
     for crd in manifests().values():
@@ -76,9 +76,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 @asynccontextmanager
-async def running(kubeconfig: Path, namespace: str, home: Path) -> AsyncIterator[Desk]:
+async def running(kubeconfig: Path, namespace: str, home: Path) -> AsyncIterator[WriterServices]:
     async with user_of(kubeconfig, namespace) as user:
-        desk = Desk(Kubectl(kubeconfig, namespace, home), kubeconfig, user)
+        desk = WriterServices(Kubectl(kubeconfig, namespace, home), kubeconfig, user)
         async with serve_sagemaker(desk.sagemaker) as server:
             config = settings(
                 kubeconfig=str(kubeconfig),
@@ -93,7 +93,7 @@ async def running(kubeconfig: Path, namespace: str, home: Path) -> AsyncIterator
                 yield desk
 
 
-async def test_a_job_that_fails(desk: Desk) -> None:
+async def test_a_job_that_fails(desk: WriterServices) -> None:
     await desk.apply(sample(tags=[{"key": "sandbox/outcome", "value": "Failed"}]))
     name = sample()["metadata"]["name"]
     await desk.wait("trainingjob", name, "condition=Failed")
@@ -103,7 +103,7 @@ async def test_a_job_that_fails(desk: Desk) -> None:
     assert "AlgorithmError" in story.partition("Events:")[2]
 
 
-async def test_a_job_that_completes(desk: Desk) -> None:
+async def test_a_job_that_completes(desk: WriterServices) -> None:
     await desk.apply(sample(tags=[{"key": "sandbox/seconds", "value": "200"}]))
     name = sample()["metadata"]["name"]
     await desk.wait("trainingjob", name, "condition=Complete")
@@ -113,7 +113,7 @@ async def test_a_job_that_completes(desk: Desk) -> None:
     assert "Warning" not in story.partition("Events:")[2]
 
 
-async def test_a_job_that_waits_for_a_quota(desk: Desk) -> None:
+async def test_a_job_that_waits_for_a_quota(desk: WriterServices) -> None:
     desk.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.QUOTA, times=None))
     await desk.apply(sample())
     name = sample()["metadata"]["name"]
@@ -122,7 +122,7 @@ async def test_a_job_that_waits_for_a_quota(desk: Desk) -> None:
     assert "It is tried again every 1 to 15 minutes" in story.partition("Events:")[2]
 
 
-async def test_an_endpoint_that_is_updated_and_deleted(desk: Desk) -> None:
+async def test_an_endpoint_that_is_updated_and_deleted(desk: WriterServices) -> None:
     await desk.apply(sample("model"))
     config, other = sample("endpointconfig"), sample("endpointconfig")
     other["metadata"]["name"] = other["spec"]["endpointConfigName"] = "second"
@@ -140,7 +140,7 @@ async def test_an_endpoint_that_is_updated_and_deleted(desk: Desk) -> None:
     await desk.user.until_told(name, "Deleting")
 
 
-async def test_a_field_of_a_job_in_a_config_map(desk: Desk) -> None:
+async def test_a_field_of_a_job_in_a_config_map(desk: WriterServices) -> None:
     await desk.kubectl("create", "configmap", "settings", "--from-literal=mine=kept")
     await desk.apply(sample(tags=[{"key": "sandbox/seconds", "value": "200"}]))
     source = {"group": "sagemaker.services.k8s.aws", "kind": "TrainingJob", "name": sample()["metadata"]["name"]}

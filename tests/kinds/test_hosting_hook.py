@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.control.spec.update import judge
+from sagemaker_operator.control.spec.update import compare
 from sagemaker_operator.kinds.catalog import derive
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.kinds.hooks.hosting import LAST_CONFIG, LAST_SPEC
@@ -22,7 +22,7 @@ DEPLOYMENT = {"RollingUpdatePolicy": {"WaitIntervalInSeconds": 60}}
 def endpoint(desired: dict[str, Any], observed: dict[str, Any], tried: str | None = None) -> Verdict:
     wanted = {"EndpointName": "churn", "EndpointConfigName": "good"} | desired
     notes = {LAST_CONFIG: tried} if tried else {}
-    return judge(ENDPOINT, Edit(wanted, LIVE | observed, (), True, notes), identity={"EndpointName": "churn"})[1]
+    return compare(ENDPOINT, Edit(wanted, LIVE | observed, (), True, notes), identity={"EndpointName": "churn"})[1]
 
 
 def test_a_new_configuration_keeps_the_variants_and_is_remembered() -> None:
@@ -129,7 +129,7 @@ DESCRIBED: dict[str, Any] = SPEC | {
 def component(desired: dict[str, Any], observed: dict[str, Any], tried: Any = None) -> Verdict:
     notes = {LAST_SPEC: tried if isinstance(tried, str) else json.dumps(tried)} if tried else {}
     edit = Edit(SPEC | desired, DESCRIBED | observed, (), True, notes)
-    return judge(COMPONENT, edit, identity={"InferenceComponentName": "llm"})[1]
+    return compare(COMPONENT, edit, identity={"InferenceComponentName": "llm"})[1]
 
 
 def test_a_component_as_wanted_is_left_alone_though_describe_spells_it_otherwise() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.control.spec.update import judge
+from sagemaker_operator.control.spec.update import compare
 from sagemaker_operator.kinds.catalog import derive
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.kinds.hooks.notebooks import STOPPED_BY_US
@@ -26,7 +26,7 @@ def plan(desired: dict[str, Any], status: str, memory: str | None = None) -> Ver
         NAME | {"InstanceType": "ml.t3.medium", "LifecycleConfigName": "setup", "SecurityGroupIds": ["sg-1"]} | desired
     )
     stored = {STOPPED_BY_US: memory} if memory else {}
-    return judge(
+    return compare(
         NOTEBOOK, Edit(wanted, LIVE | {"NotebookInstanceStatus": status}, (), False, {}, stored), identity=NAME
     )[1]
 
@@ -103,5 +103,5 @@ ONE, TWO, THREE = ([{"Content": text}] for text in ("b25l", "dHdv", "dGhyZWU="))
     ids=["same", "never was", "changed", "added", "taken out", "emptied", "all taken out"],
 )
 def test_both_scripts_of_a_lifecycle_configuration_are_sent(wanted: Any, there: Any, sent: Any) -> None:
-    verdict = judge(CONFIG, Edit(NAMED | wanted, NAMED | there, (), False), identity=NAMED)[1]
+    verdict = compare(CONFIG, Edit(NAMED | wanted, NAMED | there, (), False), identity=NAMED)[1]
     assert verdict.request == (None if sent is None else NAMED | sent)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sagemaker_operator.control.spec.update import judge
+from sagemaker_operator.control.spec.update import compare
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 from sagemaker_operator.kinds.hooks import features
@@ -16,7 +16,7 @@ def plan(
     kind: str, identity: dict[str, Any], desired: dict[str, Any], observed: dict[str, Any], *, edited: bool = False
 ) -> Verdict:
     edit = Edit(identity | desired, identity | observed, (), edited)
-    return judge(catalog()[kind], edit, identity=identity)[1]
+    return compare(catalog()[kind], edit, identity=identity)[1]
 
 
 PIPELINE = {"PipelineName": "train"}
@@ -139,7 +139,7 @@ PACKAGE = {"ModelPackageArn": ARN}
 
 def package(desired: dict[str, Any], observed: dict[str, Any]) -> Verdict:
     edit = Edit(desired, PACKAGE | observed, (), False)
-    return judge(catalog()["ModelPackage"], edit, identity=PACKAGE | {"ModelPackageName": ARN})[1]
+    return compare(catalog()["ModelPackage"], edit, identity=PACKAGE | {"ModelPackageName": ARN})[1]
 
 
 def test_an_approval_names_the_package_by_its_arn() -> None:

@@ -239,7 +239,7 @@ class WorkQueueMachine(RuleBasedStateMachine):
         """Shut down, finish what is in hand, and start over with a new queue, as a restart does."""
         self.queue.shutdown()
         waiting, self.getters = self.getters, []
-        results = self.loop.run_until_complete(self.gather(waiting))
+        results = self.loop.run_until_complete(self.load_facts(waiting))
         assert all(isinstance(result, QueueShutDown) for result in results)
         self.add_to_a_queue_that_is_down()
         assert self.loop.run_until_complete(self.queue.join(0)) is not bool(self.held)
@@ -260,7 +260,7 @@ class WorkQueueMachine(RuleBasedStateMachine):
         assert len(self.queue) == 0
 
     @staticmethod
-    async def gather(tasks: list[asyncio.Task[ObjectKey]]) -> list[ObjectKey | BaseException]:
+    async def load_facts(tasks: list[asyncio.Task[ObjectKey]]) -> list[ObjectKey | BaseException]:
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     # What must always hold
@@ -280,7 +280,7 @@ class WorkQueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for getter in self.getters:
             getter.cancel()
-        self.loop.run_until_complete(self.gather(self.getters))
+        self.loop.run_until_complete(self.load_facts(self.getters))
         self.queue.shutdown()
         self.loop.close()
 

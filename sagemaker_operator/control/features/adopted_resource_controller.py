@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sagemaker_operator.control.features import adopted_resource as ar
-from sagemaker_operator.control.features.object_writer import Desk, Subject
+from sagemaker_operator.control.features.object_writer import ObjectWriter, WriterServices
 from sagemaker_operator.control.interfaces import Cache, KubePort, Result, Sources
 from sagemaker_operator.errors import Conflict, Forbidden, Invalid, NotFound
 from sagemaker_operator.logs import about, get_logger
@@ -53,7 +53,9 @@ class Adopter:
         self.kinds = kinds
         self.settings = settings
         self.kube = kube
-        self.desk = Desk(ar.ADOPTED_RESOURCES, requests, kube, recorder, clock, get_logger("adoptedresource"), "Adopt")
+        self.services = WriterServices(
+            ar.ADOPTED_RESOURCES, requests, kube, recorder, clock, get_logger("adoptedresource"), "Adopt"
+        )
         self._enqueue = enqueue
         self._by_target: dict[ObjectKey, set[ObjectKey]] = {}
 
@@ -93,7 +95,7 @@ class Adopter:
             name=key.name,
             uid=obj.metadata.uid,
         ):
-            return await self._pass(obj, Subject(self.desk, obj))
+            return await self._pass(obj, ObjectWriter(self.services, obj))
 
     def remembered(self) -> int:
         """Entries that are kept of objects between reconciles."""
@@ -102,18 +104,18 @@ class Adopter:
     def forget(self, obj: KubeObject) -> None:
         """Nothing is kept of it but the index."""
 
-    async def _pass(self, obj: KubeObject, subject: Subject) -> Result:
+    async def _pass(self, obj: KubeObject, writer: ObjectWriter) -> Result:
         request, meta = ar.request_of(obj), obj.metadata
         if not request.ours:
             return Result()
         if meta.deletion_timestamp is not None:
             if ar.ACK_FINALIZER in meta.finalizers:
-                await subject.write_finalizers(tuple(name for name in meta.finalizers if name != ar.ACK_FINALIZER))
+                await writer.write_finalizers(tuple(name for name in meta.finalizers if name != ar.ACK_FINALIZER))
             return Result()
         if ar.is_adopted(obj):
             # ACK writes no observedGeneration, and what it stored stays as it is.
-            if 0 < subject.status.get("observedGeneration", 0) < meta.generation:
-                await subject.settle(ar.edited_too_late(request.target))
+            if 0 < writer.status.get("observedGeneration", 0) < meta.generation:
+                await writer.write_status(ar.edited_too_late(request.target))
             return Result()
         settings = self.settings
         findings = ar.refusal(
@@ -124,25 +126,25 @@ class Adopter:
             adoption=settings.feature_gates.resource_adoption,
         )
         if findings is not None:
-            await subject.settle(findings)
+            await writer.write_status(findings)
             return Result()
         store = self.sources.get(request.target.kind)
         if store is None:
             return Result()  # another operator serves this kind: --reconcile-resources
         if not store.synced:
             return Result(after=_CACHE_SECONDS)
-        findings, result = await self._advance(request, store.get(request.target), subject)
+        findings, result = await self._advance(request, store.get(request.target), writer)
         if findings is not None:
-            await subject.settle(findings)
+            await writer.write_status(findings)
         return result
 
     async def _advance(
-        self, request: ar.Request, target: KubeObject | None, subject: Subject
+        self, request: ar.Request, target: KubeObject | None, writer: ObjectWriter
     ) -> tuple[Findings | None, Result]:
         """Makes the object, or sets it right, or reads what it says. No findings: what was told holds until it says more."""
         kind = self.kinds[request.target.kind]
         if target is None:
-            return await self._create(request, kind, subject)
+            return await self._create(request, kind, writer)
         if annotations := ar.mends(request, kind, target):
             meta = target.metadata
             lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
@@ -152,10 +154,10 @@ class Adopter:
             return None, Result()
         findings = ar.verdict(request, kind, target)
         if findings.reason == ar.ADOPTED_REASON:
-            subject.record("Normal", ar.ADOPTED_REASON, findings.message)
+            writer.record("Normal", ar.ADOPTED_REASON, findings.message)
         return findings, Result()
 
-    async def _create(self, request: ar.Request, kind: Kind, subject: Subject) -> tuple[Findings, Result]:
+    async def _create(self, request: ar.Request, kind: Kind, writer: ObjectWriter) -> tuple[Findings, Result]:
         target = request.target
         slowly = Result(failed=True, slow=True)
         try:
@@ -170,5 +172,5 @@ class Adopter:
             return ar.not_allowed(target, error.message), slowly
         except Invalid as error:
             return ar.refused(target, error.message), slowly
-        subject.record("Normal", "Created", f"Made {target} to adopt the resource")
+        writer.record("Normal", "Created", f"Made {target} to adopt the resource")
         return ar.pending(target, self.settings.watch_selectors), Result()

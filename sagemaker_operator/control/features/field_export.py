@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from sagemaker_operator.annotations import DELETION_POLICY
-from sagemaker_operator.conditions import ADVISORY, Findings, Progress, Told
+from sagemaker_operator.conditions import ADVISORY, ConditionValue, Findings, Progress
 from sagemaker_operator.control.spec.reader import SpecReader, is_object_name
 from sagemaker_operator.kinds.catalog import no_such_kind
 from sagemaker_operator.kinds.descriptor import GROUP as SAGEMAKER
@@ -120,7 +120,7 @@ def refusal(export: Export, known: Collection[str], *, cross_namespace: bool) ->
     return None
 
 
-def advisory(export: Export) -> dict[str, Told]:
+def advisory(export: Export) -> dict[str, ConditionValue]:
     """ACK's word about an export that leaves its namespace, where that is allowed."""
     if export.target is None or export.target.namespace == export.source.namespace:
         return {}

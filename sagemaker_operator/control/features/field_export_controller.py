@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec.structs import replace
 
 from sagemaker_operator.control.features import field_export as fe
-from sagemaker_operator.control.features.object_writer import Desk, Subject
+from sagemaker_operator.control.features.object_writer import ObjectWriter, WriterServices
 from sagemaker_operator.control.interfaces import Cache, KubePort, Result, Sources
 from sagemaker_operator.errors import Forbidden, Invalid, NotFound
 from sagemaker_operator.jqpath import PathError, first
@@ -59,7 +59,7 @@ class Exporter:
         self.cross_namespace = cross_namespace
         self.kube = kube
         self.log = get_logger("fieldexport")
-        self.desk = Desk(fe.FIELD_EXPORTS, exports, kube, recorder, clock, self.log, "Export")
+        self.services = WriterServices(fe.FIELD_EXPORTS, exports, kube, recorder, clock, self.log, "Export")
         self._enqueue = enqueue
         self._by_source: dict[ObjectKey, set[ObjectKey]] = {}
         self._by_target: dict[fe.Target, set[ObjectKey]] = {}
@@ -125,7 +125,7 @@ class Exporter:
 class _Pass:
     def __init__(self, exporter: Exporter, obj: KubeObject) -> None:
         self._at = exporter
-        self._subject = Subject(exporter.desk, obj)
+        self._subject = ObjectWriter(exporter.services, obj)
         self._export = fe.export_of(obj)
         self._written = fe.written_of(self._subject.status)
 
@@ -252,5 +252,5 @@ class _Pass:
         if not findings.terminal:
             findings = replace(findings, also=fe.advisory(self._export))
         more = {"exported": written.as_status()} if written is not None else {}
-        await self._subject.settle(findings, **more)
+        await self._subject.write_status(findings, **more)
         return result

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class WriterServices:
     """What the passes of one feature write with."""
 
     resource: Resource
@@ -33,20 +33,20 @@ class Desk:
     """What the feature does, as its Events have it."""
 
 
-class Subject:
+class ObjectWriter:
     """One object. `obj` is its newest version, own writes included."""
 
-    def __init__(self, desk: Desk, obj: KubeObject) -> None:
-        self._desk = desk
+    def __init__(self, services: WriterServices, obj: KubeObject) -> None:
+        self._services = services
         self.obj = obj
         self.status = obj.decode_status()
         """As stored when the pass began."""
 
-    async def settle(self, findings: Findings, **more: Any) -> None:
+    async def write_status(self, findings: Findings, **more: Any) -> None:
         """Writes what has changed of the status, and tells a trouble that is new. `more`: further fields of status."""
         meta = self.obj.metadata
         told = self.status.get("conditions") or []
-        now = rfc3339(self._desk.clock())
+        now = rfc3339(self._services.clock())
         status: dict[str, Any] = {
             "observedGeneration": meta.generation,
             "conditions": compute(told, findings, generation=meta.generation, now=now),
@@ -55,7 +55,7 @@ class Subject:
         trouble = findings.terminal or findings.recoverable
         if trouble and all(known.get("message") != trouble for known in told):
             event = Event.RESOURCE_TERMINAL if findings.terminal else Event.RESOURCE_WAITING
-            emit(self._desk.log, event, reason=findings.reason, err=trouble)
+            emit(self._services.log, event, reason=findings.reason, err=trouble)
             self.record("Warning", findings.reason, trouble)
         if patch:
             lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
@@ -68,13 +68,13 @@ class Subject:
 
     async def _write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
         meta = self.obj.metadata
-        self.obj = await self._desk.kube.merge_patch(
-            self._desk.resource, meta.namespace, meta.name, patch, subresource=subresource
+        self.obj = await self._services.kube.merge_patch(
+            self._services.resource, meta.namespace, meta.name, patch, subresource=subresource
         )
-        self._desk.cache.apply_own_write(self.obj)
+        self._services.cache.apply_own_write(self.obj)
 
     def record(self, type_: Any, reason: str, note: str, action: str = "") -> None:
-        meta, resource = self.obj.metadata, self._desk.resource
+        meta, resource = self.obj.metadata, self._services.resource
         about = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
@@ -82,4 +82,6 @@ class Subject:
             "name": meta.name,
             "uid": meta.uid,
         }
-        self._desk.recorder.record(about, type=type_, reason=reason, note=note, action=action or self._desk.action)
+        self._services.recorder.record(
+            about, type=type_, reason=reason, note=note, action=action or self._services.action
+        )

@@ -18,7 +18,7 @@ from sagemaker_operator.annotations import (
     OWNER_ACCOUNT_ID,
     TEAM_ID,
 )
-from sagemaker_operator.control.placement.roles import ACCOUNT_MAP, TEAM_MAP, Around, Selector, selector_of
+from sagemaker_operator.control.placement.roles import ACCOUNT_MAP, TEAM_MAP, NamespaceConfig, Selector, selector_of
 from sagemaker_operator.guard import Guard
 from sagemaker_operator.kube.collection import Collection
 from sagemaker_operator.logs import get_logger
@@ -46,7 +46,7 @@ Concerned = Callable[[Resource, Meta], bool]
 """Whether a change of the surroundings concerns an object."""
 
 
-class Surroundings:
+class NamespaceConfigs:
     """`run()` follows them until cancelled, `wait()` is the barrier, `of(namespace)` what is known."""
 
     def __init__(
@@ -104,10 +104,10 @@ class Surroundings:
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
-    def of(self, namespace: str) -> Around:
+    def of(self, namespace: str) -> NamespaceConfig:
         read = self._follows_namespaces and namespace not in IGNORED_NAMESPACES
         meta = self._namespaces.get(namespace) if read else Meta(name=namespace)
-        return Around(
+        return NamespaceConfig(
             namespace=meta,
             gone=read and (namespace in self._gone or (meta is not None and meta.deletion_timestamp is not None)),
             system_namespace=self._system_namespace,

@@ -141,7 +141,7 @@ class _Spec(msgspec.Struct, rename="camel"):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class NamespaceConfig:
     """What surrounds the objects of one namespace."""
 
     namespace: Meta | None = field(default_factory=Meta)
@@ -171,7 +171,12 @@ def recorded_place(stored: Mapping[str, Any]) -> Place | None:
 
 
 def role_for(
-    resource: Resource, meta: Meta, recorded: Place | None, around: Around, settings: Settings, identity: Identity
+    resource: Resource,
+    meta: Meta,
+    recorded: Place | None,
+    around: NamespaceConfig,
+    settings: Settings,
+    identity: Identity,
 ) -> Role | Refusal:
     """The role for an object, `recorded` being where its resource is (None: there is none yet)."""
     says, asked = _asked(resource, meta, around, settings, identity)
@@ -201,7 +206,7 @@ def role_for(
 
 
 def _asked(
-    resource: Resource, meta: Meta, around: Around, settings: Settings, identity: Identity
+    resource: Resource, meta: Meta, around: NamespaceConfig, settings: Settings, identity: Identity
 ) -> tuple[_Says, Role | Refusal]:
     """The role that the object's surroundings ask for."""
     namespace = around.namespace or Meta()
@@ -231,7 +236,9 @@ def _of_selector(selector: Selector) -> Role | Refusal:
     return Role(found["account"], found["partition"], selector.arn, selected=told)
 
 
-def _mapped(name: str, data: Mapping[str, str] | None, id_: str, around: Around, gates: FeatureGates) -> Role | Refusal:
+def _mapped(
+    name: str, data: Mapping[str, str] | None, id_: str, around: NamespaceConfig, gates: FeatureGates
+) -> Role | Refusal:
     """The role that a map gives. The service's own key comes first; if it is there, the other is not looked at."""
     where = f"ConfigMap {around.system_namespace}/{name}"
     if data is None:

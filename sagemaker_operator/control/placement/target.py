@@ -19,12 +19,12 @@ from sagemaker_operator.annotations import (
     REGION,
 )
 from sagemaker_operator.aws.target import Target
-from sagemaker_operator.conditions import ADVISORY, IAM_ROLE_SELECTED, Told
+from sagemaker_operator.conditions import ADVISORY, IAM_ROLE_SELECTED, ConditionValue
 from sagemaker_operator.control.placement.claim import claimed_place
 from sagemaker_operator.control.placement.roles import (
     IAM_ROLE_NOT_AVAILABLE,
     SELECTED,
-    Around,
+    NamespaceConfig,
     Place,
     Refusal,
     Role,
@@ -85,7 +85,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Who says so: "object", "namespace" or "flag"."""
     displaced: bool = False
     """A create without an answer was sent to `target`, and the object asks to be elsewhere now: look there, create nothing."""
-    also: Mapping[str, Told] = msgspec.field(default_factory=dict)
+    also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
     """Conditions that tell of the decision."""
 
 
@@ -93,7 +93,7 @@ def place(
     kind: Kind,
     obj: KubeObject,
     stored: Mapping[str, Any],
-    around: Around,
+    around: NamespaceConfig,
     settings: Settings,
     identity: Identity,
     regions: Regions,
@@ -117,7 +117,7 @@ def _place(
     kind: Kind,
     obj: KubeObject,
     recorded: Place | None,
-    around: Around,
+    around: NamespaceConfig,
     settings: Settings,
     identity: Identity,
     regions: Regions,
@@ -163,7 +163,7 @@ def _is_younger(kind: Kind, meta: Meta, deleted: Meta) -> bool:
     return made_later or kind.finalizer not in meta.finalizers
 
 
-def deletion_policy(obj: KubeObject, around: Around, settings: Settings) -> tuple[DeletionPolicy, str, str]:
+def deletion_policy(obj: KubeObject, around: NamespaceConfig, settings: Settings) -> tuple[DeletionPolicy, str, str]:
     """(policy, who says so, what is wrong with it): the object's, else its namespace's, else the flag's.
 
     A word that is no policy retains: what was kept can still be deleted, the other way round it is too late.
@@ -186,7 +186,9 @@ def deletion_policy(obj: KubeObject, around: Around, settings: Settings) -> tupl
     return settings.deletion_policy, "flag", ""
 
 
-def _region(obj: KubeObject, recorded: Place | None, around: Around, settings: Settings) -> tuple[str, str, str]:
+def _region(
+    obj: KubeObject, recorded: Place | None, around: NamespaceConfig, settings: Settings
+) -> tuple[str, str, str]:
     """(region, the annotation that gives it, what to say if another one is asked for).
 
     The recorded one, else the object's, else its namespace's, else the flag's.
@@ -210,8 +212,8 @@ def _region(obj: KubeObject, recorded: Place | None, around: Around, settings: S
     return (recorded.region if recorded else settings.aws_region), "", ""
 
 
-def _told(notes: list[tuple[str, str]], role: Role | None) -> dict[str, Told]:
-    told: dict[str, Told] = {}
+def _told(notes: list[tuple[str, str]], role: Role | None) -> dict[str, ConditionValue]:
+    told: dict[str, ConditionValue] = {}
     if role is not None and role.selected:
         told[IAM_ROLE_SELECTED] = ("True", SELECTED, role.selected)
     if notes:
@@ -219,7 +221,7 @@ def _told(notes: list[tuple[str, str]], role: Role | None) -> dict[str, Told]:
     return told
 
 
-def is_untold(placement: Placement, stored: Mapping[str, Any]) -> bool:
+def is_unreported(placement: Placement, stored: Mapping[str, Any]) -> bool:
     """Whether the stored conditions tell of another decision than this one."""
     before = {
         str(c.get("type")): (c.get("status"), c.get("reason"), c.get("message")) for c in stored.get("conditions") or ()

@@ -14,7 +14,7 @@ from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Kind, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sagemaker_operator.conditions import Findings, Told
+    from sagemaker_operator.conditions import ConditionValue, Findings
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.control.placement.roles import Refusal
     from sagemaker_operator.control.spec.late_init import LateInit
@@ -127,11 +127,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict = NOTHING_TO_DO
     repeated: int = 0
     """How often this very update was accepted before without taking effect."""
-    also: Mapping[str, Told] = msgspec.field(default_factory=dict)
+    also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
     """Conditions that features add to whatever the pass finds."""
     refusal: Refusal | None = None
     """Why no call may be made: where to, or as whom, is not known."""
-    untold: bool = False
+    unreported: bool = False
     """The stored conditions tell of another decision about place and role."""
     adoption: Adoption = NO_ADOPTION
     late: LateInit | None = None
@@ -197,7 +197,7 @@ class Delete(msgspec.Struct, frozen=True):
     pass
 
 
-class Settle(msgspec.Struct, frozen=True):
+class Finish(msgspec.Struct, frozen=True):
     """The end of the pass: what to tell the user (None: nothing new), and when to look again."""
 
     findings: Findings | None
@@ -208,7 +208,7 @@ class Settle(msgspec.Struct, frozen=True):
     """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
-Step = (
+Action = (
     Claim
     | Disown
     | Adopt
@@ -223,5 +223,5 @@ Step = (
     | Retag
     | Stop
     | Delete
-    | Settle
+    | Finish
 )

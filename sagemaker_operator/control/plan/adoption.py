@@ -8,15 +8,15 @@ from msgspec.structs import replace
 
 from sagemaker_operator.annotations import ADOPTION_FIELDS, READ_ONLY
 from sagemaker_operator.conditions import ADVISORY, Findings, Progress
-from sagemaker_operator.control.plan.actions import Adopt, Disown, Facts, Follow, Identify, Observe, Owner, Settle
+from sagemaker_operator.control.plan.actions import Adopt, Disown, Facts, Finish, Follow, Identify, Observe, Owner
 from sagemaker_operator.control.plan.progress import NOT_SYNCED, PARKED, UNOBSERVED, progress_of
 from sagemaker_operator.control.spec.adoption import Policy, adoption_keys
 
 if TYPE_CHECKING:
-    from sagemaker_operator.control.plan.actions import Step
+    from sagemaker_operator.control.plan.actions import Action
 
 
-def takeover(facts: Facts) -> Step | None:
+def plan_adoption(facts: Facts) -> Action | None:
     """What adoption says about an object without a resource. None: nothing, it is accepted like any other."""
     asked, observed = facts.adoption, facts.observed
     if asked.problem is not None:
@@ -44,7 +44,7 @@ def takeover(facts: Facts) -> Step | None:
     return Adopt()
 
 
-def observation_only(facts: Facts) -> Step:
+def observation_only(facts: Facts) -> Action:
     """A read-only object: SageMaker is asked and never told."""
     kind, observed, asked = facts.kind, facts.observed, facts.adoption
     if asked.problem is not None:
@@ -57,7 +57,7 @@ def observation_only(facts: Facts) -> Step:
             return Observe()
         if facts.terminal in PARKED:
             return Observe()
-        return Settle(None, Follow.POLL if recalled.moving(kind) or recalled.lingers(kind) else Follow.REST)
+        return Finish(None, Follow.POLL if recalled.moving(kind) or recalled.lingers(kind) else Follow.REST)
     if not observed.found:
         return absent(facts)
     moving = observed.moving(kind)
@@ -68,10 +68,10 @@ def observation_only(facts: Facts) -> Step:
         fields = ", ".join(facts.differing)
         text = f"SageMaker has another value for {fields}; this object is read-only, so nothing is changed."
         findings = replace(findings, also={ADVISORY: ("True", "Differs", text)})
-    return Settle(findings, Follow.POLL if moving or observed.lingers(kind) else Follow.REST)
+    return Finish(findings, Follow.POLL if moving or observed.lingers(kind) else Follow.REST)
 
 
-def absent(facts: Facts) -> Settle:
+def absent(facts: Facts) -> Finish:
     """There is nothing to adopt or to observe, and nothing is ever created in its place."""
     kind = facts.kind.name
     if facts.adoption.read_only:
@@ -79,13 +79,13 @@ def absent(facts: Facts) -> Settle:
     else:
         text = f"SageMaker has no such {kind}. An adopted resource is never created: delete this object, or create it there."
     text += " It is looked for again every 1 to 15 minutes."
-    return Settle(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Follow.SLOW)
+    return Finish(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Follow.SLOW)
 
 
-def _refused(problem: str) -> Settle:
+def _refused(problem: str) -> Finish:
     findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidAdoption", terminal=problem)
     # Wrong annotations stay wrong until they are edited, and an edit is an event: no timer.
-    return Settle(findings, Follow.REST)
+    return Finish(findings, Follow.REST)
 
 
 def _which(facts: Facts) -> str:

@@ -7,18 +7,18 @@ from msgspec.structs import replace
 from sagemaker_operator.annotations import DELETION_PROTECTION
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.plan.actions import (
+    Action,
     Adopt,
     Create,
     Delete,
     Facts,
     Find,
+    Finish,
     Follow,
     Identify,
     Mutation,
     Observe,
     Owner,
-    Settle,
-    Step,
     Stop,
 )
 from sagemaker_operator.control.plan.failure import failed
@@ -30,12 +30,12 @@ _DELETING = "Deleting"
 # What a deletion leaves behind (a mount target, a stack) is cleared away by people; ten calls each time.
 _AGAIN_SECONDS = 300.0
 _GOING = "This object is being deleted."
-LOOKS = 7
+MAX_DESCRIBES = 7
 """Looks before what was never seen is believed not to be there. It may have been created a second ago, whatever the object's
 age (it may have waited for a quota), and SageMaker's reads lag behind its writes by seconds; seven looks take half a minute."""
 
 
-def looked_for(facts: Facts) -> Step:
+def search_for_resource(facts: Facts) -> Action:
     """How to know whether an earlier create took effect."""
     if facts.adoption.adopted:
         return Observe()
@@ -46,64 +46,66 @@ def looked_for(facts: Facts) -> Step:
     return Find() if facts.nameless else Observe()
 
 
-def deletion(facts: Facts) -> Step:
+def deletion(facts: Facts) -> Action:
     if facts.protected and facts.managed and not facts.retain:
         return _protected(facts)
-    step = _deletion(facts)
-    if isinstance(step, Settle) and step.findings is None and facts.held:
+    action = _deletion(facts)
+    if isinstance(action, Finish) and action.findings is None and facts.held:
         # Ours goes, or is off already: what is left to say is what keeps the object. Said once, and for what an older version left.
-        silent = not step.release and not facts.ready and facts.waiting != _DELETING
-        if step.release or not (facts.managed or silent):
-            return replace(step, findings=_held(facts))
-    told = isinstance(step, Settle) and step.findings is None and facts.ready and (facts.held or not step.release)
+        silent = not action.release and not facts.ready and facts.waiting != _DELETING
+        if action.release or not (facts.managed or silent):
+            return replace(action, findings=_held(facts))
+    message_of = (
+        isinstance(action, Finish) and action.findings is None and facts.ready and (facts.held or not action.release)
+    )
     # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
-    return replace(step, findings=_waiting(facts, _GOING, reason="Terminating")) if told else step
+    return replace(action, findings=_waiting(facts, _GOING, reason="Terminating")) if message_of else action
 
 
-def _deletion(facts: Facts) -> Step:
+def _deletion(facts: Facts) -> Action:
     kind = facts.kind
     if not facts.managed:
-        return Settle(None, Follow.REST)
+        return Finish(None, Follow.REST)
     if facts.retain:
-        return Settle(None, Follow.REST, release=True)
+        return Finish(None, Follow.REST, release=True)
     if facts.error is not None:
         refused = facts.error.operation == kind.create and facts.error.category not in UNCERTAIN
-        return Settle(None, Follow.REST, release=True) if refused else failed(facts, facts.error)
+        return Finish(None, Follow.REST, release=True) if refused else failed(facts, facts.error)
     if facts.mutation is Mutation.DELETED and kind.status_member is None:
         # It has no life cycle: a delete that was accepted is done.
-        return Settle(None, Follow.REST, release=True)
+        return Finish(None, Follow.REST, release=True)
     if facts.mutation is Mutation.CREATED:
         # The token's answer, and no look yet: until SageMaker shows it, "not found" is no proof that it is gone.
-        return Settle(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
+        return Finish(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
     if facts.mutation is not None:
         doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
-        return Settle(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
+        return Finish(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
     if facts.observed is not None and not facts.observed.found:
-        if facts.recalled is None and facts.waiting != _DELETING and facts.failures < LOOKS:
-            return Settle(None, Follow.RETRY)
+        if facts.recalled is None and facts.waiting != _DELETING and facts.failures < MAX_DESCRIBES:
+            return Finish(None, Follow.RETRY)
         if facts.unclear is not None:
-            return Settle(_waiting(facts, facts.unclear), Follow.SLOW)
-        return Settle(None, Follow.REST, release=True)
+            return Finish(_waiting(facts, facts.unclear), Follow.SLOW)
+        return Finish(None, Follow.REST, release=True)
     if facts.arn is None:
         if facts.observed is None and facts.taken is not None:
             # The token did not bring it back, and would not the next time: whose the name is, its tags tell.
-            return Settle(None, Follow.RETRY) if facts.nameless else Observe()
+            return Finish(None, Follow.RETRY) if facts.nameless else Observe()
         if facts.observed is None:
-            return looked_for(facts)
+            return search_for_resource(facts)
         if facts.adoption.adopted and facts.adoption.policy is not None:
             # The adoption was cut off before its ARN was recorded; the mark is ours, so the wish was carried out.
             return Adopt()
         if facts.owner is Owner.UNKNOWN:
             return Identify()
         if facts.owner is Owner.FOREIGN:
-            return Settle(None, Follow.REST, release=True)
+            return Finish(None, Follow.REST, release=True)
     last = facts.observed or facts.recalled
     if last is None or (facts.observed is None and (facts.failures or facts.waiting == _DELETING)):
         # What was refused, or accepted, was asked for because of what the stored status says: it may be out of date.
         return Observe()
     state = last.state(kind)
     if state is StatusClass.GONE:
-        return Settle(None, Follow.REST, release=True)
+        return Finish(None, Follow.REST, release=True)
     if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
         # The delete that we asked for: why, before it is asked for again.
         return _delete_failed(facts)
@@ -111,26 +113,26 @@ def _deletion(facts: Facts) -> Step:
         if state is StatusClass.IN_PROGRESS:
             return Stop()
         if state in (StatusClass.STOPPING, StatusClass.DELETING):
-            return Settle(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
+            return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
         if facts.erase and kind.delete is not None:
             return Delete()
-        return Settle(None, Follow.REST, release=True)
+        return Finish(None, Follow.REST, release=True)
     if last.status(kind) in kind.stop_before_delete:
         return Stop()
     if state.in_transition:
         text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
-        return Settle(_waiting(facts, text), Follow.POLL)
+        return Finish(_waiting(facts, text), Follow.POLL)
     return Delete()
 
 
-def _protected(facts: Facts) -> Settle:
+def _protected(facts: Facts) -> Finish:
     last = facts.observed or facts.recalled
     follow = Follow.POLL if last is not None and last.found and last.moving(facts.kind) else Follow.REST
     text = (
         f"This object is being deleted, but its annotation {DELETION_PROTECTION} protects the {facts.kind.name} in SageMaker: "
         f"nothing is stopped or deleted. Take the annotation off, or set it to false, to let the deletion go on."
     )
-    return Settle(_waiting(facts, text, reason="DeletionProtected"), follow)
+    return Finish(_waiting(facts, text, reason="DeletionProtected"), follow)
 
 
 def _held(facts: Facts) -> Findings:
@@ -150,14 +152,14 @@ def _held(facts: Facts) -> Findings:
     return Findings(Progress.MOVING, text, reason="Terminating")
 
 
-def _delete_failed(facts: Facts) -> Step:
+def _delete_failed(facts: Facts) -> Action:
     observed = facts.observed
     if observed is None or not observed.complete:
         return Observe()
     findings = progress_of(facts, observed)
     why = f": {findings.failure.rstrip('.')}" if findings.failure else ""
     text = f"SageMaker could not delete it{why}. It is tried again every 5 minutes."
-    return Settle(amended(findings, reason=findings.reason, recoverable=text), Follow.RETRY, after=_AGAIN_SECONDS)
+    return Finish(amended(findings, reason=findings.reason, recoverable=text), Follow.RETRY, after=_AGAIN_SECONDS)
 
 
 def _waiting(facts: Facts, text: str, reason: str = _DELETING) -> Findings:

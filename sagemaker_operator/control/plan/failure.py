@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.conditions import Findings, Progress
-from sagemaker_operator.control.plan.actions import Facts, Follow, Settle
+from sagemaker_operator.control.plan.actions import Facts, Finish, Follow
 from sagemaker_operator.control.plan.progress import UNOBSERVED, amended, progress_of
 from sagemaker_operator.errors import UNCERTAIN, AwsError, ErrorCategory
 
 if TYPE_CHECKING:
-    from sagemaker_operator.control.plan.actions import Step
+    from sagemaker_operator.control.plan.actions import Action
 
 # A create that got no answer is retried in silence twice: the first status of an accepted object carries the ARN, and a
 # lost reply is usually found again within two seconds.
@@ -46,13 +46,13 @@ _ASSUME_ROLE_HINT = (
 )
 
 
-def told(error: AwsError) -> str:
+def message_of(error: AwsError) -> str:
     """SageMaker's own words, and what they answer."""
     code = f"{error.code}: " if error.code else ""
     return f"{error.operation}: {code}{error.message}".rstrip(".: ")
 
 
-def failed(facts: Facts, error: AwsError) -> Step:
+def failed(facts: Facts, error: AwsError) -> Action:
     """An AWS call of this pass failed, and nothing was changed (or nobody knows)."""
     # A call of the very pass that put the finalizer on, and that never left: nothing of ours can exist (a role refused).
     unsent = facts.claimed and not error.sent
@@ -66,19 +66,19 @@ def failed(facts: Facts, error: AwsError) -> Step:
         asked_for = (facts.arn is None or facts.edited) and not facts.deleting
         long = facts.throttled >= _THROTTLED_SECONDS and asked_for
         findings = amended(base, reason=error.category.value, recoverable=_THROTTLED) if long else None
-        return Settle(findings, Follow.RETRY, after=error.retry_after or 1.0)
+        return Finish(findings, Follow.RETRY, after=error.retry_after or 1.0)
     unanswered = error.category in UNCERTAIN
     if unanswered and facts.failures < _SILENT_FAILURES and not facts.deleting:
-        return Settle(None, Follow.RETRY)
-    text = told(error)
+        return Finish(None, Follow.RETRY)
+    text = message_of(error)
     reason = error.category.value
     if error.category is ErrorCategory.VALIDATION and not facts.deleting:
         findings = amended(base, reason=reason, terminal=f"{text}. {_PARKED_HINT}")
-        return Settle(findings, Follow.PARK, release=creating)
+        return Finish(findings, Follow.PARK, release=creating)
     follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
     if error.operation == "AssumeRole" and error.category is ErrorCategory.ACCESS_DENIED:
         hint = _ASSUME_ROLE_HINT
     findings = amended(base, reason=reason, recoverable=f"{text}. {hint}")
     # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps
     # it: it is the only record that a resource of ours may exist.
-    return Settle(findings, follow, release=creating and not unanswered)
+    return Finish(findings, follow, release=creating and not unanswered)

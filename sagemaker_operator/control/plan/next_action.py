@@ -14,12 +14,14 @@ from sagemaker_operator.annotations import ADOPTION_POLICY, RECONCILE_REQUESTED
 from sagemaker_operator.conditions import CREATED, UPDATING, Findings, Progress
 from sagemaker_operator.control.placement.target import REFUSALS
 from sagemaker_operator.control.plan.actions import (
+    Action,
     Claim,
     Confirm,
     Create,
     Disown,
     Facts,
     Fill,
+    Finish,
     Follow,
     Identify,
     Mutation,
@@ -27,13 +29,11 @@ from sagemaker_operator.control.plan.actions import (
     Owner,
     ReadTags,
     Retag,
-    Settle,
-    Step,
     Update,
 )
-from sagemaker_operator.control.plan.adoption import absent, observation_only, takeover
-from sagemaker_operator.control.plan.deletion import LOOKS, deletion, looked_for
-from sagemaker_operator.control.plan.failure import failed, told
+from sagemaker_operator.control.plan.adoption import absent, observation_only, plan_adoption
+from sagemaker_operator.control.plan.deletion import MAX_DESCRIBES, deletion, search_for_resource
+from sagemaker_operator.control.plan.failure import failed, message_of
 from sagemaker_operator.control.plan.progress import (
     NOT_CONVERGING,
     NOT_SYNCED,
@@ -42,7 +42,7 @@ from sagemaker_operator.control.plan.progress import (
     amended,
     progress_of,
 )
-from sagemaker_operator.control.spec.late_init import told_of_late_init
+from sagemaker_operator.control.spec.late_init import late_init_conditions
 from sagemaker_operator.errors import ErrorCategory
 from sagemaker_operator.kinds.descriptor import StatusClass
 
@@ -67,31 +67,31 @@ _TAGS_SECONDS = 1.0
 _WAIT_SECONDS = 30.0
 
 
-def next_step(facts: Facts) -> Step:
+def next_action(facts: Facts) -> Action:
     """The one decision function. Total: every combination of facts has a step."""
-    step = _next_step(facts)
-    if facts.refusal is None or (isinstance(step, Settle) and _needs_no_place(facts, step)):
-        return step
+    action = _next_step(facts)
+    if facts.refusal is None or (isinstance(action, Finish) and _needs_no_place(facts, action)):
+        return action
     return _refused(facts, facts.refusal)
 
 
-def _needs_no_place(facts: Facts, step: Settle) -> bool:
+def _needs_no_place(facts: Facts, action: Finish) -> bool:
     """Letting go, a mistake in the spec, a finished job. Whatever would call or poll waits, and so does the finalizer."""
-    at_rest = facts.kind.stop_on_delete or not facts.managed or step.findings is not None
-    return step.release or (step.follow is not Follow.POLL and at_rest)
+    at_rest = facts.kind.stop_on_delete or not facts.managed or action.findings is not None
+    return action.release or (action.follow is not Follow.POLL and at_rest)
 
 
-def _refused(facts: Facts, refusal: Refusal) -> Settle:
+def _refused(facts: Facts, refusal: Refusal) -> Finish:
     if refusal.fleeting and facts.failures < _FLEETING_FAILURES:
-        return Settle(None, Follow.RETRY)
+        return Finish(None, Follow.RETRY)
     base = progress_of(facts, facts.recalled) if facts.arn and facts.recalled else Findings(Progress.MOVING, "")
     findings = replace(
         base, message=refusal.message, reason=refusal.reason, recoverable=f"{refusal.message}: {refusal.cause}"
     )
-    return Settle(findings, Follow.RETRY, after=refusal.after)
+    return Finish(findings, Follow.RETRY, after=refusal.after)
 
 
-def _next_step(facts: Facts) -> Step:
+def _next_step(facts: Facts) -> Action:
     if facts.deleting:
         return deletion(facts)
     if facts.error is not None:
@@ -101,41 +101,41 @@ def _next_step(facts: Facts) -> Step:
     if facts.mutation is Mutation.CREATED:
         return _created(facts)
     if facts.arn is None or not facts.managed:
-        return _elsewhere(facts) or takeover(facts) or _acceptance(facts)
+        return _elsewhere(facts) or plan_adoption(facts) or _acceptance(facts)
     return _convergence(facts)
 
 
-def _created(facts: Facts) -> Step:
+def _created(facts: Facts) -> Action:
     """The first status has all that a Describe reports, where it can be had."""
     if facts.shown is None:
         return Confirm()
     if facts.shown and facts.observed is not None:
-        step = _judged(facts, facts.observed)
-        if isinstance(step, Settle):
-            return step
+        action = _judged(facts, facts.observed)
+        if isinstance(action, Finish):
+            return action
     # Not described, or there is more to do: that is for a reconcile of its own, after the ARN was recorded.
     message = f"{facts.kind.name} was accepted by SageMaker."
-    told = told_of_late_init(facts.late)
-    return Settle(Findings(Progress.MOVING, message, reason=CREATED, also=told), Follow.POLL)
+    message_of = late_init_conditions(facts.late)
+    return Finish(Findings(Progress.MOVING, message, reason=CREATED, also=message_of), Follow.POLL)
 
 
-def _elsewhere(facts: Facts) -> Step | None:
+def _elsewhere(facts: Facts) -> Action | None:
     """A create without an answer was sent to another place than the object asks for now. None: look for its resource there.
 
     Releasing makes the next pass claim, and create, where the object asks to be.
     """
     if not facts.displaced or facts.arn is not None:
         return None
-    free = Settle(None, Follow.RETRY, release=True, after=_TAGS_SECONDS)
+    free = Finish(None, Follow.RETRY, release=True, after=_TAGS_SECONDS)
     if facts.unsent or facts.owner is Owner.FOREIGN:
         return free
     if facts.observed is None or (facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE):
         return None
     # No name stands in the way of a second one elsewhere, and SageMaker's reads lag behind its creates.
-    return Settle(None, Follow.RETRY) if facts.failures < LOOKS else free
+    return Finish(None, Follow.RETRY) if facts.failures < MAX_DESCRIBES else free
 
 
-def _acceptance(facts: Facts) -> Step:
+def _acceptance(facts: Facts) -> Action:
     """Nothing says yet that SageMaker has a resource of ours."""
     if facts.restored and not facts.managed:
         # But the mark: only the finalizer was lost.
@@ -143,12 +143,12 @@ def _acceptance(facts: Facts) -> Step:
     if facts.unresolved is not None:
         # Not even a name to look for may be known.
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, _REFERENCE, recoverable=facts.unresolved)
-        return Settle(findings, Follow.PARK)
+        return Finish(findings, Follow.PARK)
     if facts.observed is None:
         if facts.arn is not None or (facts.taken and not facts.nameless):
             return Observe()
         if facts.managed and not facts.claimed and not facts.taken and not (facts.nameless and facts.problems):
-            return looked_for(facts)
+            return search_for_resource(facts)
         if facts.terminal in _NOT_OURS and not (facts.managed or facts.taken or facts.nameless or facts.problems):
             # The name was another's the last time: a create would be refused again, between two writes of the finalizer.
             return Observe()
@@ -166,7 +166,7 @@ def _acceptance(facts: Facts) -> Step:
                     f"{ADOPTION_POLICY}=adopt-or-create."
                 ),
             )
-            return Settle(findings, Follow.PARK, release=facts.managed)
+            return Finish(findings, Follow.PARK, release=facts.managed)
         # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
         return _convergence(facts) if facts.managed else Claim()
     if facts.arn is not None and not facts.managed:
@@ -181,21 +181,21 @@ def _acceptance(facts: Facts) -> Step:
             UNOBSERVED,
             reason="AlreadyExists",
             recoverable=(
-                f"{told(facts.taken)}. SageMaker cannot describe the {facts.kind.name} of this name yet; it is tried again."
+                f"{message_of(facts.taken)}. SageMaker cannot describe the {facts.kind.name} of this name yet; it is tried again."
             ),
         )
-        return Settle(findings, Follow.RETRY)
+        return Finish(findings, Follow.RETRY)
     if facts.problems:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidSpec", terminal="; ".join(facts.problems))
         # A spec that is wrong stays wrong until it is edited, and an edit is an event: no timer.
-        return Settle(findings, Follow.REST, release=facts.managed)
-    if facts.nameless and facts.managed and not facts.claimed and facts.failures < LOOKS:
+        return Finish(findings, Follow.REST, release=facts.managed)
+    if facts.nameless and facts.managed and not facts.claimed and facts.failures < MAX_DESCRIBES:
         # No name is taken that would refuse a second one: what an unanswered create made may only not be listed yet.
-        return Settle(None, Follow.RETRY)
+        return Finish(None, Follow.RETRY)
     return Create() if facts.managed else Claim()
 
 
-def _convergence(facts: Facts) -> Step:
+def _convergence(facts: Facts) -> Action:
     """SageMaker has it, or had it: watch it, and keep it as the spec says."""
     kind, observed = facts.kind, facts.observed
     if facts.taken and (observed is None or not observed.found):
@@ -204,7 +204,7 @@ def _convergence(facts: Facts) -> Step:
         # Created and never seen since: the poller's first look is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
         finished = kind.stop_on_delete and not moving
-        healed = facts.waiting in REFUSALS or (facts.untold and not finished)
+        healed = facts.waiting in REFUSALS or (facts.unreported and not finished)
         # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
         waits = facts.waiting not in (None, UPDATING) and not moving
         parked = facts.terminal in PARKED
@@ -216,33 +216,33 @@ def _convergence(facts: Facts) -> Step:
         if asked or facts.unseen or healed or waits or parked:
             return Observe()
         moving = moving or facts.unconfirmed
-        return Settle(None, Follow.POLL if moving else Follow.REST)
+        return Finish(None, Follow.POLL if moving else Follow.REST)
     if not observed.found or observed.state(kind) is StatusClass.GONE:
         return _vanished(facts)
-    looks = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
-    if not observed.complete and (looks or not observed.moving(kind)):
+    describes = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
+    if not observed.complete and (describes or not observed.moving(kind)):
         # A summary has no failure reason, no artifacts and nothing to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
         message = progress_of(facts, observed).message if observed.moving(kind) else f"{kind.name} is updating."
-        return Settle(Findings(Progress.MOVING, message, UPDATING), Follow.POLL)
+        return Finish(Findings(Progress.MOVING, message, UPDATING), Follow.POLL)
     if facts.mutation is Mutation.RETAGGED:
-        return Settle(
+        return Finish(
             progress_of(facts, observed), Follow.POLL if observed.moving(kind) else Follow.REST, after=_TAGS_SECONDS
         )
     return _judged(facts, observed)
 
 
-def _judged(facts: Facts, observed: Observation) -> Step:
+def _judged(facts: Facts, observed: Observation) -> Action:
     """What follows from the comparison of spec and resource."""
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
     follow = Follow.POLL if observed.moving(kind) or observed.lingers(kind) else Follow.REST
     tagging = facts.tagging
     if tagging.problem is not None:
-        return Settle(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
+        return Finish(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
     if facts.unresolved is not None:
-        return Settle(amended(findings, recoverable=facts.unresolved, reason=_REFERENCE), follow)
+        return Finish(amended(findings, recoverable=facts.unresolved, reason=_REFERENCE), follow)
     if tagging.trouble is None:
         # Before an update, after which nothing would tell that the tags were edited too.
         if tagging.due and not tagging.compared:
@@ -254,40 +254,40 @@ def _judged(facts: Facts, observed: Observation) -> Step:
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
         if facts.repeated:
             # It moves because of this very update.
-            return Settle(findings, Follow.POLL)
+            return Finish(findings, Follow.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
-        return Settle(amended(findings, recoverable=text, reason=_BUSY), Follow.POLL)
+        return Finish(amended(findings, recoverable=text, reason=_BUSY), Follow.POLL)
     if verdict.request is not None:
         if facts.repeated < _REPEATS:
             return Update(verdict)
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
         parked = follow if follow is Follow.POLL else Follow.PARK
-        return Settle(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
+        return Finish(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
     if verdict.reject is not None:
-        return Settle(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), follow)
+        return Finish(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), follow)
     if verdict.wait is not None:
         # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
         after = None if observed.moving(kind) else _WAIT_SECONDS
-        return Settle(amended(findings, recoverable=verdict.wait, reason=_BUSY), Follow.POLL, after=after)
+        return Finish(amended(findings, recoverable=verdict.wait, reason=_BUSY), Follow.POLL, after=after)
     if not observed.complete:
-        return Settle(findings, follow)
+        return Finish(findings, follow)
     if facts.late is not None and facts.late.patch and facts.late.refused is None:
         return Fill()
-    return Settle(replace(findings, also=told_of_late_init(facts.late)), follow)
+    return Finish(replace(findings, also=late_init_conditions(facts.late)), follow)
 
 
-def _vanished(facts: Facts) -> Step:
+def _vanished(facts: Facts) -> Action:
     kind = facts.kind
     # SageMaker still describes it, as one that is no more.
     recorded = facts.observed is not None and facts.observed.found
     if facts.young and not recorded:
-        return Settle(None, Follow.POLL)
-    if facts.recalled is None and not facts.adoption.adopted and facts.failures < LOOKS:
-        return Settle(None, Follow.RETRY)
+        return Finish(None, Follow.POLL)
+    if facts.recalled is None and not facts.adoption.adopted and facts.failures < MAX_DESCRIBES:
+        return Finish(None, Follow.RETRY)
     if facts.unclear is not None:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear)
-        return Settle(findings, Follow.PARK)
+        return Finish(findings, Follow.PARK)
     if facts.adoption.adopted:
         return absent(facts)
     if kind.stop_on_delete:
@@ -295,22 +295,22 @@ def _vanished(facts: Facts) -> Step:
             f"SageMaker no longer has {facts.arn}. A job is not run a second time by itself: "
             "delete and apply this object to run it again."
         )
-        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
-    told = facts.terminal == _VANISHED
+        return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
+    message_of = facts.terminal == _VANISHED
     # A request that comes before it was reported asks for an observation, not for a new resource.
-    if (recorded or not kind.recreated or told) and not (facts.edited or (told and facts.requested)):
+    if (recorded or not kind.recreated or message_of) and not (facts.edited or (message_of and facts.requested)):
         text = (
             f"SageMaker no longer has {facts.arn}: it was closed or deleted there. It is not created again by itself: edit spec, "
             f"or set the annotation {RECONCILE_REQUESTED} to a new value, to have it created again."
         )
-        return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
+        return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
     return Create()
 
 
-def _replaced(facts: Facts) -> Settle:
+def _replaced(facts: Facts) -> Finish:
     """The resource is gone, and a create under the name in spec was refused."""
     text = (
         f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {facts.kind.name}. Write the old "
         "name back, choose one that is free, or delete the other resource."
     )
-    return Settle(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Follow.SLOW)
+    return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Follow.SLOW)

@@ -56,10 +56,10 @@ _OVERDUE_SECONDS = 120.0
 _PAGE_AGAIN = 1.0
 _PAGE_AGAIN_MOST = 60.0
 # Three looks without an answer take a minute and more: what heals sooner is nothing to tell. A denied one does not heal.
-_TOLD_AFTER = 3
+_REPORTED_AFTER = 3
 # A List that is denied, while Describe may be allowed, is tried again this much later.
 _LIST_AGAIN = 900.0
-_NOBODY_GETS_THROUGH = (*UNCERTAIN, ErrorCategory.CREDENTIALS)
+_AFFECTS_ALL = (*UNCERTAIN, ErrorCategory.CREDENTIALS)
 # Seconds. A loop's clock has a resolution, and to wait for less than that is to wait for ever, busily.
 _AT_ONCE = 0.001
 
@@ -76,7 +76,7 @@ class _Member:
     due: float
     describe_at: float
     """When a Describe is due whatever the Lists say."""
-    looks: int = 0
+    polls: int = 0
     missed: int = 0
     """Looks in a row that brought no answer."""
     not_before: float = 0.0
@@ -166,7 +166,7 @@ class Poller:
             self._group_of[key] = group
             member = None
         if member is None:
-            due = now + interval(self._cadence, looks=0, age=0.0, still=0.0, rng=self._rng)
+            due = now + interval(self._cadence, polls=0, age=0.0, still=0.0, rng=self._rng)
             # Without a last observation this process has just changed it, and the next sweep of changes shows it.
             group.names = None
             member = group.members[key] = _Member(
@@ -198,7 +198,7 @@ class Poller:
                 "resources": len(group.members),
                 "how": describes_polling(group.kind),
                 "next": self._explain_next(group, now),
-                "nextLookIn": round(max(0.0, self._next_look(group) - now), 1),
+                "nextLookIn": round(max(0.0, self._next_poll(group) - now), 1),
                 "nextSweepOfAllIn": round(max(0.0, group.marks.whole_at - now), 1),
                 "watermark": group.marks.watermark,
                 "pages": {"all": group.marks.pages[True], "changes": group.marks.pages[False]},
@@ -250,7 +250,7 @@ class Poller:
         loop = asyncio.get_running_loop()
         while group.members:
             group.wake.clear()
-            wait = self._next_look(group) - loop.time()
+            wait = self._next_poll(group) - loop.time()
             if wait > _AT_ONCE:
                 try:
                     async with asyncio.timeout(wait):
@@ -259,7 +259,7 @@ class Poller:
                     pass
                 continue
             try:
-                await self._look(group)
+                await self._poll(group)
             except AwsError as error:
                 event = Event.AWS_THROTTLED if error.category is ErrorCategory.THROTTLED else Event.AWS_ERROR
                 emit(
@@ -279,7 +279,7 @@ class Poller:
         group.task = None
         self._groups.pop(group.key, None)
 
-    def _next_look(self, group: _Group) -> float:
+    def _next_poll(self, group: _Group) -> float:
         return max(group.not_before, min(member.due for member in group.members.values()))
 
     def _describe_after(self, now: float) -> float:
@@ -294,7 +294,7 @@ class Poller:
         elif (progress := group.marks.progress) is not None:
             wait = min(_PAGE_AGAIN_MOST, _PAGE_AGAIN * 2.0 ** (progress.refused - 1))
             group.not_before = now + max(error.retry_after or 0.0, wait) * self._rng.uniform(1.0, 1.25)
-        elif error.category in _NOBODY_GETS_THROUGH:
+        elif error.category in _AFFECTS_ALL:
             for key, member in self._due(group).items():
                 self._miss(key, member, error)
         else:
@@ -308,7 +308,7 @@ class Poller:
         if error.category is not ErrorCategory.THROTTLED:
             member.missed += 1
             wait = max(wait, SLOW.delay(member.missed - 1, self._rng))
-            if member.missed >= _TOLD_AFTER or error.category is ErrorCategory.ACCESS_DENIED:
+            if member.missed >= _REPORTED_AFTER or error.category is ErrorCategory.ACCESS_DENIED:
                 # The next answer is news, whatever it says: what was told is to be taken back.
                 member.fingerprint = None
                 self._seen[key] = (member.handle, Missed(error, member.missed))
@@ -328,20 +328,20 @@ class Poller:
     def _next(self, member: _Member, now: float, *, sharing: int = 1) -> float:
         return interval(
             self._cadence,
-            looks=member.looks,
+            polls=member.polls,
             age=now - member.since,
             still=now - member.changed,
             rng=self._rng,
             sharing=sharing,
         )
 
-    def _looked(self, member: _Member, *, sharing: int = 1) -> None:
+    def _polled(self, member: _Member, *, sharing: int = 1) -> None:
         now = asyncio.get_running_loop().time()
-        member.looks += 1
+        member.polls += 1
         member.missed = 0
         member.due = now + self._next(member, now, sharing=sharing)
 
-    async def _look(self, group: _Group) -> None:
+    async def _poll(self, group: _Group) -> None:
         now = asyncio.get_running_loop().time()
         due = self._due(group)
         progress = group.marks.progress
@@ -399,7 +399,7 @@ class Poller:
                         if group.members.get(key) is member:
                             self._miss(key, member, error)
                         errors.append(error)
-                        if error.category in _NOBODY_GETS_THROUGH:
+                        if error.category in _AFFECTS_ALL:
                             return
                         continue
                     observation = ABSENT
@@ -407,7 +407,7 @@ class Poller:
                     observation = Observation(answer)
                 if group.members.get(key) is not member:
                     continue  # its object, or the resource of its object, is another one by now
-                self._looked(member)
+                self._polled(member)
                 member.describe_at = self._describe_after(asyncio.get_running_loop().time())
                 self._publish(key, member, observation, begun)
 
@@ -450,7 +450,7 @@ class Poller:
                 progress.saw(name, sweeps.modified(summary), loop.time())
                 for key, member in members.get(name, ()):
                     if group.members.get(key) is member:
-                        self._looked(member, sharing=len(group.members))
+                        self._polled(member, sharing=len(group.members))
                         member.swept = True
                         shown = {name: summary[name] for name in listing.observed if name in summary}
                         self._publish(key, member, Observation(shown, complete=False), begun)
@@ -485,7 +485,7 @@ class Poller:
             if (whole or member.fingerprint is None) and now - member.since >= _LISTED_AFTER:
                 missing[key] = member
             else:
-                self._looked(member, sharing=sharing)
+                self._polled(member, sharing=sharing)
         return missing
 
     def _publish(self, key: ObjectKey, member: _Member, observation: Observation, begun: float) -> None:

@@ -65,13 +65,13 @@ def describes_polling(kind: Kind) -> str:
     return f"{listing.operation} of {what}{per}, {kind.describe} at the end"
 
 
-def interval(cadence: Cadence, *, looks: int, age: float, still: float, rng: random.Random, sharing: int = 1) -> float:
+def interval(cadence: Cadence, *, polls: int, age: float, still: float, rng: random.Random, sharing: int = 1) -> float:
     """Seconds until the next look at a resource.
 
     It was looked at `looks` times, is followed for `age` seconds and has been in its present state for `still` seconds;
     `sharing` resources are looked at by the same call.
     """
-    if looks == 0:
+    if polls == 0:
         base = cadence.first
     elif age < cadence.young_until:
         base = cadence.young
@@ -86,6 +86,6 @@ def interval(cadence: Cadence, *, looks: int, age: float, still: float, rng: ran
     return base * rng.uniform(1.0 - cadence.jitter, 1.0 + cadence.jitter)
 
 
-def list_is_cheaper(looks: int, *, pages: int) -> bool:
+def list_is_cheaper(polls: int, *, pages: int) -> bool:
     """One Describe per resource, or one List call per page. A tie goes to Describe, which says more."""
-    return looks > pages
+    return polls > pages

@@ -12,18 +12,18 @@ from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.observation import Missed, Observation
 from sagemaker_operator.control.placement.claim import claim_mark
 from sagemaker_operator.control.placement.target import place
-from sagemaker_operator.control.reconcile.facts import NEVER, gather
+from sagemaker_operator.control.reconcile.facts import NEVER, load_facts
 from sagemaker_operator.control.spec.create_input import desired_input, identifiers, in_the_users_words
 from sagemaker_operator.control.spec.late_init import late_init
 from sagemaker_operator.control.spec.references import resolve
-from sagemaker_operator.control.spec.update import judge
+from sagemaker_operator.control.spec.update import compare
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sagemaker_operator.control.interfaces import World
+    from sagemaker_operator.control.interfaces import Services
     from sagemaker_operator.control.reconcile.facts import Memory
     from sagemaker_operator.control.spec.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
 
-class Pass:
+class Context:
     """The object as last written, and the facts: what a step needs, and where it leaves what it learned."""
 
     def __init__(
         self,
         kind: Kind,
-        world: World,
+        services: Services,
         memory: Memory,
         log: Logger,
         key: ObjectKey,
@@ -46,28 +46,30 @@ class Pass:
     ) -> None:
         """`failures` counts the passes that failed in a row before this one."""
         self.kind = kind
-        self.world = world
+        self.services = services
         self.memory = memory
         self.log = log
         self.key = key
         self.obj = obj
         self._failures = failures
-        self.begin()
-        match world.tracker.take(key, obj.metadata.uid, self.identifiers()):
+        self.load()
+        match services.tracker.take(key, obj.metadata.uid, self.identifiers()):
             case Missed(error, times):
                 self._fail(error, failures=failures + times)
             case Observation() as polled:
-                self.see(polled)
+                self.observe(polled)
 
-    def begin(self) -> None:
+    def load(self) -> None:
         """What the object says as it stands."""
-        world, obj = self.world, self.obj
+        services, obj = self.services, self.obj
         self.stored = obj.decode_status()
         self.resolution = self._resolve()
-        around = world.surroundings.of(self.key.namespace)
-        self.placement = place(self.kind, obj, self.stored, around, world.settings, world.identity, world.regions)
-        self.facts = gather(
-            self.kind, world, self.memory, obj, self.resolution, self.stored, self.placement, failures=self._failures
+        around = services.namespace_configs.of(self.key.namespace)
+        self.placement = place(
+            self.kind, obj, self.stored, around, services.settings, services.identity, services.regions
+        )
+        self.facts = load_facts(
+            self.kind, services, self.memory, obj, self.resolution, self.stored, self.placement, failures=self._failures
         )
 
     @property
@@ -80,36 +82,36 @@ class Pass:
             self.kind,
             self.obj,
             self.obj.decode_spec(),
-            find=self.world.neighbours,
+            find=self.services.other_objects,
             recorded=self.stored.get("resolvedReferences") or {},
-            cross_namespace=self.world.settings.enable_cross_namespace,
+            cross_namespace=self.services.settings.enable_cross_namespace,
             history=self.kind.stop_on_delete and bool((self.stored.get("ackResourceMetadata") or {}).get("arn")),
         )
 
-    def reread(self) -> None:
+    def reload_spec(self) -> None:
         """After a write that changed spec."""
         self.resolution = self._resolve()
 
-    def learn(self, **facts: Any) -> None:
+    def update_facts(self, **facts: Any) -> None:
         """Replaces these fields of the facts."""
         self.facts = replace(self.facts, **facts)
 
-    def see(self, observation: Observation) -> None:
+    def observe(self, observation: Observation) -> None:
         """What SageMaker says of it now, and how that differs from spec."""
-        self.learn(observed=observation)
+        self.update_facts(observed=observation)
         if self.facts.adoption.read_only and observation.found:
-            self.learn(arn=observation.data.get(self.kind.arn_member, self.facts.arn))
-        self.memory.looked[self.obj.metadata.uid] = asyncio.get_running_loop().time()
+            self.update_facts(arn=observation.data.get(self.kind.arn_member, self.facts.arn))
+        self.memory.described[self.obj.metadata.uid] = asyncio.get_running_loop().time()
         if self.facts.late is not None and observation.complete:
             late = late_init(self.kind, self.spec, observation.data)
             refused = self.memory.refused_fills.get(self.obj.metadata.uid)
-            self.learn(late=refused if refused is not None and refused.patch == late.patch else late)
+            self.update_facts(late=refused if refused is not None and refused.patch == late.patch else late)
         comparable = observation.found and observation.complete and self.facts.arn and self.facts.drifts
         if not comparable or self.facts.deleting:
             return
         # Without what a reference stands for the wish is not known: an update would take that member away.
         if self.resolution.problems:
-            self.learn(verdict=Verdict(reject="; ".join(self.resolution.problems)))
+            self.update_facts(verdict=Verdict(reject="; ".join(self.resolution.problems)))
             return
         if self.facts.unresolved is not None:
             return
@@ -117,17 +119,17 @@ class Pass:
         try:
             desired = desired_input(self.kind, self.spec)
         except SpecError as error:
-            self.learn(differing=(error.path,), verdict=Verdict(reject=str(error)))
+            self.update_facts(differing=(error.path,), verdict=Verdict(reject=str(error)))
             return
         edit = Edit(desired, observation.data, (), self.facts.edited, meta.annotations, self.stored)
         identity = self.identifiers() | {self.kind.arn_member: self.facts.arn}
-        fields, verdict = judge(self.kind, edit, identity=identity)
+        fields, verdict = compare(self.kind, edit, identity=identity)
         if self.facts.adoption.read_only:
-            self.learn(differing=fields)
+            self.update_facts(differing=fields)
             return
         last = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, NEVER)
         again = (last.request, last.generation) == (verdict.request, meta.generation)
-        self.learn(differing=fields, verdict=verdict, repeated=last.times if again else 0)
+        self.update_facts(differing=fields, verdict=verdict, repeated=last.times if again else 0)
         if verdict.request is None and verdict.wait is None:
             self.memory.accepted_updates.pop(meta.uid, None)
 
@@ -144,7 +146,7 @@ class Pass:
         target = self.placement.target
         assert target is not None, "the plan calls nobody without a place"  # noqa: S101
         try:
-            return await self.world.aws.call(target, operation, params, kind=self.kind, caller=self.key.namespace)
+            return await self.services.aws.call(target, operation, params, kind=self.kind, caller=self.key.namespace)
         except AwsError as error:
             self._fail(error)
             return None
@@ -154,7 +156,7 @@ class Pass:
         if error.category is ErrorCategory.THROTTLED:
             now = asyncio.get_running_loop().time()
             facts["throttled"] = now - self.memory.throttled.setdefault(self.obj.metadata.uid, now)
-        self.learn(error=error, **facts)
+        self.update_facts(error=error, **facts)
 
     async def claim(self) -> None:
         """Our finalizer, and where the create that may follow is sent."""
@@ -181,8 +183,8 @@ class Pass:
 
     async def write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
         """A merge patch; the cache has it before the watch tells. Raises KubeError."""
-        obj = await self.world.kube.merge_patch(
+        obj = await self.services.kube.merge_patch(
             self.kind.resource, self.key.namespace, self.key.name, patch, subresource=subresource
         )
         self.obj = obj
-        self.world.cache.apply_own_write(obj)
+        self.services.cache.apply_own_write(obj)

@@ -10,9 +10,9 @@ from sagemaker_operator.annotations import DELETION_PROTECTION, JOB_RECORD, RECO
 from sagemaker_operator.clock import parse_rfc3339
 from sagemaker_operator.conditions import READY, RECONCILING, RECOVERABLE, REFERENCES_RESOLVED, TERMINAL, UPDATING
 from sagemaker_operator.control.observation import recall, status_fields
-from sagemaker_operator.control.placement.target import Placement, is_untold
+from sagemaker_operator.control.placement.target import Placement, is_unreported
 from sagemaker_operator.control.plan.actions import Facts
-from sagemaker_operator.control.spec.adoption import asked, told_of_adoption
+from sagemaker_operator.control.spec.adoption import adoption_conditions, asked
 from sagemaker_operator.control.spec.create_input import identifiers, spec_problems, unclear_identity
 from sagemaker_operator.control.spec.late_init import late_init
 from sagemaker_operator.control.spec.restore_annotation import recalled_arn
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.clock import Clock
-    from sagemaker_operator.control.interfaces import World
+    from sagemaker_operator.control.interfaces import Services
     from sagemaker_operator.control.spec.late_init import LateInit
     from sagemaker_operator.control.spec.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
@@ -57,7 +57,7 @@ class Memory:
 
     accepted_updates: dict[str, dict[str | None, Accepted]] = field(default_factory=dict)
     """The last update of each operation: one that never takes effect must not loop."""
-    looked: dict[str, float] = field(default_factory=dict)
+    described: dict[str, float] = field(default_factory=dict)
     """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
     requests: dict[str, str] = field(default_factory=dict)
     """The last reconcile request that was carried out."""
@@ -72,12 +72,12 @@ class Memory:
     """UIDs of objects whose finalizer is on, and of which no create ever left this process."""
 
     def __len__(self) -> int:
-        by_uid = (self.accepted_updates, self.looked, self.requests, self.refused_fills, self.throttled)
+        by_uid = (self.accepted_updates, self.described, self.requests, self.refused_fills, self.throttled)
         return len(self.retag) + len(self.unsent) + sum(len(kept) for kept in by_uid)
 
     def forget(self, uid: str) -> None:
         self.accepted_updates.pop(uid, None)
-        self.looked.pop(uid, None)
+        self.described.pop(uid, None)
         self.requests.pop(uid, None)
         self.refused_fills.pop(uid, None)
         self.retag.discard(uid)
@@ -85,9 +85,9 @@ class Memory:
         self.unsent.discard(uid)
 
 
-def gather(
+def load_facts(
     kind: Kind,
-    world: World,
+    services: Services,
     memory: Memory,
     obj: KubeObject,
     resolution: Resolution,
@@ -102,17 +102,17 @@ def gather(
     seen = stored.get("observedGeneration")
     recorded = (stored.get("ackResourceMetadata") or {}).get("arn")
     managed = kind.finalizer in meta.finalizers
-    adoption = asked(kind, meta.annotations, spec, world.settings.feature_gates)
+    adoption = asked(kind, meta.annotations, spec, services.settings.feature_gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
     # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
-    restorable = nameless and not (recorded and managed) and world.settings.feature_gates.resource_adoption
+    restorable = nameless and not (recorded and managed) and services.settings.feature_gates.resource_adoption
     marked = recalled_arn(meta, placement.target) if restorable else None
     restored = marked if recorded in (None, marked) else None
     arn = recorded or restored
     conditions = stored.get("conditions") or ()
     edited = seen is not None and seen != meta.generation
-    due = _is_due(kind, world, memory, meta.uid) or (arn is not None and rereferenced(resolution, stored))
+    due = _is_due(kind, services, memory, meta.uid) or (arn is not None and references_changed(resolution, stored))
     requested = _is_requested(memory, meta, stored)
     # ACK does not record which tags are its own. Compared at the resync, they would be written at any time in the ten hours after
     # the switch from ACK: so they wait until the user edits the object, or asks for a reconcile.
@@ -133,7 +133,7 @@ def gather(
         nameless=nameless,
         restored=restored is not None,
         unclear=unclear_identity(kind, spec, arn) if managed else None,
-        erase=meta.annotations.get(JOB_RECORD, world.settings.job_record) == "delete",
+        erase=meta.annotations.get(JOB_RECORD, services.settings.job_record) == "delete",
         due=due,
         edited=edited,
         unseen=seen is None,
@@ -145,18 +145,18 @@ def gather(
         terminal=next((c.get("reason", "") for c in conditions if (c.get("type"), c.get("status")) == _STANDS), None),
         waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
         unconfirmed=any((c.get("type"), c.get("status"), c.get("reason")) == _UPDATING for c in conditions),
-        young=world.clock() - created_at(kind, obj, stored, world.clock) < _YOUNG_SECONDS,
+        young=services.clock() - created_at(kind, obj, stored, services.clock) < _YOUNG_SECONDS,
         failures=failures,
         recalled=recall(kind, stored),
         also={
             **placement.also,
             **({REFERENCES_RESOLVED: resolution.told} if resolution.used else {}),
-            **(told_of_adoption(adoption, conditions) if managed else {}),
+            **(adoption_conditions(adoption, conditions) if managed else {}),
         },
         refusal=placement.refusal,
-        untold=is_untold(placement, stored),
+        unreported=is_unreported(placement, stored),
         adoption=adoption,
-        late=late_init(kind, spec, {}) if world.settings.write_late_init and kind.late_init else None,
+        late=late_init(kind, spec, {}) if services.settings.write_late_init and kind.late_init else None,
         requested=requested,
         tagging=tagging(kind, spec, stored.get("managedTagKeys"), due=retag)
         if arn is not None and managed and not adoption.read_only
@@ -170,18 +170,18 @@ def _is_requested(memory: Memory, meta: Meta, stored: Mapping[str, Any]) -> bool
     return bool(asked_at) and asked_at not in (stored.get("lastHandledReconcileAt"), memory.requests.get(meta.uid))
 
 
-def rereferenced(resolution: Resolution, stored: Mapping[str, Any]) -> bool:
+def references_changed(resolution: Resolution, stored: Mapping[str, Any]) -> bool:
     """All references are known, and give other values than those that status remembers."""
     known = bool(resolution.values) and resolution.waiting is None
     return known and dict(resolution.values) != (stored.get("resolvedReferences") or {})
 
 
-def _is_due(kind: Kind, world: World, memory: Memory, uid: str) -> bool:
+def _is_due(kind: Kind, services: Services, memory: Memory, uid: str) -> bool:
     if kind.stop_on_delete:
         return False
-    now, interval = asyncio.get_running_loop().time(), world.settings.resync(kind.name)
+    now, interval = asyncio.get_running_loop().time(), services.settings.resync(kind.name)
     # Below the threshold, or a restart would describe a tenth of all settled objects at once.
-    since = memory.looked.setdefault(uid, now - world.rng.uniform(0.0, _DUE * interval))
+    since = memory.described.setdefault(uid, now - services.rng.uniform(0.0, _DUE * interval))
     return now - since >= _DUE * interval
 
 

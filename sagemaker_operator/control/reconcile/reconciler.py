@@ -9,13 +9,13 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from sagemaker_operator.control.interfaces import Result, World
-from sagemaker_operator.control.plan.actions import Settle
-from sagemaker_operator.control.plan.next_action import next_step
-from sagemaker_operator.control.reconcile.context import Pass
-from sagemaker_operator.control.reconcile.execute import carry_out
+from sagemaker_operator.control.interfaces import Result, Services
+from sagemaker_operator.control.plan.actions import Finish
+from sagemaker_operator.control.plan.next_action import next_action
+from sagemaker_operator.control.reconcile.context import Context
+from sagemaker_operator.control.reconcile.execute import execute
 from sagemaker_operator.control.reconcile.facts import Memory
-from sagemaker_operator.control.reconcile.finish import settle
+from sagemaker_operator.control.reconcile.finish import finish
 from sagemaker_operator.logs import about, get_logger
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class Reconciler:
     """Reconciles all objects of one kind."""
 
-    def __init__(self, kind: Kind, world: World) -> None:
+    def __init__(self, kind: Kind, services: Services) -> None:
         self._kind = kind
-        self._world = world
+        self._world = services
         self._memory = Memory()
         self._log = get_logger(kind.name.lower())
 
@@ -53,12 +53,12 @@ class Reconciler:
                 self._forget_if_gone(key, obj)
 
     async def _reconcile(self, key: ObjectKey, obj: KubeObject, failures: int) -> Result:
-        one = Pass(self._kind, self._world, self._memory, self._log, key, obj, failures)
+        context = Context(self._kind, self._world, self._memory, self._log, key, obj, failures)
         while True:
-            step = next_step(one.facts)
-            if isinstance(step, Settle):
-                return await settle(one, step)
-            await carry_out(one, step)
+            action = next_action(context.facts)
+            if isinstance(action, Finish):
+                return await finish(context, action)
+            await execute(context, action)
 
     def _forget_if_gone(self, key: ObjectKey, obj: KubeObject) -> None:
         """The answer that removed the last finalizer may come before the watch's event, and then there is no other event."""

@@ -25,7 +25,7 @@ from sagemaker_operator.kinds.references import reference_field
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sagemaker_operator.conditions import Told
+    from sagemaker_operator.conditions import ConditionValue
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject
     from sagemaker_operator.settings import FeatureGates
@@ -183,7 +183,9 @@ def adoption_patch(kind: Kind, obj: KubeObject, asked: Adoption, observed: Mappi
     return ({"metadata": patch} if patch else {}) | ({"spec": replacing(spec, wanted)} if wanted != spec else {})
 
 
-def told_of_adoption(asked: Adoption, stored: Sequence[Mapping[str, Any]], *, another: bool = False) -> dict[str, Told]:
+def adoption_conditions(
+    asked: Adoption, stored: Sequence[Mapping[str, Any]], *, another: bool = False
+) -> dict[str, ConditionValue]:
     """The conditions of an adopted object. What the tags said is known from the stored conditions once it was told."""
     if not asked.adopted:
         return {}

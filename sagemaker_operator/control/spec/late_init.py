@@ -19,7 +19,7 @@ from sagemaker_operator.kinds.naming import field_name, field_path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sagemaker_operator.conditions import Told
+    from sagemaker_operator.conditions import ConditionValue
     from sagemaker_operator.kinds.descriptor import Kind
 
 _COMPLETE = "Late initialization successful"
@@ -73,7 +73,7 @@ def _at(data: Any, path: Sequence[str]) -> Any:
     return data
 
 
-def told_of_late_init(late: LateInit | None) -> dict[str, Told]:
+def late_init_conditions(late: LateInit | None) -> dict[str, ConditionValue]:
     """ACK's condition, in ACK's words as far as they are true: nothing here asks again every 5 seconds."""
     if late is None:
         return {}

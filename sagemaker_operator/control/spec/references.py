@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sagemaker_operator.conditions import SYNCED, TERMINAL, Told
+from sagemaker_operator.conditions import SYNCED, TERMINAL, ConditionValue
 from sagemaker_operator.control.spec.create_input import identifiers
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.model import members, operation
@@ -49,7 +49,7 @@ class Resolution(msgspec.Struct, frozen=True):
         return bool(self.values or self.problems or self.waiting or self.unrecorded)
 
     @property
-    def told(self) -> Told:
+    def told(self) -> ConditionValue:
         """The condition ACK.ReferencesResolved."""
         if self.problems:
             return "False", "InvalidReference", "; ".join(self.problems)

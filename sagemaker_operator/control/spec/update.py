@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
 
 
-def judge(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple[str, ...], Verdict]:
+def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple[str, ...], Verdict]:
     """(the differing fields as the user wrote them, what to do). `edit.differing` is filled in here.
 
     `identity` has every identifier of the resource that is known, its ARN included.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.clock import rfc3339
-from sagemaker_operator.conditions import READY, RECOVERABLE, Told, with_conditions
+from sagemaker_operator.conditions import READY, RECOVERABLE, ConditionValue, with_conditions
 from sagemaker_operator.guard import leaf
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ObjectTrouble:
         meta = obj.metadata
         before = obj.decode_status().get("conditions") or []
         text = internal_error_text(type(leaf(error)).__name__)
-        told: dict[str, Told] = {RECOVERABLE: ("True", INTERNAL_ERROR, text)}
+        told: dict[str, ConditionValue] = {RECOVERABLE: ("True", INTERNAL_ERROR, text)}
         if all(known.get("type") != READY for known in before):
             # A new object is not ready; what was ready before (a completed job) still is.
             told = {READY: ("False", RECOVERABLE, text), **told}
