@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec.structs import replace
 
 from sagemaker_operator.annotations import DELETION_PROTECTION
@@ -25,6 +27,9 @@ from sagemaker_operator.control.plan.failure import failed
 from sagemaker_operator.control.plan.progress import amended, progress_of
 from sagemaker_operator.errors import UNCERTAIN
 from sagemaker_operator.kinds.descriptor import StatusClass
+
+if TYPE_CHECKING:
+    from sagemaker_operator.control.observation import Observation
 
 _DELETING = "Deleting"
 # What a deletion leaves behind (a mount target, a stack) is cleared away by people; ten calls each time.
@@ -55,14 +60,14 @@ def deletion(facts: Facts) -> Action:
         silent = not action.release and not facts.ready and facts.waiting != _DELETING
         if action.release or not (facts.managed or silent):
             return replace(action, findings=_held(facts))
-    message_of = (
-        isinstance(action, Finish) and action.findings is None and facts.ready and (facts.held or not action.release)
-    )
-    # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
-    return replace(action, findings=_waiting(facts, _GOING, reason="Terminating")) if message_of else action
+    if isinstance(action, Finish) and action.findings is None and facts.ready and (facts.held or not action.release):
+        # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
+        return replace(action, findings=_waiting(facts, _GOING, reason="Terminating"))
+    return action
 
 
 def _deletion(facts: Facts) -> Action:
+    """What to do with the resource of an object that is being deleted."""
     kind = facts.kind
     if not facts.managed:
         return Finish(None, Follow.REST)
@@ -71,58 +76,82 @@ def _deletion(facts: Facts) -> Action:
     if facts.error is not None:
         refused = facts.error.operation == kind.create and facts.error.category not in UNCERTAIN
         return Finish(None, Follow.REST, release=True) if refused else failed(facts, facts.error)
-    if facts.mutation is Mutation.DELETED and kind.status_member is None:
-        # It has no life cycle: a delete that was accepted is done.
-        return Finish(None, Follow.REST, release=True)
-    if facts.mutation is Mutation.CREATED:
-        # The token's answer, and no look yet: until SageMaker shows it, "not found" is no proof that it is gone.
-        return Finish(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
     if facts.mutation is not None:
-        doing = "Stopping" if facts.mutation is Mutation.STOPPED else "Deleting"
-        return Finish(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
+        return _after_mutation(facts, facts.mutation)
     if facts.observed is not None and not facts.observed.found:
-        if facts.recalled is None and facts.waiting != _DELETING and facts.failures < MAX_DESCRIBES:
-            return Finish(None, Follow.RETRY)
-        if facts.unclear is not None:
-            return Finish(_waiting(facts, facts.unclear), Follow.SLOW)
-        return Finish(None, Follow.REST, release=True)
-    if facts.arn is None:
-        if facts.observed is None and facts.taken is not None:
-            # The token did not bring it back, and would not the next time: whose the name is, its tags tell.
-            return Finish(None, Follow.RETRY) if facts.nameless else Observe()
-        if facts.observed is None:
-            return search_for_resource(facts)
-        if facts.adoption.adopted and facts.adoption.policy is not None:
-            # The adoption was cut off before its ARN was recorded; the mark is ours, so the wish was carried out.
-            return Adopt()
-        if facts.owner is Owner.UNKNOWN:
-            return Identify()
-        if facts.owner is Owner.FOREIGN:
-            return Finish(None, Follow.REST, release=True)
+        return _absent(facts)
+    if facts.arn is None and (action := _without_arn(facts)) is not None:
+        return action
     last = facts.observed or facts.recalled
     if last is None or (facts.observed is None and (facts.failures or facts.waiting == _DELETING)):
         # What was refused, or accepted, was asked for because of what the stored status says: it may be out of date.
         return Observe()
-    state = last.state(kind)
+    return _existing(facts, last)
+
+
+def _after_mutation(facts: Facts, mutation: Mutation) -> Finish:
+    """A call was accepted in this reconcile."""
+    kind = facts.kind
+    if mutation is Mutation.DELETED and kind.status_member is None:
+        # It has no lifecycle: a delete that was accepted is done.
+        return Finish(None, Follow.REST, release=True)
+    if mutation is Mutation.CREATED:
+        # The token's answer, and no Describe yet: until SageMaker shows it, "not found" is no proof that it is gone.
+        return Finish(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
+    doing = "Stopping" if mutation is Mutation.STOPPED else "Deleting"
+    return Finish(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
+
+
+def _absent(facts: Facts) -> Finish:
+    """SageMaker does not have it (yet)."""
+    if facts.recalled is None and facts.waiting != _DELETING and facts.failures < MAX_DESCRIBES:
+        return Finish(None, Follow.RETRY)
+    if facts.unclear is not None:
+        return Finish(_waiting(facts, facts.unclear), Follow.SLOW)
+    return Finish(None, Follow.REST, release=True)
+
+
+def _without_arn(facts: Facts) -> Action | None:
+    """A create may have been sent, and no ARN was recorded. None: what was found is this object's."""
+    if facts.observed is None:
+        if facts.taken is not None:
+            # The token did not bring it back, and would not the next time: the tags say whose the name is.
+            return Finish(None, Follow.RETRY) if facts.nameless else Observe()
+        return search_for_resource(facts)
+    if facts.adoption.adopted and facts.adoption.policy is not None:
+        # The adoption was cut off before its ARN was recorded; the mark is ours, so the adoption was carried out.
+        return Adopt()
+    if facts.owner is Owner.UNKNOWN:
+        return Identify()
+    return Finish(None, Follow.REST, release=True) if facts.owner is Owner.FOREIGN else None
+
+
+def _existing(facts: Facts, last: Observation) -> Action:
+    """SageMaker has it, in the state that was last observed."""
+    kind, state = facts.kind, last.state(facts.kind)
     if state is StatusClass.GONE:
         return Finish(None, Follow.REST, release=True)
     if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
         # The delete that we asked for: why, before it is asked for again.
         return _delete_failed(facts)
     if kind.stop_on_delete:
-        if state is StatusClass.IN_PROGRESS:
-            return Stop()
-        if state in (StatusClass.STOPPING, StatusClass.DELETING):
-            return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
-        if facts.erase and kind.delete is not None:
-            return Delete()
-        return Finish(None, Follow.REST, release=True)
+        return _job(facts, last)
     if last.status(kind) in kind.stop_before_delete:
         return Stop()
     if state.in_transition:
         text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
         return Finish(_waiting(facts, text), Follow.POLL)
     return Delete()
+
+
+def _job(facts: Facts, last: Observation) -> Action:
+    """A running job is stopped; its record stays, unless the user asks for its deletion."""
+    kind, state = facts.kind, last.state(facts.kind)
+    if state is StatusClass.IN_PROGRESS:
+        return Stop()
+    if state in (StatusClass.STOPPING, StatusClass.DELETING):
+        return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
+    return Delete() if facts.erase and kind.delete is not None else Finish(None, Follow.REST, release=True)
 
 
 def _protected(facts: Facts) -> Finish:

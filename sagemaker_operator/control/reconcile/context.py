@@ -31,8 +31,28 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
 
+def load(
+    kind: Kind, services: Services, memory: Memory, log: Logger, key: ObjectKey, obj: KubeObject, failures: int
+) -> Context:
+    """The context of one reconcile, with what the object says and what the poller has observed.
+
+    `failures` counts the reconciles of this object that failed in a row before this one.
+    """
+    context = Context(kind, services, memory, log, key, obj, failures)
+    context.load()
+    match services.tracker.take(key, obj.metadata.uid, context.identifiers()):
+        case Missed(error, times):
+            context.fail(error, failures=failures + times)
+        case Observation() as polled:
+            context.observe(polled)
+    return context
+
+
 class Context:
-    """The object as last written, and the facts: what a step needs, and where it leaves what it learned."""
+    """The object as last written, and the facts: what an action needs, and where it leaves its outcome.
+
+    `load` fills in `stored`, `resolution`, `placement` and `facts`; it is called again after a write that changes them all.
+    """
 
     def __init__(
         self,
@@ -44,7 +64,6 @@ class Context:
         obj: KubeObject,
         failures: int,
     ) -> None:
-        """`failures` counts the passes that failed in a row before this one."""
         self.kind = kind
         self.services = services
         self.memory = memory
@@ -52,12 +71,6 @@ class Context:
         self.key = key
         self.obj = obj
         self._failures = failures
-        self.load()
-        match services.tracker.take(key, obj.metadata.uid, self.identifiers()):
-            case Missed(error, times):
-                self._fail(error, failures=failures + times)
-            case Observation() as polled:
-                self.observe(polled)
 
     def load(self) -> None:
         """What the object says as it stands."""
@@ -148,10 +161,10 @@ class Context:
         try:
             return await self.services.aws.call(target, operation, params, kind=self.kind, caller=self.key.namespace)
         except AwsError as error:
-            self._fail(error)
+            self.fail(error)
             return None
 
-    def _fail(self, error: AwsError, **facts: Any) -> None:
+    def fail(self, error: AwsError, **facts: Any) -> None:
         error.message = in_the_users_words(self.kind, error.message)
         if error.category is ErrorCategory.THROTTLED:
             now = asyncio.get_running_loop().time()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sagemaker_operator.control.interfaces import Result, Services
 from sagemaker_operator.control.plan.actions import Finish
 from sagemaker_operator.control.plan.next_action import next_action
-from sagemaker_operator.control.reconcile.context import Context
+from sagemaker_operator.control.reconcile.context import load
 from sagemaker_operator.control.reconcile.execute import execute
 from sagemaker_operator.control.reconcile.facts import Memory
 from sagemaker_operator.control.reconcile.finish import finish
@@ -53,7 +53,7 @@ class Reconciler:
                 self._forget_if_gone(key, obj)
 
     async def _reconcile(self, key: ObjectKey, obj: KubeObject, failures: int) -> Result:
-        context = Context(self._kind, self._world, self._memory, self._log, key, obj, failures)
+        context = load(self._kind, self._world, self._memory, self._log, key, obj, failures)
         while True:
             action = next_action(context.facts)
             if isinstance(action, Finish):
