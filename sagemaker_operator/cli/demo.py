@@ -324,7 +324,9 @@ class Demo:
             return
         for row in rows:
             calls = ", ".join(f"{count} {name}" for name, count in sorted(row["awsCalls"].items()))
-            seen = f", its end observed after {row['secondsToDetect']:g} s" if row["secondsToDetect"] is not None else ""
+            seen = (
+                f", its end observed after {row['secondsToDetect']:g} s" if row["secondsToDetect"] is not None else ""
+            )
             total, ended = sum(row["awsCalls"].values()), row["status"] or _readiness(row["conditions"])
             click.echo(
                 f"\n{row['kind']} {row['name']}: {ended}{seen}. AWS calls: {total} ({calls}). "
