@@ -28,7 +28,7 @@ class Backoff(msgspec.Struct, frozen=True):
 
     def delay(self, failures: int, rng: random.Random) -> float:
         """Seconds to wait after `failures` failures (0 = the first)."""
-        # 2**64 s is already for ever; bounding the exponent keeps the float finite.
+        # 2**64 s is already unbounded in practice; bounding the exponent keeps the float finite.
         ceiling = min(self.cap, self.base * self.factor ** min(failures, 64))
         return rng.uniform(min(self.floor, ceiling), ceiling)
 
@@ -43,4 +43,4 @@ CONFLICT = Backoff(base=0.5, cap=30.0, floor=0.5)
 """After a write conflict the watch brings the newer version within milliseconds, unless it is minutes late itself."""
 
 SLOW = Backoff(base=60.0, cap=900.0, floor=30.0)
-"""For what a person or a quota must mend: exhausted quotas, denied access, missing roles."""
+"""For errors that a person or a quota change must fix: exhausted quotas, denied access, missing roles."""

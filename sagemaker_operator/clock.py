@@ -24,7 +24,7 @@ def rfc3339(seconds: float) -> str:
     return _whole_seconds(int(seconds))
 
 
-# A pass formats the times of a resource and of now, 3 % of its CPU; most of them it formatted in the pass before.
+# A reconcile formats the times of a resource and of now, 3 % of its CPU; most were formatted by the reconcile before it.
 @lru_cache(maxsize=4096)
 def _whole_seconds(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""Conditions, computed in one pure function from what one pass found out.
+"""Conditions, computed in one pure function from the findings of one reconcile.
 
 ACK's four conditions keep their meaning for existing tools; Ready, Reconciling and Stalled follow kstatus, and jobs have
 Complete and Failed so that `kubectl wait --for=condition=Complete` works. An abnormal condition is absent unless True.
@@ -47,10 +47,10 @@ _MESSAGE_LIMIT = 2048
 
 
 class Progress(StrEnum):
-    """How far the resource is, as the conditions tell it."""
+    """The resource's state, as the conditions report it."""
 
     UNKNOWN = "Unknown"
-    """It could not be observed in this pass."""
+    """It could not be observed in this reconcile."""
     MOVING = "InProgress"
     """SageMaker is working on it."""
     SETTLED = "Settled"
@@ -73,11 +73,11 @@ class ObjectState(StrEnum):
     FAILED = "Failed"
     TERMINATING = "Terminating"
     UNKNOWN = "Unknown"
-    """No condition yet: nobody has looked at it."""
+    """No condition yet: not reconciled."""
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """What one pass found out. At most one of `terminal` and `recoverable` is set."""
+    """The findings of one reconcile. At most one of `terminal` and `recoverable` is set."""
 
     progress: Progress
     message: str
@@ -85,15 +85,15 @@ class Findings(msgspec.Struct, frozen=True):
     reason: str = ""
     """CamelCase, bounded: why Ready is what it is (the status, or the category of an error)."""
     terminal: str | None = None
-    """What only an edit can mend."""
+    """The error that only an edit can fix."""
     recoverable: str | None = None
-    """What keeps us waiting although nobody has to edit the spec."""
+    """The error that is retried and needs no edit of the spec."""
     failure: str | None = None
-    """SageMaker's own words for a failure: shown wherever the resource is not ready because of it."""
+    """SageMaker's message for a failure: shown wherever the resource is not ready because of it."""
     hint: str = ""
     """What to do about `terminal`, for Ready and Stalled, where the text of ACK.Terminal must be ACK's alone."""
     also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
-    """Conditions beside these, by type: what a feature has to tell (a role that was selected, references resolved)."""
+    """Conditions beside these, by type: reported by features (a role that was selected, references resolved)."""
 
 
 def compute(
@@ -176,7 +176,7 @@ def _state(findings: Findings) -> dict[str, ConditionValue]:
     progress, reason, message = findings.progress, findings.reason, findings.message
     wanted: dict[str, ConditionValue] = {}
     if findings.terminal is not None:
-        # ACK says Synced=True beside Terminal=True for some kinds; what an edit must mend is not synced here.
+        # ACK says Synced=True beside Terminal=True for some kinds; an error that needs an edit is not synced here.
         explained = f"{findings.terminal.rstrip('.')}. {findings.hint}" if findings.hint else findings.terminal
         wanted[SYNCED] = ("False", TERMINAL, message)
         wanted[TERMINAL] = ("True", reason, findings.terminal)

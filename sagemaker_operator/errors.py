@@ -1,4 +1,4 @@
-"""Every error that crosses a room. Raw library errors are translated once, at the two boundaries (`kube/`, `aws/`)."""
+"""Every error that crosses a package boundary. Raw library errors are translated once, at the two boundaries (`kube/`, `aws/`)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TooManyRequests(KubeError):
 
 
 class Unavailable(KubeError):
-    """5xx, a refused or cut connection, a timeout, or an answer that is no Kubernetes JSON. Always worth a retry."""
+    """5xx, a refused or cut connection, a timeout, or an answer that is not Kubernetes JSON. Always worth a retry."""
 
 
 class ErrorCategory(StrEnum):
@@ -84,11 +84,11 @@ class ErrorCategory(StrEnum):
     IN_USE = "InUse"
     """The resource is busy or has dependants; wait and retry."""
     QUOTA = "QuotaExceeded"
-    """An account quota is exhausted; retry slowly, it is nobody's mistake in the spec."""
+    """An account quota is exhausted; retry slowly, the spec is not at fault."""
     VALIDATION = "ValidationFailed"
     """The request is wrong and stays wrong until the spec changes."""
     DEPENDENCY = "DependencyNotReady"
-    """Something the request names is not there (yet): a role, an image, S3 data, another resource. May heal alone."""
+    """Something the request names is not there (yet): a role, an image, S3 data, another resource. May recover without an edit."""
     ACCESS_DENIED = "AccessDenied"
     CREDENTIALS = "Credentials"
     """Missing, expired or malformed credentials of the operator itself."""

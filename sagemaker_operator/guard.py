@@ -81,7 +81,7 @@ class Guard:
                 self._report(about, type(leaf(error)).__name__)
 
     async def keep(self, part: str, name: str, run: Callable[[], Awaitable[object]]) -> None:
-        """Runs `run` until it returns. Raises ConfigurationError and what is no Exception (cancellation)."""
+        """Runs `run` until it returns. Raises ConfigurationError and BaseExceptions that are not Exceptions (cancellation)."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:

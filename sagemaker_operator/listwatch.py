@@ -28,7 +28,7 @@ class ListPage(NamedTuple):
 
 
 class WatchEvent(NamedTuple):
-    """One event of a watch. A bookmark's object bears nothing but its resourceVersion."""
+    """One event of a watch. A bookmark's object has nothing but its resourceVersion."""
 
     type: EventType
     object: KubeObject

@@ -103,13 +103,13 @@ def emit(logger: Logger, event: Event, **fields: Any) -> None:
     logger.log(level, message, _event=event.value, schema=SCHEMA, **present)
 
 
-# One variable for all fields: structlog's own has one for each, and to set and reset eight is 2 % of a pass.
+# One variable for all fields: structlog's own has one for each, and to set and reset eight is 2 % of a reconcile's time.
 _about: ContextVar[Mapping[str, Any]] = ContextVar("about", default=MappingProxyType({}))
 
 
 @contextlib.contextmanager
 def about(**fields: Any) -> Iterator[None]:
-    """All lines of this task, and of those it starts, bear these fields."""
+    """All lines of this task, and of those it starts, have these fields."""
     token = _about.set(fields)
     try:
         yield
@@ -122,7 +122,7 @@ def _add_about(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappin
 
 
 def get_logger(name: str) -> Logger:
-    """A logger whose lines bear `name`. As configured now: get it after `configure`."""
+    """A logger whose lines have `name`. As configured now: get it after `configure`."""
     logger: Logger = structlog.get_logger().bind(logger=name)
     return logger
 
@@ -135,7 +135,7 @@ def configure(*, level: str, format_: str, clock: Clock, stream: TextIO | None =
         return line
 
     for library in ("botocore", "aiobotocore", "asyncio"):
-        # They warn with tracebacks about what our own lines tell with its cause (a failed credential refresh).
+        # They warn with tracebacks about what our own lines report with its cause (a failed credential refresh).
         logging.getLogger(library).setLevel(logging.CRITICAL)
     steps = (
         _add_about,
@@ -216,7 +216,7 @@ def _sink(stream: TextIO | None) -> _Sink:
 
 
 class _Descriptor:
-    """Writes lines to a file descriptor as UTF-8, whatever the locale; what is no Unicode is escaped."""
+    """Writes lines to a file descriptor as UTF-8, whatever the locale; invalid Unicode is escaped."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -264,7 +264,7 @@ def _render_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
     try:
         return _encoder.encode(line).decode()
     except (ValueError, TypeError, OverflowError):
-        # A lone surrogate is no UTF-8; JSON has an escape for it.
+        # A lone surrogate is not valid UTF-8; JSON has an escape for it.
         return json.dumps(line, default=str)
 
 

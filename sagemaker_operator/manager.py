@@ -57,7 +57,7 @@ COMPONENT = "sagemaker-operator"
 # The loop's heartbeat: a probe that hangs longer than this finds a loop that does not turn.
 _HEARTBEAT_SECONDS = 1.0
 _LOOP_STALL_SECONDS = 15.0
-# A pass is one read and one write; four keep up with 100 sources a second.
+# A reconcile is one read and one write; four keep up with 100 sources a second.
 _FEATURE_WORKERS = 4
 
 
@@ -335,7 +335,7 @@ class Manager:
             keep("events", "events", self.events.run)
             keep("operator", "ready", self._announce_ready)
             keep("operator", "synced", self._synced)
-            # Nobody leads who does not know them: a pass without them could only guess the account.
+            # Wait for the role maps before becoming leader: without them a reconcile could only guess the account.
             await self.namespace_configs.wait()
             if self._settings.leader_election:
                 group.create_task(self.elector.run(), name="lease")
@@ -411,7 +411,7 @@ class Manager:
 
 
 def observe_aws(metrics: Metrics, outcome: Outcome) -> None:
-    """What an `Aws` is told to do with its calls."""
+    """The observers of an `Aws`'s calls."""
     metrics.aws_call(
         outcome.operation,
         requests=outcome.attempts,
@@ -424,5 +424,5 @@ def observe_aws(metrics: Metrics, outcome: Outcome) -> None:
 def observe_kube(
     metrics: Metrics, host: str, method: str, plural: str, subresource: str, status: int, seconds: float
 ) -> None:
-    """What a `KubeClient` of the API server at `host` is told to do with its requests."""
+    """The observers of a `KubeClient`'s requests to the API server at `host`."""
     metrics.kube_request(host, method, status, seconds)

@@ -170,7 +170,7 @@ class Metrics:
     def kube_request(self, host: str, method: str, status: int, seconds: float) -> None:
         """A finished request to the API server, or an opened WATCH; `status` 0: no answer."""
         watch = method == "WATCH"
-        # client-go's words for both.
+        # client-go's terms for both.
         self.kube_requests.labels(str(status) if status else "<error>", "GET" if watch else method, host).inc()
         if not watch:
             self.kube_seconds.labels(method, host).observe(seconds)
@@ -216,7 +216,7 @@ class ControllerMetrics:
         self._transitions = metrics.transitions
 
     def passed(self, result: str, seconds: float) -> None:
-        """A pass has ended; `result` is one of controller-runtime's four."""
+        """A reconcile has ended; `result` is one of controller-runtime's four."""
         self._results[result].inc()
         self._seconds.observe(seconds)
         if result == "error":

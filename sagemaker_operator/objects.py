@@ -70,7 +70,7 @@ class Meta(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omit_defau
 
 
 class KubeObject(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """One object. `spec` and `status` are JSON bytes, decoded by whoever needs them."""
+    """One object. `spec` and `status` are JSON bytes, decoded on use."""
 
     api_version: str = ""
     kind: str = ""
@@ -150,7 +150,7 @@ _decoder = msgspec.json.Decoder(KubeObject)
 
 
 def decode_object(data: bytes | msgspec.Raw) -> KubeObject:
-    """Raises msgspec.DecodeError (ValidationError included) if `data` is no Kubernetes object."""
+    """Raises msgspec.DecodeError (ValidationError included) if `data` is not a Kubernetes object."""
     try:
         return detach(_decoder.decode(data))
     except msgspec.ValidationError:

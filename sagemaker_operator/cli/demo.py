@@ -59,7 +59,7 @@ def _parse(text: str, source: str) -> list[dict[str, Any]]:
     try:
         documents = [document for document in yaml.safe_load_all(text) if document]
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{source} is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigurationError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
     for document in documents:
         kind = document.get("kind") if isinstance(document, dict) else None
         if not isinstance(kind, str):
@@ -325,7 +325,9 @@ class Demo:
             return
         for row in rows:
             calls = ", ".join(f"{count} {name}" for name, count in sorted(row["awsCalls"].items()))
-            seen = f", its end seen after {row['secondsToDetect']:g} s" if row["secondsToDetect"] is not None else ""
+            seen = (
+                f", its end observed after {row['secondsToDetect']:g} s" if row["secondsToDetect"] is not None else ""
+            )
             total, ended = sum(row["awsCalls"].values()), row["status"] or _readiness(row["conditions"])
             click.echo(
                 f"\n{row['kind']} {row['name']}: {ended}{seen}. AWS calls: {total} ({calls}). "

@@ -102,8 +102,8 @@ def _page() -> str:
 def kinds(format_: str) -> None:
     """Show the kinds: their operations, whether they run long, what can be updated, and how they are polled.
 
-    The table has the verbs of operations (Create stands for CreateModel), and of how a kind is polled the gist: one List tells of
-    all resources, or of the changes among them, or there is a Describe for each. --format json has the names.
+    The table shows verbs of operations (Create stands for CreateModel). POLLED says whether one List reports all resources,
+    or only the changed ones, or each resource needs a Describe. --format json has the full names.
     """
     if format_ == "json":
         click.echo(json.dumps([_row(kind) for kind in catalog().values()], indent=2))

@@ -231,7 +231,7 @@ OPTIONS: tuple[Option, ...] = (
         "--reconcile-default-resync-seconds",
         "resync_seconds",
         click.FloatRange(0),
-        "How often a resource at rest is compared with its spec; a finished job never is. 0: ACK's 10 hours.",
+        "How often a settled resource is compared with its spec; a finished job never is. 0: ACK's 10 hours.",
         "RECONCILE_DEFAULT_RESYNC_SECONDS",
         read=_resync,
     ),

@@ -61,7 +61,7 @@ class Numbers(_List[tuple[str, float]]):
     def __init__(
         self, key: str, example: str, pattern: str, *, known: Callable[[], Collection[str]] | None = None
     ) -> None:
-        """`known`: what NAME may be, where it can be told here; None: the value is judged elsewhere."""
+        """`known`: what NAME may be, where it is known here; None: the value is validated elsewhere."""
         self.name = f"{key}=N,..."
         self._key, self._example, self._pattern, self._known = key, example, pattern, known
 
@@ -118,7 +118,7 @@ class Duration(click.ParamType[float, Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         parts = _DURATION.findall(str(value))
         if not parts or "".join(parts) != str(value):
-            self.fail(f"{value!r} is no duration, for example 60s or 1m30s", param, ctx)
+            self.fail(f"{value!r} is not a duration; write for example 60s or 1m30s", param, ctx)
         seconds = 0.0
         for part in parts:
             unit = part.lstrip("0123456789.")

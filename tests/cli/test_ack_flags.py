@@ -197,7 +197,7 @@ def test_helms_environment_for_gates_and_system_namespace() -> None:
     [
         (("--feature-gates", "ResorceAdoption=true"), "did you mean ResourceAdoption?"),
         (("--feature-gates", "ResourceAdoption=maybe"), "GATE=true or GATE=false"),
-        (("--http-client-timeout", "60"), "no duration"),
+        (("--http-client-timeout", "60"), "not a duration"),
         (("--http-client-timeout", "0s"), "needs time"),
         (("--aws-rate-limit", "List"), "OPERATION=NUMBER"),
         (("--aws-rate-limit", "List=0"), "OPERATION=NUMBER"),

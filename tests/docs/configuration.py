@@ -30,7 +30,7 @@ feature-gates: {TeamLevelCARM: true}
 
 In a cluster put it into a ConfigMap, mount that, and set `args: [run, --config, /etc/sagemaker-operator/config.yaml]`.
 
-All of ACK's flags are here. What [differs](ack-compatibility.md#flags): the leader is elected by default, a kind has ten
+All of ACK's flags are here. What [differs](ack-compatibility.md#flags): the leader is elected by default, a kind has 16
 workers, not one, and `--http-client-timeout` is 20 s, not 60 s. The image has ACK's program too (`./bin/controller`), so that
 ACK's Deployment runs with nothing but its image changed, if its service account gets `manifests/rbac.yaml`: leases and events
 are beyond ACK's default role.

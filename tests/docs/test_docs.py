@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from sagemaker_operator.cli import cli
 from sagemaker_operator.logs import MESSAGES, Event
 from tests.docs.configuration import document
+from tests.docs.words import occurrences
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -83,3 +84,17 @@ def test_the_page_of_flags_is_made_of_their_table() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == document(), (
         "run: python -m tests.docs.configuration > docs/configuration.md"
     )
+
+
+DONE_PATHS = (
+    *("README.md", "docs/accounts-and-regions.md", "docs/adoption.md", "docs/architecture.md", "docs/benchmarks.md"),
+    *("docs/design", "docs/field-export.md", "docs/kinds.md", "docs/late-initialisation.md", "docs/logs.md"),
+    *("docs/configuration.md", "docs/metrics.md", "sagemaker_operator/errors.py", "sagemaker_operator/listwatch.py"),
+    *("sagemaker_operator/objects.py", "sagemaker_operator/clock.py", "sagemaker_operator/logs.py"),
+)
+"""What is written in standard terms so far; in the end `words.PATHS`."""
+
+
+def test_standard_terms_are_used() -> None:
+    found = list(occurrences(DONE_PATHS))
+    assert len(found) <= 20, "\n".join(f"{one.path}:{one.line}: {one.words}" for one in found)

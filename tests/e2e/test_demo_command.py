@@ -85,7 +85,7 @@ async def test_text_is_log_lines_and_a_bill_in_one_sentence(tmp_path: Path) -> N
     assert (result.code, result.err) == (0, "")
     *log, bill = [line for line in result.out.splitlines() if line]
     assert any("TrainingJob default/short-one  Job completed" in line for line in log)
-    assert bill.startswith("TrainingJob short-one: Completed, its end seen after ")
+    assert bill.startswith("TrainingJob short-one: Completed, its end observed after ")
     assert "1 CreateTrainingJob" in bill
 
 
@@ -98,7 +98,7 @@ def job_file(directory: Path, name: str) -> Path:
 
 
 BAD = {
-    "no YAML": ("a: [", "is no YAML"),
+    "no YAML": ("a: [", "is not valid YAML"),
     "no object": ("hello", "holds no Kubernetes object"),
     "nothing": ("# nothing\n", "holds no object"),
     "a foreign kind": ("{apiVersion: v1, kind: Pod, metadata: {name: a}}", "kind 'Pod' is not among"),
