@@ -275,7 +275,7 @@ async def test_the_unreached_are_described_where_a_page_is_refused_again_and_aga
         await asyncio.sleep(60.0)
         for name in names[-20:]:
             service.set(name, "Completed")
-        await noticed(follower, names[-20:], "Completed", 1200.0)
+        await noticed(follower, names[-20:], "Completed", 600.0)
         assert service.count(DESCRIBE) <= 1.0 * now()
 
 
