@@ -17,11 +17,11 @@ from sagemaker_operator.logs import configure
 from sagemaker_operator.sandbox.kubernetes.memory import InMemoryTransport
 from tests.e2e.harness import Cloud, build, operator, sample
 from tests.e2e.kinds import VIRTUAL
+from tests.transports import ForwardingTransport, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
-    from sagemaker_operator.kube.transport import Query
     from sagemaker_operator.manager import Manager
 
 pytestmark = VIRTUAL
@@ -29,27 +29,16 @@ pytestmark = VIRTUAL
 LEASE = "not allowed to get leases.coordination.k8s.io default/"
 
 
-class Door(InMemoryTransport):
+class Door(ForwardingTransport):
     """The way to the API server; `refuse` answers in its place where it has an answer."""
 
     def __init__(self, cloud: Cloud) -> None:
-        super().__init__(cloud.kubernetes)
+        super().__init__(InMemoryTransport(cloud.kubernetes))
         self.refuse: Callable[[str, str], Response | None] = lambda method, path: None
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query = (),
-        headers: Mapping[str, str] = {},
-        body: bytes | None = None,
-        timeout: float,
-    ) -> Response:
-        refused = self.refuse(method, path)
-        if refused is not None:
-            return refused
-        return await super().request(method, path, query=query, headers=headers, body=body, timeout=timeout)
+    async def answer(self, request: Request) -> Response:
+        refused = self.refuse(request.method, request.path)
+        return refused if refused is not None else await super().answer(request)
 
 
 def answer(code: int, reason: str, message: str) -> Response:
