@@ -182,10 +182,13 @@ class HttpTransport:
 def _may_be_refused_certificate(error: aiohttp.ClientError) -> bool:
     """Whether a connection failed as one with an expired client certificate does.
 
-    In TLS 1.2 the handshake fails; in 1.3 the client takes it for complete, and the connection ends without an answer.
+    In TLS 1.2 the handshake fails, or the server resets the connection during it; in 1.3 the client takes it for complete,
+    and the connection ends without an answer.
     """
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return False  # ours to judge: the server's certificate
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionResetError):
+        return True
     return isinstance(error, aiohttp.ClientConnectorSSLError) or not isinstance(error, aiohttp.ClientConnectorError)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # A token is a few kB, a chain of certificates some tens.
 _OUTPUT_LIMIT = 1024 * 1024
+_FAREWELL_SECONDS = 1.0
 _STDERR_KEPT = 4096
 _STDERR_SHOWN = 200
 # Shorter values are words, such as a region's part or `get`, and removing them would only make a text unreadable.
@@ -138,6 +139,10 @@ async def _run(command: list[str], *, env: Mapping[str, str], interactive: bool)
             else:
                 os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+        with contextlib.suppress(TimeoutError):
+            # The pipes' ends are read, so that their transports close; what escaped the kill may keep them open.
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await asyncio.gather(_read(process.stdout, 0), _read(process.stderr, 0))
         raise
 
 
