@@ -152,7 +152,9 @@ class Controller:
             return
         if not self.owns(new.metadata.uid):
             return
-        if change.old is not None and not _matters(change.old.metadata, new.metadata):
+        # Of an etcd that was restored: what the status recorded since is lost, and is found again by a reconcile.
+        went_back = change.old is not None and 0 < new.version < change.old.version
+        if change.old is not None and not went_back and not _matters(change.old.metadata, new.metadata):
             return
         waiting = Priority.LOW if listed else Priority.NORMAL
         urgent = new.metadata.deletion_timestamp is not None or (change.old is not None and _asks(change.old, new))

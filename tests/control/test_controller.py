@@ -10,7 +10,7 @@ import pytest
 
 from sagemaker_operator.control.controller import Controller
 from sagemaker_operator.control.interfaces import Result
-from sagemaker_operator.errors import Conflict, Unavailable
+from sagemaker_operator.errors import Conflict, Gone, Unavailable
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.listwatch import ListPage
 from sagemaker_operator.metrics import Metrics
@@ -108,3 +108,29 @@ class TestConflict:
         seen = await passes(source)
         assert {number for _, number in seen} == {"1"}
         assert source.asked == len(seen) - 1
+
+
+class Restored(Stalled):
+    """An etcd that is restored after 5 s: the object is there in an older version, and no watch knows the newer one."""
+
+    lists = 0
+
+    async def list_page(self, namespace: str | None, *, continue_: str | None, limit: int) -> ListPage:
+        self.lists += 1
+        return ListPage([version(9)], "9", None) if self.lists == 1 else ListPage([version(4)], "4", None)
+
+    async def watch(
+        self, namespace: str | None, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[WatchEvent, None]:
+        if resource_version == "9":
+            await asyncio.sleep(5.0)
+            raise Gone("too large", status=504, reason="ResourceVersionTooLarge")
+        await asyncio.sleep(timeout_seconds)
+        return
+        yield
+
+
+@pytest.mark.asyncio
+@pytest.mark.looptime(end=1000)
+async def test_what_a_restored_etcd_took_back_is_reconciled_although_nothing_of_it_was_edited() -> None:
+    assert [number for _, number in await passes(Restored(), seconds=60.0)] == ["9", "4"]
