@@ -101,7 +101,8 @@ OPTIONS: tuple[Option, ...] = (
         "--kubeconfig",
         "kubeconfig",
         str,
-        "Kubeconfig file; otherwise $KUBECONFIG, the pod's service account, ~/.kube/config.",
+        "Kubeconfig file, read as kubectl reads it; otherwise $KUBECONFIG (one file or several), the pod's service account, "
+        "~/.kube/config.",
     ),
     Option(_G.KUBERNETES, "--context", "context", str, "Context of the kubeconfig."),
     Option(

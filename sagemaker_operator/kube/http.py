@@ -286,7 +286,9 @@ def _plain(error: OSError) -> str:
     """asyncio's own text for "Connection refused" is "Connect call failed" and an address."""
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or 'no reason given'})"
-    return os.strerror(error.errno) if error.errno else str(error)
+    if isinstance(error, ConnectionResetError) and not error.errno:
+        return "the server ended the TLS handshake"  # asyncio raises it without any text
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
 
 
 def _keepalive_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:

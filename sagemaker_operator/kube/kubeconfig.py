@@ -203,7 +203,7 @@ class Kubeconfig:
         wanted = context or self._current
         chosen = self._contexts.get(wanted)
         if chosen is None:
-            known = ", ".join(self._contexts) or "none at all"
+            known = ", ".join(_printable(name) for name in self._contexts) or "none at all"
             if wanted:
                 raise ConfigurationError(f"kubeconfig {self._shown} has no context {wanted!r}; it has {known}")
             raise ConfigurationError(f"kubeconfig {self._shown} has no current context: pass --context; it has {known}")
@@ -219,6 +219,11 @@ class Kubeconfig:
 
 def problem(file: str, path: str, text: str) -> ConfigurationError:
     return ConfigurationError(f"kubeconfig {file}: {path}: {text}")
+
+
+def _printable(name: str) -> str:
+    """A name as it is written, unless that is more than one line."""
+    return name if name.isprintable() else repr(name)
 
 
 def reason_of(error: Exception) -> str:

@@ -95,11 +95,19 @@ def _requestor(config: Mapping[str, str], context: ssl.SSLContext) -> Any:
     import aiohttp
     from kubernetes_asyncio.config.openid import OpenIDRequestor
 
-    class Verifying(OpenIDRequestor):
-        def _get_connector(self) -> aiohttp.TCPConnector:
-            return aiohttp.TCPConnector(ssl=context)
+    client, secret = config["client-id"], config.get("client-secret", "")
 
-    return Verifying(config["client-id"], config.get("client-secret", ""), config["idp-issuer-url"])
+    class Verifying(OpenIDRequestor):
+        def _client_session(self) -> aiohttp.ClientSession:
+            basic = base64.b64encode(f"{client}:{secret}".encode()).decode()
+            return aiohttp.ClientSession(
+                headers={**self._default_headers, "Authorization": f"Basic {basic}"},
+                connector=aiohttp.TCPConnector(ssl=context),
+                raise_for_status=True,
+                trust_env=True,
+            )
+
+    return Verifying(client, secret, config["idp-issuer-url"])
 
 
 def _tls(user: Entry[User], config: Mapping[str, str]) -> ssl.SSLContext:

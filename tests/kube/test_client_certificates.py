@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+import uvloop
 
 from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.errors import Unavailable
@@ -80,19 +82,40 @@ class Rotating:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-async def test_a_certificate_that_the_server_refuses_is_renewed_once(
-    version: ssl.TLSVersion, method: str, tmp_path: Path
+@pytest.mark.parametrize("loop", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_certificate_that_the_server_refuses_is_renewed_once(
+    version: ssl.TLSVersion, method: str, loop: Any, tmp_path: Path
 ) -> None:
     plugin = Rotating(tmp_path)
     plugin.issue(plugin.old_ca)
-    async with serve(answer({}), ssl_context=plugin.server(version)) as server:
-        access = await plugin.access(server.url)
-        plugin.issue(plugin.new_ca)
-        async with HttpTransport(access) as transport:
-            for _ in range(3):
-                assert (await transport.request(method, "/x", body=b"{}", timeout=20)).status == 200
+
+    async def run() -> int:
+        async with serve(answer({}), ssl_context=plugin.server(version)) as server:
+            access = await plugin.access(server.url)
+            plugin.issue(plugin.new_ca)
+            async with HttpTransport(access) as transport:
+                for _ in range(3):
+                    assert (await transport.request(method, "/x", body=b"{}", timeout=20)).status == 200
+        return len(server.requests)
+
+    assert loop(run()) == 3
     assert plugin.runs == 2
-    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
+async def test_a_refused_certificate_that_stays_refused_is_an_error_with_a_reason(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    plugin = Rotating(tmp_path)
+    plugin.issue(plugin.old_ca)
+    async with (
+        serve(answer({}), ssl_context=plugin.server(version)) as server,
+        HttpTransport(await plugin.access(server.url)) as transport,
+    ):
+        with pytest.raises(Unavailable) as caught:
+            await transport.request("PATCH", "/x", body=b"{}", timeout=20)
+    assert plugin.runs == 2
+    assert not str(caught.value).rstrip().endswith(":")
 
 
 async def test_a_post_is_not_sent_again_and_the_next_one_has_the_new_certificate(tmp_path: Path) -> None:
