@@ -42,8 +42,8 @@ REQUEUE = (
         "read again every 10 h, or 30 s to 300 s by kind; each read is written to status",
         IMPROVED,
         "the same flags and precedence; 10 h for every kind, a finished job never again, nothing written without a change",
-        _JOB + "test_a_settled_object_is_silent",
-        _KINDS + "convergence.py::test_five_more_passes_change_nothing",
+        _JOB + "test_a_settled_object_makes_no_calls_and_no_writes",
+        _KINDS + "convergence.py::test_five_more_reconciles_change_nothing",
         _PLAN + "test_a_finished_job_costs_nothing",
     ),
     row(
@@ -51,7 +51,7 @@ REQUEUE = (
         "one or two Describes per object every 30 s",
         IMPROVED,
         "at once after the create, then after 5 s, 20 s, 30 s, and every 60 s; one List page tells of 100",
-        _JOB + "test_many_jobs_are_followed_by_list",
+        _JOB + "test_many_jobs_are_polled_by_list",
         _JOB + "test_a_ten_minute_job_costs_at_most_25_calls_and_10_writes",
     ),
     row(
@@ -59,7 +59,7 @@ REQUEUE = (
         "every 30 s",
         IMPROVED,
         "followed by the poller; the edit is made at the next sign that it is free",
-        _PLAN + "test_an_edit_that_can_be_made_is_made_and_waited_for",
+        _PLAN + "test_an_updatable_edit_is_sent_and_waited_for",
         _PLAN + "test_a_stopping_job_is_waited_for",
     ),
     row(
@@ -67,14 +67,14 @@ REQUEUE = (
         "15 s",
         KEPT,
         "15 s, and at once when a map, a namespace or a selector changes",
-        "e2e/test_placement.py::test_a_wrong_map_calls_nobody_until_it_is_mended",
+        "e2e/test_placement.py::test_a_wrong_map_makes_no_call_until_it_is_fixed",
     ),
     row(
         "Terminal",
         "never, until an edit or a restart",
         IMPROVED,
         "an edit, an annotation, a referenced object; within the hour if SageMaker refused; a running job is followed all the same",
-        "e2e/test_parked.py::test_an_update_that_sagemaker_refused_heals_within_the_hour_without_an_edit",
+        "e2e/test_parked.py::test_an_update_that_sagemaker_refused_recovers_within_the_hour_without_an_edit",
         _PLAN + "test_a_rejected_edit_never_stops_the_polling",
         _JOB + "test_an_edit_that_cannot_be_made_names_the_field_and_stops_nothing",
     ),
@@ -83,7 +83,7 @@ REQUEUE = (
         "5 ms doubling to 1000 s, without jitter, after three attempts of the SDK",
         IMPROVED,
         "1 s doubling to 5 min with full jitter; 1 to 15 min where a person or a quota must act; throttling waits for its slot",
-        _JOB + "test_what_the_account_refuses_heals_without_an_edit",
+        _JOB + "test_a_create_that_the_account_refuses_recovers_without_an_edit",
         _JOB + "test_a_burst_of_throttling_never_shows_in_a_condition",
     ),
 )
@@ -110,7 +110,7 @@ CONDITIONS = (
         IMPROVED,
         "the field as the user wrote it, no request id, a time; absent unless True. Also on a failed or stopped job, and on "
         "whatever else failed, which ACK calls Ready",
-        _JOB + "test_a_spec_that_the_crd_let_through_makes_no_call",
+        _JOB + "test_an_invalid_spec_that_the_crd_accepted_makes_no_call",
         "control/test_conditions.py::test_a_time_moves_only_with_its_status",
         "control/test_argo.py::test_every_status_of_every_kind",
     ),
@@ -120,7 +120,7 @@ CONDITIONS = (
         KEPT,
         "the same, so that Argo CD's built-in check for ACK calls what failed Degraded; conditions of others keep their place",
         "control/test_argo.py::test_the_order_is_acks_and_conditions_of_others_keep_their_place",
-        "control/test_argo.py::test_whatever_was_there_before_the_order_decides_rightly",
+        "control/test_argo.py::test_argo_reads_the_order_correctly_whatever_conditions_existed_before",
     ),
     row(
         "the first status",
@@ -136,14 +136,14 @@ CONDITIONS = (
         IMPROVED,
         "status Updating where the kind has one, Synced False; never Recoverable",
         "e2e/test_ack_statuses.py::test_an_endpoint_is_updating_as_soon_as_the_update_was_accepted",
-        "e2e/test_ack_statuses.py::test_no_update_that_was_accepted_is_called_a_trouble",
+        "e2e/test_ack_statuses.py::test_an_accepted_update_is_never_reported_as_an_error",
     ),
     row(
         "ACK.Recoverable",
         "any other error, and plain waiting",
         KEPT,
         "the same, with what happens next",
-        _JOB + "test_what_the_account_refuses_heals_without_an_edit",
+        _JOB + "test_a_create_that_the_account_refuses_recovers_without_an_edit",
     ),
     row(
         "ACK.ReferencesResolved",
@@ -158,7 +158,7 @@ CONDITIONS = (
         IMPROVED,
         "the same; and on an Endpoint whose update keeps the variants' weights and counts (`retainAllVariantProperties`, "
         "true by default as in ACK) although the new configuration has others",
-        "e2e/test_ack_statuses.py::test_weights_that_an_update_leaves_without_effect_are_named_with_the_field_that_changes_it",
+        "e2e/test_ack_statuses.py::test_weights_that_an_update_does_not_apply_are_named_with_the_field_that_decides",
         "e2e/test_field_export.py::test_another_namespace_only_where_it_is_allowed",
     ),
     row(
@@ -206,7 +206,7 @@ ANNOTATIONS = (
         "found: adopted, then Terminal if the spec left a default out",
         IMPROVED,
         "found: adopted and compared with what the spec sets; not found: created",
-        "e2e/test_adoption.py::test_what_is_not_there_is_created_only_by_adopt_or_create",
+        "e2e/test_adoption.py::test_a_missing_resource_is_created_only_by_adopt_or_create",
     ),
     row(
         "services.k8s.aws/adoption-fields",
@@ -214,7 +214,7 @@ ANNOTATIONS = (
         KEPT,
         "the same keys; the condition says which key is missing",
         "control/test_adoption.py::test_the_keys_are_acks",
-        "control/test_adoption.py::test_wrong_annotations_are_told_with_what_to_write",
+        "control/test_adoption.py::test_an_invalid_annotation_is_reported_with_what_to_write",
     ),
     row(
         "services.k8s.aws/adopted",
@@ -229,23 +229,23 @@ ANNOTATIONS = (
         IMPROVED,
         "status only; drift is told in a condition",
         "e2e/test_adoption.py::test_a_read_only_object_only_reads",
-        "e2e/test_adoption.py::test_drift_under_read_only_is_told_and_left_until_the_spec_agrees",
+        "e2e/test_adoption.py::test_drift_under_read_only_is_reported_until_the_spec_agrees",
     ),
     row(
         "SageMaker's defaults in spec, ACK.LateInitialized",
         "written into spec; False, Synced False and a read every 5 s while one is missing",
         IMPROVED,
         "only with `--write-late-init`: the same fields, once; the condition names what is missing, and nothing waits for it",
-        "e2e/test_late_init.py::test_without_the_flag_spec_is_the_users_and_nothing_is_said",
+        "e2e/test_late_init.py::test_without_the_flag_spec_is_unchanged_and_no_condition_is_set",
         "e2e/test_late_init.py::test_with_the_flag_empty_fields_are_filled_once",
-        "e2e/test_late_init.py::test_a_field_that_sagemaker_never_tells_is_named_and_asked_for_no_more_than_before",
+        "e2e/test_late_init.py::test_a_field_that_describe_never_returns_is_named_without_extra_calls",
     ),
     row(
         "an annotation that changes",
         "not noticed until the next timer",
         IMPROVED,
         "noticed at once",
-        "e2e/test_adoption.py::test_a_terminal_object_is_adopted_as_soon_as_its_annotations_say_so",
+        "e2e/test_adoption.py::test_a_terminal_object_is_adopted_as_soon_as_it_is_annotated",
     ),
     row(
         "services.k8s.aws/deletion-protection",
@@ -270,7 +270,7 @@ ANNOTATIONS = (
         "the same order; recorded with the ARN only, so that a mistake can be mended; drift is told in a condition",
         "control/test_placement.py::test_region",
         _JOB + "test_the_region_annotation_decides_until_sagemaker_accepted",
-        "e2e/test_placement.py::test_a_region_that_does_not_exist_can_be_mended_before_anything_is_created",
+        "e2e/test_placement.py::test_a_region_that_does_not_exist_can_be_fixed_before_anything_is_created",
     ),
     row(
         "services.k8s.aws/owner-account-id, team-id",
@@ -301,7 +301,7 @@ ANNOTATIONS = (
         "nothing of the kind",
         IMPROVED,
         "a new value asks SageMaker now, once; status says when it was asked",
-        "e2e/test_adoption.py::test_a_request_asks_sagemaker_once_and_says_when",
+        "e2e/test_adoption.py::test_a_reconcile_request_describes_once_and_records_the_time",
     ),
     row(
         "AdoptedResource",
@@ -310,7 +310,7 @@ ANNOTATIONS = (
         "the object is made with adoption's annotations; whatever interrupts it is carried on; ACK's stored ones are left in peace",
         "e2e/test_adopted_resource.py::test_every_kind_is_adopted_without_a_mutating_call",
         "e2e/test_adopted_resource.py::test_a_kill_at_any_call_ends_in_the_same_state",
-        "e2e/test_adopted_resource.py::test_what_ack_stored_is_left_in_peace_or_carried_on",
+        "e2e/test_adopted_resource.py::test_adopted_resources_stored_by_ack_are_kept_or_resumed",
     ),
     row(
         "FieldExport",
@@ -318,21 +318,21 @@ ANNOTATIONS = (
         IMPROVED,
         "an index; the key goes with the export unless it is to stay",
         "e2e/test_field_export.py::test_a_field_is_written_when_its_object_is_synced_and_removed_with_the_export",
-        "e2e/test_field_export.py::test_what_is_settled_costs_nothing",
+        "e2e/test_field_export.py::test_a_settled_export_makes_no_calls",
     ),
     row(
         "references",
         "the runtime's machinery, no field",
         IMPROVED,
         "every field that names another kind has a `…Ref`",
-        "e2e/test_references.py::test_a_reference_gives_what_the_name_gave",
+        "e2e/test_references.py::test_a_reference_resolves_to_the_same_value_as_the_name",
     ),
     row(
         "tags",
         "sent at create only, in random order",
         IMPROVED,
         "sent at create, and kept as spec has them; those of AWS, of services and of other people stay",
-        "e2e/test_tags.py::test_an_edit_of_tags_adds_changes_and_removes_and_touches_no_other",
+        "e2e/test_tags.py::test_an_edit_of_tags_adds_changes_and_removes_only_its_own",
         "control/test_tags.py::test_only_what_spec_has_or_had_is_touched",
     ),
     row(
@@ -342,7 +342,7 @@ ANNOTATIONS = (
         "compared when the object is next edited, or when `reconcile-requested-at` asks for it, and from then on as all "
         "others: until then `status.managedTagKeys` does not say which are the object's, so the switch makes no call for them. "
         "An edit that was made while neither operator ran counts for all of spec but the tags",
-        "e2e/test_quiet_restart.py::test_tags_of_an_object_of_acks_wait_for_its_next_edit",
+        "e2e/test_quiet_restart.py::test_tags_of_an_ack_object_wait_for_its_next_edit",
     ),
     row(
         "numbers in single precision (variant weights, shares of processors)",
@@ -363,22 +363,22 @@ ANNOTATIONS = (
         "what a failed update tried",
         KEPT,
         "the same, read and written",
-        "e2e/test_endpoint_rollback.py::test_a_failed_update_is_told_in_acks_words_and_not_repeated",
+        "e2e/test_endpoint_rollback.py::test_a_failed_update_has_acks_message_and_is_not_repeated",
     ),
     row(
         "an endpoint in UpdateRollbackFailed",
         "the same update is not sent again; the old configuration in spec is the live one by name: nothing to do",
         IMPROVED,
         "not sent again either; the old configuration written back into spec is deployed again",
-        "e2e/test_rare_statuses.py::test_a_rollback_that_failed_is_told_and_not_tried_again_before_the_spec_says_so",
-        "e2e/test_rare_statuses.py::test_going_back_to_the_old_configuration_heals_a_rollback_that_failed",
+        "e2e/test_rare_statuses.py::test_a_failed_rollback_is_reported_and_not_retried_before_an_edit",
+        "e2e/test_rare_statuses.py::test_going_back_to_the_old_configuration_recovers_from_a_failed_rollback",
     ),
     row(
         "an endpoint in OutOfService",
         "Synced and Ready are True",
         IMPROVED,
         "not Ready",
-        "kinds/test_catalog.py::test_an_endpoint_that_takes_no_requests_is_not_at_rest_as_a_stopped_notebook_is",
+        "kinds/test_catalog.py::test_an_endpoint_that_is_out_of_service_is_not_settled_unlike_a_stopped_notebook",
     ),
 )
 
@@ -467,7 +467,7 @@ FLAGS = (
         "accounts by namespace; a gate that is unknown is an error",
         KEPT,
         "the same; without CARM nothing around the objects is read",
-        "e2e/test_placement.py::test_without_carm_nothing_around_the_objects_is_read",
+        "e2e/test_placement.py::test_without_carm_no_namespaces_maps_or_selectors_are_read",
         "control/test_placement.py::test_account_map",
         _FLAGS + "test_role_selectors_exclude_carm",
     ),
@@ -476,7 +476,7 @@ FLAGS = (
         "on",
         KEPT,
         "on; off, their annotations mean nothing",
-        "control/test_adoption.py::test_a_gate_that_is_off_makes_its_annotations_mean_nothing",
+        "control/test_adoption.py::test_a_disabled_gate_ignores_its_annotations",
         _FLAGS + "test_a_bad_value_is_wrong_usage",
     ),
     row(
@@ -492,7 +492,7 @@ FLAGS = (
         "on; needs the CRD",
         KEPT,
         "on; without the CRD or the role only this is missing, and it says so",
-        "e2e/test_field_export.py::test_switched_off_nothing_is_asked",
+        "e2e/test_field_export.py::test_switched_off_no_request_is_made",
         "e2e/test_field_export.py::test_without_its_crd_only_this_feature_is_missing",
     ),
     row(
@@ -500,7 +500,7 @@ FLAGS = (
         "on, in the versions that have AdoptedResource",
         KEPT,
         "on; without the CRD or the role only this is missing, and it says so",
-        "e2e/test_adopted_resource.py::test_left_alone",
+        "e2e/test_adopted_resource.py::test_adopted_resources_are_ignored_when_switched_off",
         "e2e/test_adopted_resource.py::test_without_its_crd_only_this_feature_is_missing",
         "e2e/test_adopted_resource.py::test_without_the_right_to_create_it_says_which_file_is_missing",
     ),
@@ -533,7 +533,7 @@ FLAGS = (
         "understood as they are; the image has that program",
         _FLAGS + "test_the_arguments_of_acks_chart_are_understood",
         _FLAGS + "test_acks_chart_with_everything_set",
-        _FLAGS + "test_an_empty_value_is_none",
+        _FLAGS + "test_an_empty_value_counts_as_unset",
         _FLAGS + "test_the_image_has_acks_program",
     ),
     row(
@@ -554,7 +554,7 @@ METRICS = (
         KEPT,
         "the same names, labels and buckets, all of them in [a table](metrics.md); `python_…` in place of `go_…`",
         _METRICS + "test_every_documented_name_is_exported_with_its_type_and_labels_and_no_other",
-        _METRICS + "test_counts_are_what_the_two_servers_saw",
+        _METRICS + "test_counts_equal_those_of_the_two_servers",
     ),
     row(
         "`ack_outbound_api_requests_total`, `ack_outbound_api_requests_error_total`",
@@ -582,14 +582,14 @@ EVENTS = (
         "no condition changes for two minutes, then Recoverable (`Throttled`), told once; the call waits for its slot, and its "
         "worker is free meanwhile",
         _JOB + "test_a_burst_of_throttling_never_shows_in_a_condition",
-        _KINDS + "bad_input.py::test_an_account_that_is_throttled_for_minutes_is_told_once_and_heals",
+        _KINDS + "bad_input.py::test_throttling_for_minutes_is_reported_once_and_recovers",
     ),
     row(
         "ValidationException at create",
         "Recoverable, tried for ever with five writes each",
         IMPROVED,
         "Terminal with the field's name; tried again after an edit or within the hour",
-        _KINDS + "bad_input.py::test_a_bad_value_under_acks_crds_is_named_and_heals_with_the_edit",
+        _KINDS + "bad_input.py::test_a_bad_value_under_acks_crds_is_named_and_recovers_with_the_edit",
     ),
     row(
         "a value that SageMaker has learned since this version",
@@ -597,8 +597,8 @@ EVENTS = (
         KEPT,
         "refused at apply by `manifests/crds`; `sagemaker-operator crds --relaxed` prints CRDs that check what ACK's check, "
         "and then it is passed on. An empty value of an enum is left out, as ACK leaves it out",
-        "control/test_request.py::test_whether_sagemaker_has_learned_a_value_is_for_it_to_say",
-        "aws/test_translate.py::test_an_empty_value_of_an_enum_is_none_and_of_a_text_is_empty",
+        "control/test_request.py::test_an_unknown_enum_value_is_passed_to_sagemaker",
+        "aws/test_translate.py::test_an_empty_enum_value_is_omitted_and_an_empty_text_is_sent",
         "crds/test_schema.py::test_relaxed_checks_what_ack_checks_and_no_more",
     ),
     row(
@@ -608,7 +608,7 @@ EVENTS = (
         "the same words first, then what to do; no finalizer; deleting the object touches nothing, and a restart describes it "
         "and writes nothing",
         "e2e/test_ack_statuses.py::test_a_name_that_is_taken_costs_no_write_and_no_create_at_a_restart",
-        _KINDS + "bad_input.py::test_somebody_elses_resource_of_this_name_is_never_touched",
+        _KINDS + "bad_input.py::test_a_foreign_resource_of_this_name_is_never_touched",
         _JOB + "test_a_name_that_somebody_else_uses_is_not_taken_over",
     ),
     row(
@@ -624,7 +624,7 @@ EVENTS = (
         "run or made a second time",
         IMPROVED,
         "found again by an annotation that the backup keeps",
-        "e2e/test_restored_backup.py::test_it_finds_its_resource_again",
+        "e2e/test_restored_backup.py::test_a_restored_object_finds_its_resource",
     ),
     row(
         "the resource vanished",
@@ -639,8 +639,8 @@ EVENTS = (
         "Terminal `api error EndpointUpdateError: ...` or `api error InferenceComponentUpdateError: ...`",
         IMPROVED,
         "the same words, with the reason DeploymentFailed; Ready adds what to do and SageMaker's cause",
-        "e2e/test_ack_statuses.py::test_a_deployment_that_was_rolled_back_has_acks_words_and_says_what_to_do",
-        "e2e/test_ack_statuses.py::test_an_endpoint_that_failed_at_creation_says_how_to_get_out_and_keeps_the_cause",
+        "e2e/test_ack_statuses.py::test_a_deployment_that_was_rolled_back_has_acks_message_and_says_what_to_do",
+        "e2e/test_ack_statuses.py::test_an_endpoint_that_failed_at_creation_says_how_to_recover_and_keeps_the_cause",
     ),
     row(
         "another finalizer holds a deleted object",
@@ -663,7 +663,7 @@ EVENTS = (
         IMPROVED,
         "not compared; an update without effect stops after two tries with the field's name",
         _PLAN + "test_an_update_without_effect_ends_with_the_fields_name",
-        _KINDS + "convergence.py::test_five_more_passes_change_nothing",
+        _KINDS + "convergence.py::test_five_more_reconciles_change_nothing",
     ),
     row(
         "drift of an updatable kind",
@@ -678,7 +678,7 @@ EVENTS = (
         IMPROVED,
         "the spec is never written; Ready is False",
         _JOB + "test_deleting_a_running_job_stops_it_and_waits",
-        _KINDS + "ack_corpus.py::test_an_object_of_acks_is_deleted_as_ack_would",
+        _KINDS + "ack_corpus.py::test_an_ack_object_is_deleted_as_ack_would",
     ),
     row(
         "a restart",

@@ -52,11 +52,11 @@ def _structure(name: str) -> Shape | None:
         ("VolumeSizeInGB", ("Volume", "Size", "In", "GB")),
     ],
 )
-def test_a_name_falls_into_its_words(name: str, parts: tuple[str, ...]) -> None:
+def test_a_name_is_split_into_words(name: str, parts: tuple[str, ...]) -> None:
     assert words(name) == parts
 
 
-def test_words_lose_no_letter_of_any_member() -> None:
+def test_splitting_loses_no_letter_of_any_member() -> None:
     for name in service_model().shape_names:
         for member in getattr(service_model().shape_for(name), "members", ()):
             assert "".join(words(member)) == member
