@@ -332,7 +332,7 @@ async def test_the_same_token_starts_the_same_execution() -> None:
     assert pipeline["LastExecutionTime"].timestamp() >= EPOCH
 
 
-async def test_an_execution_has_the_wishes_of_its_pipeline() -> None:
+async def test_an_execution_has_the_scenario_of_its_pipeline() -> None:
     async with fresh_account() as account:
         await account.create("Pipeline", Tags=tagged(outcome="Failed", seconds="40"))
         await account.create("PipelineExecution")
