@@ -143,7 +143,7 @@ async def test_a_role_that_cannot_be_assumed_yet_is_waited_for(kind: str) -> Non
         assert waiting["reason"] == "DependencyNotReady"
         assert NEW_ROLE in waiting["message"]
         await stage.settled(seconds=7200)
-    assert fault.seen == 5
+    assert fault.matched == 5
     assert stage.creates() == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.sandbox.sagemaker.engine import Engine
-from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP, Step, Timeline, wishes
+from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP, Step, Timeline, scenario_of
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError
 from tests.sandbox.sagemaker_support import EPOCH, client_of, job, make_simulator, refusal, tagged
 from tests.stories import STORIES
@@ -170,7 +170,7 @@ async def test_an_unknown_sandbox_tag_is_refused() -> None:
     assert code == "ValidationException"
     assert "sandbox/outcome" in message
     with pytest.raises(ServiceError, match="sandbox/seconds"):
-        wishes("train", {"sandbox/seconds": "soon"})
+        scenario_of("train", {"sandbox/seconds": "soon"})
     assert "sandbox/outcome" in HELP
     assert "-fails-" in HELP
 
