@@ -14,13 +14,13 @@ from sagemaker_operator.control.plan.actions import (
     Create,
     Facts,
     Finish,
-    Follow,
     Identify,
     Mutation,
     Observe,
     Owner,
 )
 from sagemaker_operator.control.plan.next_action import next_action
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import FeatureGates
@@ -155,7 +155,7 @@ def test_adoption_never_creates_a_missing_resource(facts: Facts) -> None:
     assert isinstance(step, Finish)
     assert step.findings is not None
     assert "no such Model" in str(step.findings.recoverable)
-    assert (step.follow, step.release) == (Follow.SLOW, False)
+    assert (step.requeue, step.release) == (Requeue.SLOW_BACKOFF, False)
 
 
 def test_a_read_only_object_never_changes_anything() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagemaker_operator.control.controller import Controller
-from sagemaker_operator.control.interfaces import Result
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import Conflict, Gone, Unavailable
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.listwatch import ListPage
@@ -64,13 +64,13 @@ class ObjectReconciler:
         self._refused = refused
         self.seen: list[tuple[float, str]] = []
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         obj = self._controller.get(key)
         assert obj is not None
         self.seen.append((asyncio.get_running_loop().time(), obj.metadata.resource_version))
         if obj.version == 1 and len(self.seen) <= self._refused:
             raise Conflict("somebody wrote")
-        return Result()
+        return Requeue.SETTLED
 
     def forget(self, obj: KubeObject) -> None: ...
 

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from sagemaker_operator.conditions import LATE_INITIALIZED
 from sagemaker_operator.control.observation import Observation
-from sagemaker_operator.control.plan.actions import Facts, Fill, Finish, Follow, Mutation, Update
+from sagemaker_operator.control.plan.actions import Facts, Fill, Finish, Mutation, Update
 from sagemaker_operator.control.plan.next_action import next_action
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.control.spec.late_init import LateInit, late_init, late_init_conditions
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
@@ -162,5 +163,5 @@ def test_the_first_status_announces_the_defaults() -> None:
     step = next_action(created)
     assert isinstance(step, Finish)
     assert step.findings is not None
-    assert step.follow is Follow.POLL
+    assert step.requeue == Requeue.POLL
     assert step.findings.also[LATE_INITIALIZED][0] == "False"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sagemaker_operator.control.controller import Controller
-from sagemaker_operator.control.interfaces import Result
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.metrics import Metrics
@@ -99,16 +99,16 @@ class _Nowhere:
 class _Pass:
     """A pass that ends as it is told to."""
 
-    def __init__(self, end: Result | Exception | float) -> None:
+    def __init__(self, end: Requeue | Exception | float) -> None:
         self._end = end
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         if isinstance(self._end, Exception):
             raise self._end
-        if isinstance(self._end, Result):
+        if isinstance(self._end, Requeue):
             return self._end
         await asyncio.sleep(self._end)
-        return Result()
+        return Requeue.SETTLED
 
     def forget(self, obj: KubeObject) -> None: ...
 
@@ -117,9 +117,9 @@ class _Pass:
 @pytest.mark.parametrize(
     ("end", "result", "also"),
     [
-        (Result(), "success", ()),
-        (Result(after=5000.0), "requeue_after", ()),
-        (Result(failed=True, slow=True), "requeue", ("workqueue_retries_total",)),
+        (Requeue.SETTLED, "success", ()),
+        (Requeue.after(5000.0), "requeue_after", ()),
+        (Requeue.SLOW_BACKOFF, "requeue", ("workqueue_retries_total",)),
         (NotFound("gone"), "success", ()),
         (Conflict("somebody wrote"), "requeue", ("workqueue_retries_total",)),
         (OperatorError("no"), "error", ("workqueue_retries_total", "controller_runtime_reconcile_errors_total")),

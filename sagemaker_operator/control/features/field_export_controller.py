@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from sagemaker_operator.control.features import field_export as fe
 from sagemaker_operator.control.features.object_writer import ObjectWriter, WriterServices
-from sagemaker_operator.control.interfaces import Cache, KubePort, Result, Sources
+from sagemaker_operator.control.interfaces import Cache, KubePort, Sources
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import Forbidden, Invalid, NotFound
 from sagemaker_operator.jqpath import PathError, first
 from sagemaker_operator.logs import Event, about, emit, get_logger
@@ -105,11 +106,11 @@ class Exporter:
 
     # --- Passes ------------------------------------------------------------------------------------------------------
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         """One pass. Raises KubeError for the key's backoff."""
         obj = self.exports.get(key)
         if obj is None:
-            return Result()
+            return Requeue.SETTLED
         meta = obj.metadata
         with about(controller="fieldexport", kind=key.kind, namespace=key.namespace, name=key.name, uid=meta.uid):
             return await _Pass(self, obj).run()
@@ -133,10 +134,10 @@ class _Pass:
     def _obj(self) -> KubeObject:
         return self._subject.obj
 
-    async def run(self) -> Result:
+    async def run(self) -> Requeue:
         export, meta = self._export, self._obj.metadata
         if not export.ours:
-            return Result()
+            return Requeue.SETTLED
         if meta.deletion_timestamp is not None:
             return await self._let_go()
         findings = fe.refusal(export, self._at.known, cross_namespace=self._at.cross_namespace)
@@ -144,9 +145,9 @@ class _Pass:
             return await self._settle(findings)
         store = self._at.sources.get(export.source.kind)
         if store is None:
-            return Result()  # another operator serves this kind: --reconcile-resources
+            return Requeue.SETTLED  # another operator serves this kind: --reconcile-resources
         if not store.synced:
-            return Result(after=_CACHE_SECONDS)
+            return Requeue.after(_CACHE_SECONDS)
         source = store.get(export.source)
         if source is None:
             return await self._settle(fe.no_source(export.source))
@@ -163,7 +164,7 @@ class _Pass:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    async def _write(self, text: str) -> Result:
+    async def _write(self, text: str) -> Requeue:
         target, meta = self._export.target, self._obj.metadata
         assert target is not None  # noqa: S101  refused before
         now = asyncio.get_running_loop().time()
@@ -171,7 +172,7 @@ class _Pass:
         generation, looked = self._at.verified.get(meta.uid, (0, 0.0))
         rest = looked + _VERIFY_SECONDS - now
         if wanted == self._written and generation == meta.generation and rest > 0:
-            return await self._settle(fe.exported(target), Result(after=rest))
+            return await self._settle(fe.exported(target), Requeue.after(rest))
         if fe.FINALIZER not in meta.finalizers:
             await self._subject.write_finalizers((*meta.finalizers, fe.FINALIZER))
         await self._clean(going=False)
@@ -181,18 +182,18 @@ class _Pass:
             if changed:
                 await self._patch(target, stored, target.stored(text))
         except NotFound:
-            return await self._settle(fe.no_target(target), Result(failed=True))
+            return await self._settle(fe.no_target(target), Requeue.BACKOFF)
         except Forbidden:
-            return await self._settle(fe.not_allowed(target), Result(failed=True, slow=True))
+            return await self._settle(fe.not_allowed(target), Requeue.SLOW_BACKOFF)
         except Invalid as error:
-            return await self._settle(fe.refused(target, error.message), Result(failed=True, slow=True))
+            return await self._settle(fe.refused(target, error.message), Requeue.SLOW_BACKOFF)
         if changed:
             emit(self._at.log, Event.FIELD_EXPORTED, target=str(target))
             self._subject.record(
                 "Normal", "Exported", f"Wrote {self._export.path} of {self._export.source} to {target}", "Export"
             )
         self._at.verified[meta.uid] = (meta.generation, now)
-        return await self._settle(fe.exported(target), Result(after=_VERIFY_SECONDS), wanted)
+        return await self._settle(fe.exported(target), Requeue.after(_VERIFY_SECONDS), wanted)
 
     async def _patch(self, target: fe.Target, stored: Mapping[str, Any], value: str | None) -> None:
         """One key, of the very object that was read: nobody else's keys, and no namesake's."""
@@ -203,12 +204,12 @@ class _Pass:
 
     # --- letting go --------------------------------------------------------------------------------------------------
 
-    async def _let_go(self) -> Result:
+    async def _let_go(self) -> Requeue:
         meta = self._obj.metadata
         if fe.FINALIZER in meta.finalizers:
             await self._clean(going=True)
             await self._subject.write_finalizers(tuple(name for name in meta.finalizers if name != fe.FINALIZER))
-        return Result()
+        return Requeue.SETTLED
 
     async def _clean(self, *, going: bool) -> None:
         """Removes the keys that this export has written and writes no more, unless somebody has changed them since."""
@@ -248,9 +249,11 @@ class _Pass:
 
     # --- the end of a pass -------------------------------------------------------------------------------------------
 
-    async def _settle(self, findings: Findings, result: Result = Result(), written: fe.Written | None = None) -> Result:  # noqa: B008  immutable
+    async def _settle(
+        self, findings: Findings, requeue: Requeue = Requeue.SETTLED, written: fe.Written | None = None
+    ) -> Requeue:
         if not findings.terminal:
             findings = replace(findings, also=fe.advisory(self._export))
         more = {"exported": written.as_status()} if written is not None else {}
         await self._subject.write_status(findings, **more)
-        return result
+        return requeue

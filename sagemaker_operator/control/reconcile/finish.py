@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.clock import rfc3339
 from sagemaker_operator.conditions import ADVISORY, with_foreign
-from sagemaker_operator.control.interfaces import Handle, Result
+from sagemaker_operator.control.interfaces import Handle
 from sagemaker_operator.control.observation import status_fields
-from sagemaker_operator.control.plan.actions import Follow, Mutation, Owner
+from sagemaker_operator.control.plan.actions import Mutation, Owner
 from sagemaker_operator.control.reconcile.facts import created_at, references_changed
+from sagemaker_operator.control.requeue import Requeue, When
 from sagemaker_operator.control.spec import tags
 from sagemaker_operator.control.spec.restore_annotation import mark
 from sagemaker_operator.control.status.patch import status_patch
@@ -31,7 +32,7 @@ _ARN_ATTEMPTS = 3
 _PARK_SECONDS = (1800.0, 3600.0)
 
 
-async def finish(context: Context, action: Finish) -> Result:
+async def finish(context: Context, action: Finish) -> Requeue:
     """Raises KubeError if Kubernetes refused a write: then nothing was told, and the pass runs again."""
     meta, facts = context.obj.metadata, context.facts
     if action.findings is not None and action.findings.reason != ErrorCategory.THROTTLED.value:
@@ -47,7 +48,8 @@ async def finish(context: Context, action: Finish) -> Result:
         await context.release()
         if facts.deleting:
             _report(context, released(facts))
-    return _follow(context, action)
+    _track(context, action)
+    return _with_timer(context, action.requeue)
 
 
 def _mark(context: Context, action: Finish) -> dict[str, str]:
@@ -103,36 +105,36 @@ def _report(context: Context, transition: Transition) -> None:
         )
 
 
-def _follow(context: Context, action: Finish) -> Result:
-    _watch(context, action)
-    if action.after is not None:
-        return Result(after=action.after * context.services.rng.uniform(1.0, 1.25))
-    match action.follow:
-        case Follow.POLL:
-            return Result()
-        case Follow.RETRY:
-            return Result(failed=True)
-        case Follow.SLOW:
-            return Result(failed=True, slow=True)
-        case Follow.PARK:
-            return Result(after=context.services.rng.uniform(*_PARK_SECONDS))
+def _with_timer(context: Context, requeue: Requeue) -> Requeue:
+    """`requeue` with its seconds: spread, so that objects that were reconciled together do not come back together."""
+    rng = context.services.rng
+    if requeue.seconds is not None:
+        return replace(requeue, seconds=requeue.seconds * rng.uniform(1.0, 1.25))
+    if requeue.when is When.PARKED:
+        return replace(requeue, seconds=rng.uniform(*_PARK_SECONDS))
+    if requeue.when is When.SETTLED:
+        return replace(requeue, seconds=_until_resync(context))
+    return requeue
+
+
+def _until_resync(context: Context) -> float | None:
     if context.kind.stop_on_delete or not (context.facts.managed or context.facts.adoption.read_only):
-        return Result()
+        return None
     interval = context.services.settings.resync(context.kind.name)
     described = context.memory.described.get(context.obj.metadata.uid, 0.0)
     wait = interval * context.services.rng.uniform(0.9, 1.1)
-    rest = described + wait - asyncio.get_running_loop().time()
+    remaining = described + wait - asyncio.get_running_loop().time()
     # An object that was due and still was not observed has a mistake of its own: only an edit makes it worth a Describe.
-    return Result(after=rest if rest > 0 else wait)
+    return remaining if remaining > 0 else wait
 
 
-def _watch(context: Context, action: Finish) -> None:
+def _track(context: Context, action: Finish) -> None:
     """Whatever the state of its spec, what moves in SageMaker is followed."""
     facts = context.facts
     last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
     moves = last is not None and (last.moving(context.kind) or last.lingers(context.kind))
     target = context.placement.target
-    if facts.arn is None or action.release or target is None or not (moves or action.follow is Follow.POLL):
+    if facts.arn is None or action.release or target is None or not (moves or action.requeue.when is When.POLL):
         context.services.tracker.untrack(context.key)
         return
     if facts.mutation is not None or (facts.observed is None and facts.unconfirmed):
