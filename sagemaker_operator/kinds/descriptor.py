@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sagemaker_operator.kinds.services import SAGEMAKER, Service
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
     import re
 
-GROUP = "sagemaker.services.k8s.aws"
+GROUP = SAGEMAKER.group
 VERSION = "v1alpha1"
 
 
@@ -190,6 +191,7 @@ class Kind:
     """One kind. Operation names are the API's ("CreateTrainingJob"); member names are the API's unless called `field`."""
 
     name: str
+    service: Service = SAGEMAKER
     plural: str
     short_names: tuple[str, ...] = ()
 
@@ -274,8 +276,13 @@ class Kind:
     hooks: Hooks = Hooks()
 
     @property
+    def group(self) -> str:
+        """The API group of its CRD."""
+        return self.service.group
+
+    @property
     def resource(self) -> Resource:
-        return Resource(GROUP, VERSION, self.plural, self.name)
+        return Resource(self.group, VERSION, self.plural, self.name)
 
     @property
     def is_job(self) -> bool:
@@ -284,11 +291,11 @@ class Kind:
 
     @property
     def finalizer(self) -> str:
-        return f"finalizers.{GROUP}/{self.name}"
+        return f"finalizers.{self.group}/{self.name}"
 
     @property
     def crd_name(self) -> str:
-        return f"{self.plural}.{GROUP}"
+        return f"{self.plural}.{self.group}"
 
     @property
     def first_status(self) -> str | None:
