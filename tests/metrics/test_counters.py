@@ -129,7 +129,7 @@ class _Pass:
         (100.0, "error", ("controller_runtime_reconcile_errors_total", "controller_runtime_reconcile_timeouts_total")),
     ],
 )  # fmt: skip
-async def test_a_reconcile_is_counted(end: Result | Exception | float, result: str, also: tuple[str, ...]) -> None:
+async def test_a_reconcile_is_counted(end: Requeue | Exception | float, result: str, also: tuple[str, ...]) -> None:
     metrics = Metrics()
     resource = catalog()["TrainingJob"].resource
     controller = Controller(resource, _Nowhere(), workers=1, timeout=60.0, rng=random.Random(1), metrics=metrics)
