@@ -29,7 +29,7 @@ ROLE = OWN._replace(role_arn="arn:aws:iam::444455556666:role/team")
 async def test_the_operators_own_are_told_from_a_roles(code: str, target: Target, operation: str, own: bool) -> None:
     expiry = Expiry()
     error = AwsError("no", category=ErrorCategory.CREDENTIALS, operation=operation, code=code)
-    expiry.learn(error, target)
+    expiry.note_failure(error, target)
     waiting = asyncio.ensure_future(expiry.wait())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -41,5 +41,5 @@ async def test_the_operators_own_are_told_from_a_roles(code: str, target: Target
 async def test_what_was_told_before_anybody_waited_is_not_lost() -> None:
     expiry = Expiry()
     error = AwsError("no", category=ErrorCategory.CREDENTIALS, operation="DescribeModel", code="ExpiredToken")
-    expiry.learn(error, OWN)
+    expiry.note_failure(error, OWN)
     assert await expiry.wait() is error
