@@ -31,7 +31,7 @@ async def test_only_expiry_of_the_operators_own_credentials_is_reported(
 ) -> None:
     expiry = Expiry()
     error = AwsError("no", category=ErrorCategory.CREDENTIALS, operation=operation, code=code)
-    expiry.learn(error, target)
+    expiry.note_failure(error, target)
     waiting = asyncio.ensure_future(expiry.wait())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -43,5 +43,5 @@ async def test_only_expiry_of_the_operators_own_credentials_is_reported(
 async def test_an_expiry_reported_before_a_waiter_exists_is_not_lost() -> None:
     expiry = Expiry()
     error = AwsError("no", category=ErrorCategory.CREDENTIALS, operation="DescribeModel", code="ExpiredToken")
-    expiry.learn(error, OWN)
+    expiry.note_failure(error, OWN)
     assert await expiry.wait() is error

@@ -91,7 +91,8 @@ DONE_PATHS = (
     *("docs/design", "docs/field-export.md", "docs/kinds.md", "docs/late-initialisation.md", "docs/logs.md"),
     *("docs/configuration.md", "docs/metrics.md", "sagemaker_operator/errors.py", "sagemaker_operator/listwatch.py"),
     *("sagemaker_operator/objects.py", "sagemaker_operator/clock.py", "sagemaker_operator/logs.py"),
-    "sagemaker_operator/sandbox",
+    *("sagemaker_operator/sandbox", "sagemaker_operator/kube", "sagemaker_operator/runtime"),
+    *("sagemaker_operator/backoff.py", "sagemaker_operator/guard.py"),
 )
 """What is written in standard terms so far; in the end `words.PATHS`."""
 

@@ -285,7 +285,7 @@ def test_the_store_is_synced_once_everything_was_listed() -> None:
     assert "1 lists missing" in repr(store)
     store.replace([], "2", namespace="one")
     assert store.synced.is_set()
-    assert repr(store) == "<Store 0 objects, seen 2, synced>"
+    assert repr(store) == "<Store 0 objects, newest 2, synced>"
 
 
 # Versions that went back: etcd was restored from a backup

@@ -13,7 +13,7 @@ from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQu
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 Queue = WorkQueue[ObjectKey]
-EXACT = Backoff(base=1.0, cap=8.0, floor=8.0)
+EXACT = Backoff(base=1.0, cap=8.0, minimum=8.0)
 """Without jitter: 1, 2, 4, 8, 8... s."""
 
 
