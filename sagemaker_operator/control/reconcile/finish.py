@@ -164,8 +164,6 @@ async def _write_status(context: Context, action: Finish, findings: Findings) ->
     patch = status_patch(outcome)
     if patch is None:
         return
-    if "lastHandledReconcileAt" in patch:
-        context.memory.requests[meta.uid] = patch["lastHandledReconcileAt"]
     if "conditions" in patch:
         # The answer to another write of this reconcile may have brought what others wrote before it.
         there = context.obj.decode_status().get("conditions") or ()
@@ -177,6 +175,9 @@ async def _write_status(context: Context, action: Finish, findings: Findings) ->
         if context.facts.arn == outcome.recorded_arn:
             raise  # gives way to the newer version, and runs again
         await _write_arn(context, patch)
+    # Only now: after a conflict the request is still to be recorded.
+    if "lastHandledReconcileAt" in patch:
+        context.memory.requests[meta.uid] = patch["lastHandledReconcileAt"]
 
 
 async def _write_arn(context: Context, patch: dict[str, Any]) -> None:
