@@ -7,28 +7,41 @@ from typing import Any
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.conditions import Findings, Progress
 from sagemaker_operator.control.observation import Observation, recall, to_status
-from sagemaker_operator.control.status.patch import status_patch
+from sagemaker_operator.control.placement.target import Placement
+from sagemaker_operator.control.plan.actions import Facts
+from sagemaker_operator.control.spec.references import Resolution
+from sagemaker_operator.control.status.patch import Outcome, status_patch
 from sagemaker_operator.kinds.catalog import catalog
+from sagemaker_operator.objects import Meta
+from sagemaker_operator.settings import DeletionPolicy
 
 KIND = catalog()["TrainingJob"]
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:training-job/xgb"
 MOVING = Findings(Progress.MOVING, "TrainingJob is in InProgress status.", "InProgress")
 SEEN = Observation({"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training", "CreationTime": 1_790_000_000.0})
 
+PLACEMENT = Placement(
+    target=Target("123456789012", "us-west-2"),
+    partition="aws",
+    deletion_policy=DeletionPolicy.DELETE,
+    policy_from="flag",
+)
+
 
 def patch(
     stored: dict[str, Any], observed: Observation | None = SEEN, findings: Findings = MOVING
 ) -> dict[str, Any] | None:
     return status_patch(
-        KIND,
-        stored,
-        findings=findings,
-        observed=observed,
-        arn=ARN,
-        target=Target("123456789012", "us-west-2"),
-        partition="aws",
-        generation=1,
-        now="2026-11-24T10:00:00Z",
+        Outcome(
+            facts=Facts(kind=KIND, managed=True, arn=ARN, observed=observed),
+            findings=findings,
+            placement=PLACEMENT,
+            resolution=Resolution({}),
+            stored=stored,
+            meta=Meta(name="churn", namespace="default", uid="u", resource_version="1", generation=1),
+            release=False,
+            now="2026-11-24T10:00:00Z",
+        )
     )
 
 

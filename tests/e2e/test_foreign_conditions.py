@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,9 @@ from sagemaker_operator.sandbox.sagemaker.faults import Fault, FaultKind
 from tests.e2e.harness import operator
 from tests.e2e.kinds import VIRTUAL, Stage
 from tests.e2e.test_metrics import values
+
+if TYPE_CHECKING:
+    from sagemaker_operator.sandbox.kubernetes import Request
 
 pytestmark = VIRTUAL
 
@@ -98,3 +101,25 @@ async def test_a_reconcile_request_removed_during_the_reconcile_is_not_an_error(
         panics = values(manager, "controller_runtime_reconcile_panics_total", "controller")
         assert panics["modelpackage"] == 0
     assert stage.creates() == 1
+
+
+async def test_a_request_is_recorded_although_the_first_write_of_it_conflicts() -> None:
+    stage = Stage("Model")
+    async with operator(stage.cloud) as manager:
+        await stage.cloud.until(lambda: manager.ready() is None)
+        await stage.prepare()
+        await stage.apply()
+        await stage.settled()
+
+        async def intercept(request: Request) -> None:
+            if (request.verb, request.subresource, request.name) == ("patch", "status", stage.name):
+                stage.cloud.kubernetes.intercept = None
+                await write(stage, BUDGET)
+
+        stage.cloud.kubernetes.intercept = intercept
+        await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "now"}, kind="Model")
+        await stage.cloud.pass_time(10)
+        assert stage.cloud.kubernetes.intercept is None
+        status = await stage.status()
+        assert status["lastHandledReconcileAt"] == "now"
+        assert BUDGET["type"] in await stage.conditions()

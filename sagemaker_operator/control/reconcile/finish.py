@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from sagemaker_operator.annotations import RECONCILE_REQUESTED
 from sagemaker_operator.clock import rfc3339
-from sagemaker_operator.conditions import ADVISORY, with_foreign
+from sagemaker_operator.conditions import with_foreign
 from sagemaker_operator.control.interfaces import Handle
-from sagemaker_operator.control.observation import status_fields
 from sagemaker_operator.control.plan.actions import Mutation, Owner
-from sagemaker_operator.control.reconcile.facts import created_at, references_changed
+from sagemaker_operator.control.reconcile.facts import created_at
 from sagemaker_operator.control.requeue import Requeue, When
-from sagemaker_operator.control.spec import tags
 from sagemaker_operator.control.spec.restore_annotation import mark
-from sagemaker_operator.control.status.patch import status_patch
+from sagemaker_operator.control.status.patch import Outcome, status_patch
 from sagemaker_operator.control.status.transitions import Transition, released, transitions
 from sagemaker_operator.errors import Conflict, ErrorCategory, KubeError
 from sagemaker_operator.logs import Event, emit
 
 if TYPE_CHECKING:
-    from sagemaker_operator.conditions import ConditionValue
+    from sagemaker_operator.conditions import Findings
     from sagemaker_operator.control.plan.actions import Finish
     from sagemaker_operator.control.reconcile.context import Context
 
@@ -41,7 +38,7 @@ async def finish(context: Context, action: Finish) -> Requeue:
         # Before the status: whoever dies in between finds the resource by it.
         await context.write({"metadata": {"uid": meta.uid, "annotations": marked}}, subresource=None)
     if action.findings is not None:
-        await _write_status(context, action)
+        await _write_status(context, action, action.findings)
     for transition in _transitions(context, action):
         _report(context, transition)
     if action.release and facts.managed:
@@ -152,54 +149,35 @@ def _track(context: Context, action: Finish) -> None:
     context.services.tracker.track(context.key, handle)
 
 
-async def _write_status(context: Context, action: Finish) -> None:
-    meta, facts = context.obj.metadata, context.facts
-    assert action.findings is not None  # noqa: S101
-    recorded = (context.stored.get("ackResourceMetadata") or {}).get("arn")
-    # An edit that could not be compared with the resource is still to be made when AWS answers again.
-    unread = facts.edited and facts.arn is not None and facts.error is not None and action.findings.terminal is None
-    # Nor must a refusal end one that shows in no difference, or a kill between two calls on the tags.
-    unread = unread or (facts.edited and facts.verdict.fleeting and facts.mutation is not Mutation.UPDATED)
-    unread = unread or (facts.edited and facts.mutation is Mutation.RETAGGED)
-    patch = status_patch(
-        context.kind,
-        context.stored,
-        findings=replace(action.findings, also={**_still_advised(context), **facts.also, **action.findings.also}),
-        observed=facts.observed if facts.arn else None,
-        arn=facts.arn if facts.managed or facts.adoption.read_only else None,
-        target=context.placement.target,
-        partition=context.placement.partition,
-        generation=context.stored["observedGeneration"] if unread else meta.generation,
-        late_init=facts.late is not None,
+async def _write_status(context: Context, action: Finish, findings: Findings) -> None:
+    meta = context.obj.metadata
+    outcome = Outcome(
+        facts=context.facts,
+        findings=findings,
+        placement=context.placement,
+        resolution=context.resolution,
+        stored=context.stored,
+        meta=meta,
+        release=action.release,
         now=rfc3339(context.services.clock()),
     )
-    if facts.mutation is Mutation.UPDATED or facts.verdict.request is None:
-        own = {name: value for name, value in facts.verdict.status.items() if context.stored.get(name) != value}
-        patch = {**(patch or {}), **own} or None
-    if facts.arn and references_changed(context.resolution, context.stored):
-        gone = dict.fromkeys(context.stored.get("resolvedReferences") or ())
-        patch = {**(patch or {}), "resolvedReferences": {**gone, **context.resolution.values}}
-    if managed := _managed_tags(context, recorded):
-        patch = {**(patch or {}), **managed}
-    if action.release and facts.deleting and facts.held and not facts.retain:
-        patch = {**(patch or {}), **_without_state(context)}
-    if facts.requested and facts.error is None:
-        patch = {**(patch or {}), **_handled_request(context)}
+    patch = status_patch(outcome)
     if patch is None:
         return
     if "conditions" in patch:
         # The answer to another write of this reconcile may have brought what others wrote before it.
-        patch = {
-            **patch,
-            "conditions": with_foreign(patch["conditions"], context.obj.decode_status().get("conditions") or ()),
-        }
+        there = context.obj.decode_status().get("conditions") or ()
+        patch = {**patch, "conditions": with_foreign(patch["conditions"], there)}
     lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
     try:
         await context.write({"metadata": lock, "status": patch}, subresource="status")
     except Conflict:
-        if facts.arn == recorded:
+        if context.facts.arn == outcome.recorded_arn:
             raise  # gives way to the newer version, and runs again
         await _write_arn(context, patch)
+    # Only now: after a conflict the request is still to be recorded.
+    if "lastHandledReconcileAt" in patch:
+        context.memory.requests[meta.uid] = patch["lastHandledReconcileAt"]
 
 
 async def _write_arn(context: Context, patch: dict[str, Any]) -> None:
@@ -224,44 +202,3 @@ async def _write_arn(context: Context, patch: dict[str, Any]) -> None:
         return
     # Somebody writes without a pause, or the object is gone. The UID alone keeps it from reaching a namesake.
     await context.write({"metadata": {"uid": uid}, "status": patch}, subresource="status")
-
-
-def _still_advised(context: Context) -> dict[str, ConditionValue]:
-    """What an update was accepted with holds until the next edit."""
-    advice, stored = context.kind.hooks.advice, context.stored.get("conditions") or ()
-    if advice is None or context.facts.edited:
-        return {}
-    found = [c for c in stored if (c.get("type"), c.get("reason")) == (ADVISORY, advice.reason)]
-    return {ADVISORY: ("True", advice.reason, found[0].get("message", ""))} if found else {}
-
-
-def _without_state(context: Context) -> dict[str, Any]:
-    """A resource that is gone has no status: "Deleting" would stay as long as another's finalizer holds the object."""
-    observed, kind = context.facts.observed, context.kind
-    if kind.status_member is None or (observed is not None and observed.found):
-        return {}
-    field = status_fields(kind)[kind.status_member]
-    return {field: None} if field in context.stored else {}
-
-
-def _managed_tags(context: Context, recorded: str | None) -> dict[str, Any]:
-    """The keys that are ours from now on, if they are others than before."""
-    facts = context.facts
-    known = facts.tagging
-    if facts.arn is not None and facts.arn != recorded and facts.managed and not facts.adoption.read_only:
-        known = tags.tagging(context.kind, context.spec, None, due=True)
-    elif not known.compared:
-        return {}
-    keys = known.managed_keys or None
-    return {"managedTagKeys": keys} if keys != context.stored.get("managedTagKeys") else {}
-
-
-def _handled_request(context: Context) -> dict[str, Any]:
-    meta = context.obj.metadata
-    handled = meta.annotations.get(RECONCILE_REQUESTED)
-    if handled is None:
-        # Removed while this reconcile ran, and the answer to a write of ours shows it.
-        return {}
-    context.memory.requests[meta.uid] = handled
-    now = {"observedAt": rfc3339(context.services.clock())} if context.facts.observed is not None else {}
-    return {"lastHandledReconcileAt": handled, **now}
