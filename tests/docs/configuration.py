@@ -31,10 +31,10 @@ feature-gates: {TeamLevelCARM: true}
 
 In a cluster, put the file into a ConfigMap, mount it, and set `args: [run, --config, /etc/sagemaker-operator/config.yaml]`.
 
-All of ACK's flags exist. [Defaults that differ](ack-compatibility.md#flags): leader election is on, a kind has 16 workers instead of
-one, and `--http-client-timeout` is 20 s instead of 60 s. The image also has ACK's program (`./bin/controller`), so ACK's
-Deployment runs with only its image changed, if its service account gets `manifests/rbac.yaml`: ACK's default role does not include leases and
-Events.
+All of ACK's flags exist. [Defaults that differ](ack-compatibility.md#flags): leader election is on, a kind has 16 workers
+instead of one, and `--http-client-timeout` is 20 s instead of 60 s. The image also has ACK's program (`./bin/controller`), so
+ACK's Deployment runs with only its image changed, if its service account gets `manifests/rbac.yaml`: ACK's default role does
+not include leases and Events.
 """
 
 
