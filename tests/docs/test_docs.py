@@ -94,7 +94,7 @@ DONE_PATHS = (
     *("sagemaker_operator/sandbox", "sagemaker_operator/kube", "sagemaker_operator/runtime"),
     *("sagemaker_operator/backoff.py", "sagemaker_operator/guard.py"),
 )
-"""What is written in standard terms so far; in the end `words.PATHS`."""
+"""Files already written in standard terms; in the end `words.PATHS`."""
 
 
 def test_standard_terms_are_used() -> None:
