@@ -197,6 +197,8 @@ class Kind:
 
     create: str
     describe: str
+    wrapper: str | None = None
+    """The structure that the Describe output wraps all of its members in (`Workforce`)."""
     paged_member: str | None = None
     """The list of the Describe output that comes in pages, if one does (a feature group's features)."""
     update: str | None = None
@@ -251,6 +253,10 @@ class Kind:
     """Path of a Create member -> what the update operation calls that member."""
     update_identifiers: tuple[str, ...] = ()
     """Members that name the resource in the update input, where they are not the Describe input's."""
+    update_lock: Mapping[str, str] = field(default_factory=dict)
+    """Member of the update input -> Describe member that it must repeat: SageMaker refuses an update of another version."""
+    removed_by: Mapping[str, str] = field(default_factory=dict)
+    """Create member, a map that SageMaker merges -> member of the update input that takes the keys to remove."""
     recreated: bool = True
     """What vanished in SageMaker is created again; False: people close it there, and it stays closed until they ask for it."""
     updates_while_moving: bool = False

@@ -17,7 +17,7 @@ from sagemaker_operator.annotations import (
     REGION,
 )
 from sagemaker_operator.control.features import adopted_resource as ar
-from sagemaker_operator.control.spec.adoption import asked
+from sagemaker_operator.control.spec.adoption import adoption_keys, asked
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, decode_object
 from sagemaker_operator.settings import FeatureGates
@@ -74,9 +74,9 @@ def test_the_names_of_the_resource(kind: str, aws: dict[str, Any], fields: dict[
 
 @pytest.mark.parametrize("kind", catalog())
 def test_annotations_written_to_the_object_are_those_that_adoption_reads(kind: str) -> None:
-    keys = {"domainID": "d-abc", "appType": "JupyterLab"} if kind in ("App", "Space", "UserProfile") else {}
-    keys = keys if kind == "App" else {name: value for name, value in keys.items() if name != "appType"}
-    aws = {"nameOrID": ARN if kind in ("ModelPackage", "PipelineExecution") else "x", "additionalKeys": keys}
+    required, _ = adoption_keys(catalog()[kind])
+    by_arn = required == ("arn",)
+    aws = {"nameOrID": ARN} if by_arn else {"additionalKeys": dict.fromkeys(required, "x")}
     made = ar.manifest(request(kind, aws), catalog()[kind])
     understood = asked(catalog()[kind], made["metadata"]["annotations"], {}, FeatureGates())
     assert understood.problem is None

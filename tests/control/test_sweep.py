@@ -20,6 +20,7 @@ SAID = EPOCH + 50.0
 # reference. None but the type of model packages leaves anything out by default.
 REVIEWED = {"EndpointName", "MonitoringJobDefinitionName", "ModelApprovalStatus", "ModelPackageGroupName"}
 REVIEWED |= {"ModelPackageType", "PipelineNamePrefix", "PipelineName", "CrossAccountFilterOption"}
+REVIEWED |= {"SourceUri", "ActionType", "ArtifactType", "ContextType", "ExperimentName", "TrialName", "SourceArn"}
 _NARROWING = ("After", "Before", "Contains", "Equals")
 _PAGING = {"NextToken", "MaxResults", "SortBy", "SortOrder"}
 
