@@ -1,6 +1,6 @@
 """Kinds, derived from the service model: what follows from a name is a rule here, what does not is in `kinds/overrides`.
 
-The rules hold for 66 of the 68 kinds that SageMaker can create and describe (`NOT_DERIVABLE` in tests/kinds/facts.py lists the rest).
+The rules hold for 66 of the 68 kinds that SageMaker can create and describe (`NOT_DERIVABLE` in tests/kinds/facts.py has the rest).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_a_reference_resolves_to_the_objects_value_and_records_it_by_path_and_na
     found = resolved(model("v1"), {})
     assert found.spec == {"transformJobName": "job", "modelName": "v1"}
     assert found.values == {AT: "v1"}
-    assert found.told == ("True", "Resolved", "")
+    assert found.condition == ("True", "Resolved", "")
 
 
 @pytest.mark.parametrize("find", [model(None), model("v2", synced="False"), model("v2", deleting=True)])
@@ -95,7 +95,7 @@ def test_a_job_without_a_recorded_value_is_not_compared_and_does_not_wait(find: 
     made = resolved(find, {}, history=True)
     assert "modelName" not in made.spec
     assert (made.problems, made.waiting, made.values) == ((), None, {})
-    assert made.told == ("True", "Resolved", "")
+    assert made.condition == ("True", "Resolved", "")
 
 
 def test_an_existing_job_keeps_a_cross_namespace_reference_that_the_flag_now_forbids() -> None:
