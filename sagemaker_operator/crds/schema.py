@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_operator.crds.patterns import portable
 from sagemaker_operator.crds.rules import Rule, frozen, not_both, one_of
+from sagemaker_operator.kinds.described import described_members
 from sagemaker_operator.kinds.model import (
     Shape,
     input_members,
     is_union,
     members,
     operation,
-    output_members,
     required_members,
     summary,
     words,
@@ -159,7 +159,7 @@ def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
 
 def status_schema(kind: Kind) -> Schema:
     """The schema of `status`. Types only: whatever SageMaker answers must fit, values of next year included."""
-    outputs = output_members(kind.describe)
+    outputs = described_members(kind)
     shown = _object(((member.api, outputs[member.api]) for member in kind.status_members), (), style=_PLAIN)
     own = {member.field: {"type": "string", "description": _OWN} for member in kind.own_status}
     return {

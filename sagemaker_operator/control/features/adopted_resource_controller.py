@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sagemaker_operator.control.features import adopted_resource as ar
 from sagemaker_operator.control.features.object_writer import ObjectWriter, WriterServices
-from sagemaker_operator.control.interfaces import Cache, KubePort, Result, Sources
+from sagemaker_operator.control.interfaces import Cache, KubePort, Sources
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import Conflict, Forbidden, Invalid, NotFound
 from sagemaker_operator.logs import about, get_logger
 
@@ -83,11 +84,11 @@ class Adopter:
 
     # --- reconciling -------------------------------------------------------------------------------------------------
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         """One reconcile. Raises KubeError, for which the key backs off."""
         obj = self.requests.get(key)
         if obj is None:
-            return Result()
+            return Requeue.SETTLED
         with about(
             controller="adoptedresource",
             kind=key.kind,
@@ -104,19 +105,19 @@ class Adopter:
     def forget(self, obj: KubeObject) -> None:
         """Only the index has entries of it."""
 
-    async def _reconcile(self, obj: KubeObject, writer: ObjectWriter) -> Result:
+    async def _reconcile(self, obj: KubeObject, writer: ObjectWriter) -> Requeue:
         request, meta = ar.request_of(obj), obj.metadata
         if not request.ours:
-            return Result()
+            return Requeue.SETTLED
         if meta.deletion_timestamp is not None:
             if ar.ACK_FINALIZER in meta.finalizers:
                 await writer.write_finalizers(tuple(name for name in meta.finalizers if name != ar.ACK_FINALIZER))
-            return Result()
+            return Requeue.SETTLED
         if ar.is_adopted(obj):
             # ACK does not write observedGeneration. Its status is left unchanged.
             if 0 < writer.status.get("observedGeneration", 0) < meta.generation:
                 await writer.write_status(ar.edited_too_late(request.target))
-            return Result()
+            return Requeue.SETTLED
         settings = self.settings
         findings = ar.refusal(
             request,
@@ -127,20 +128,20 @@ class Adopter:
         )
         if findings is not None:
             await writer.write_status(findings)
-            return Result()
+            return Requeue.SETTLED
         store = self.sources.get(request.target.kind)
         if store is None:
-            return Result()  # another operator serves this kind: --reconcile-resources
+            return Requeue.SETTLED  # another operator serves this kind: --reconcile-resources
         if not store.synced:
-            return Result(after=_CACHE_SECONDS)
-        findings, result = await self._advance(request, store.get(request.target), writer)
+            return Requeue.after(_CACHE_SECONDS)
+        findings, requeue = await self._advance(request, store.get(request.target), writer)
         if findings is not None:
             await writer.write_status(findings)
-        return result
+        return requeue
 
     async def _advance(
         self, request: ar.Request, target: KubeObject | None, writer: ObjectWriter
-    ) -> tuple[Findings | None, Result]:
+    ) -> tuple[Findings | None, Requeue]:
         """Creates the object, corrects its annotations, or reads its conditions. Without findings the status is kept."""
         kind = self.kinds[request.target.kind]
         if target is None:
@@ -151,26 +152,25 @@ class Adopter:
             patch = {"metadata": lock | {"annotations": annotations}}
             # Not applied to the store as an own write: the controller of the object must be notified of the change.
             await self.kube.merge_patch(kind.resource, meta.namespace, meta.name, patch)
-            return None, Result()
+            return None, Requeue.SETTLED
         findings = ar.verdict(request, kind, target)
         if findings.reason == ar.ADOPTED_REASON:
             writer.record("Normal", ar.ADOPTED_REASON, findings.message)
-        return findings, Result()
+        return findings, Requeue.SETTLED
 
-    async def _create(self, request: ar.Request, kind: Kind, writer: ObjectWriter) -> tuple[Findings, Result]:
+    async def _create(self, request: ar.Request, kind: Kind, writer: ObjectWriter) -> tuple[Findings, Requeue]:
         target = request.target
-        slowly = Result(failed=True, slow=True)
         try:
             await self.kube.create(kind.resource, target.namespace, ar.manifest(request, kind))
         except Conflict:
             if not self.settings.watch_selectors:
                 raise  # the watch will deliver the object
-            return ar.unobserved(target), slowly
+            return ar.unobserved(target), Requeue.SLOW_BACKOFF
         except NotFound:
-            return ar.no_namespace(target), slowly
+            return ar.no_namespace(target), Requeue.SLOW_BACKOFF
         except Forbidden as error:
-            return ar.not_allowed(target, error.message), slowly
+            return ar.not_allowed(target, error.message), Requeue.SLOW_BACKOFF
         except Invalid as error:
-            return ar.refused(target, error.message), slowly
+            return ar.refused(target, error.message), Requeue.SLOW_BACKOFF
         writer.record("Normal", "Created", f"Created {target} to adopt the resource")
-        return ar.pending(target, self.settings.watch_selectors), Result()
+        return ar.pending(target, self.settings.watch_selectors), Requeue.SETTLED

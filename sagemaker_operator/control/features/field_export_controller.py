@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from sagemaker_operator.control.features import field_export as fe
 from sagemaker_operator.control.features.object_writer import ObjectWriter, WriterServices
-from sagemaker_operator.control.interfaces import Cache, KubePort, Result, Sources
+from sagemaker_operator.control.interfaces import Cache, KubePort, Sources
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import Forbidden, Invalid, NotFound
 from sagemaker_operator.jqpath import PathError, first
 from sagemaker_operator.logs import Event, about, emit, get_logger
@@ -105,11 +106,11 @@ class Exporter:
 
     # --- reconciling -------------------------------------------------------------------------------------------------
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         """One reconcile. Raises KubeError, for which the key backs off."""
         obj = self.exports.get(key)
         if obj is None:
-            return Result()
+            return Requeue.SETTLED
         meta = obj.metadata
         with about(controller="fieldexport", kind=key.kind, namespace=key.namespace, name=key.name, uid=meta.uid):
             return await _Reconcile(self, obj).run()
@@ -135,10 +136,10 @@ class _Reconcile:
     def _obj(self) -> KubeObject:
         return self._writer.obj
 
-    async def run(self) -> Result:
+    async def run(self) -> Requeue:
         export, meta = self._export, self._obj.metadata
         if not export.ours:
-            return Result()
+            return Requeue.SETTLED
         if meta.deletion_timestamp is not None:
             return await self._delete()
         findings = fe.refusal(export, self._exporter.known, cross_namespace=self._exporter.cross_namespace)
@@ -146,9 +147,9 @@ class _Reconcile:
             return await self._finish(findings)
         store = self._exporter.sources.get(export.source.kind)
         if store is None:
-            return Result()  # another operator serves this kind: --reconcile-resources
+            return Requeue.SETTLED  # another operator serves this kind: --reconcile-resources
         if not store.synced:
-            return Result(after=_CACHE_SECONDS)
+            return Requeue.after(_CACHE_SECONDS)
         source = store.get(export.source)
         if source is None:
             return await self._finish(fe.no_source(export.source))
@@ -165,7 +166,7 @@ class _Reconcile:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    async def _write(self, text: str) -> Result:
+    async def _write(self, text: str) -> Requeue:
         target, meta = self._export.target, self._obj.metadata
         assert target is not None  # noqa: S101  refused before
         now = asyncio.get_running_loop().time()
@@ -173,7 +174,7 @@ class _Reconcile:
         generation, verified_at = self._exporter.verified.get(meta.uid, (0, 0.0))
         remaining = verified_at + _VERIFY_SECONDS - now
         if wanted == self._written and generation == meta.generation and remaining > 0:
-            return await self._finish(fe.exported(target), Result(after=remaining))
+            return await self._finish(fe.exported(target), Requeue.after(remaining))
         if fe.FINALIZER not in meta.finalizers:
             await self._writer.write_finalizers((*meta.finalizers, fe.FINALIZER))
         await self._clean(deleting=False)
@@ -183,18 +184,18 @@ class _Reconcile:
             if changed:
                 await self._patch(target, stored, target.stored(text))
         except NotFound:
-            return await self._finish(fe.no_target(target), Result(failed=True))
+            return await self._finish(fe.no_target(target), Requeue.BACKOFF)
         except Forbidden:
-            return await self._finish(fe.not_allowed(target), Result(failed=True, slow=True))
+            return await self._finish(fe.not_allowed(target), Requeue.SLOW_BACKOFF)
         except Invalid as error:
-            return await self._finish(fe.refused(target, error.message), Result(failed=True, slow=True))
+            return await self._finish(fe.refused(target, error.message), Requeue.SLOW_BACKOFF)
         if changed:
             emit(self._exporter.log, Event.FIELD_EXPORTED, target=str(target))
             self._writer.record(
                 "Normal", "Exported", f"Wrote {self._export.path} of {self._export.source} to {target}", "Export"
             )
         self._exporter.verified[meta.uid] = (meta.generation, now)
-        return await self._finish(fe.exported(target), Result(after=_VERIFY_SECONDS), wanted)
+        return await self._finish(fe.exported(target), Requeue.after(_VERIFY_SECONDS), wanted)
 
     async def _patch(self, target: fe.Target, stored: Mapping[str, Any], value: str | None) -> None:
         """Writes one key of the object that was read, no other key, and no other object of that name."""
@@ -205,12 +206,12 @@ class _Reconcile:
 
     # --- deletion ----------------------------------------------------------------------------------------------------
 
-    async def _delete(self) -> Result:
+    async def _delete(self) -> Requeue:
         meta = self._obj.metadata
         if fe.FINALIZER in meta.finalizers:
             await self._clean(deleting=True)
             await self._writer.write_finalizers(tuple(name for name in meta.finalizers if name != fe.FINALIZER))
-        return Result()
+        return Requeue.SETTLED
 
     async def _clean(self, *, deleting: bool) -> None:
         """Removes the keys that this export wrote and no longer writes, unless another client has changed them since."""
@@ -250,7 +251,9 @@ class _Reconcile:
 
     # --- the end of a reconcile --------------------------------------------------------------------------------------
 
-    async def _finish(self, findings: Findings, result: Result = Result(), written: fe.Written | None = None) -> Result:  # noqa: B008  immutable
+    async def _finish(
+        self, findings: Findings, result: Requeue = Requeue.SETTLED, written: fe.Written | None = None
+    ) -> Requeue:
         if not findings.terminal:
             findings = replace(findings, also=fe.advisory(self._export))
         more = {"exported": written.as_status()} if written is not None else {}

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.control.polling.schedule import PAGE, Tier, parents, tier
 from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.described import described_members
 from sagemaker_operator.kinds.descriptor import StatusClass
-from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -172,7 +172,7 @@ def needs_describe(handle: Handle) -> bool:
 @cache
 def _compared(kind: Kind) -> tuple[str, ...]:
     """Members whose change is published: those of a summary, without times (a heartbeat is not a change), and the status."""
-    shapes = output_members(kind.describe)
+    shapes = described_members(kind)
     shown = set(kind.listing.observed) if kind.listing else set()
     shown |= {member for member in (kind.status_member, kind.secondary_member) if member}
     identity = {member.api for member in kind.identifiers} | {kind.arn_member, kind.name_member}

@@ -19,7 +19,8 @@ from sagemaker_operator.conditions import ADOPTED as ADOPTED_CONDITION
 from sagemaker_operator.conditions import ADVISORY
 from sagemaker_operator.control.spec.merge_patch import replacing
 from sagemaker_operator.control.spec.update import with_create_names
-from sagemaker_operator.kinds.model import input_members, output_members
+from sagemaker_operator.kinds.described import described_members
+from sagemaker_operator.kinds.model import input_members
 from sagemaker_operator.kinds.naming import field_name
 from sagemaker_operator.kinds.references import reference_field
 
@@ -147,7 +148,7 @@ def adopted_spec(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any
     """
     found = with_create_names(kind, observed)
     inputs = input_members(kind.create)
-    reported = output_members(kind.describe).keys() | {path.partition(".")[0] for path in kind.read_from}
+    reported = described_members(kind).keys() | {path.partition(".")[0] for path in kind.read_from}
     wanted = dict(spec)
     for member in inputs.keys() & reported - {"Tags", kind.token_member}:
         name = field_name(member)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 _INSTANCES_OF: Mapping[str, str | None] = {
     "TrainingJob": "ResourceConfig",
@@ -44,8 +44,8 @@ def instance_types() -> frozenset[str]:
 class Quotas:
     """Instances by type; a type without a quota has no limit. Counted at creation only: what is there already stays."""
 
-    def __init__(self, around: Around) -> None:
-        self._around = around
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._limits: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class Quotas:
         if not self._limits or kind.name not in _INSTANCES_OF:
             return
         used: Counter[str] = Counter()
-        for record in self._around.all(kind.name, scope, now=now):
+        for record in self._resources.all(kind.name, scope, now=now):
             if _uses_instances(record, now):
                 used.update(self._instances(kind, record.input, scope, now))
         for instance_type, asked in self._instances(kind, given, scope, now).items():
@@ -75,7 +75,7 @@ class Quotas:
 
     def _instances(self, kind: Kind, given: Mapping[str, Any], scope: Scope, now: float) -> Counter[str]:
         if kind.name == "Endpoint":
-            config = self._around.find("EndpointConfig", scope, given["EndpointConfigName"], now=now)
+            config = self._resources.find("EndpointConfig", scope, given["EndpointConfigName"], now=now)
             given = config.input if config else {}
         member = _INSTANCES_OF[kind.name]
         found: Counter[str] = Counter()

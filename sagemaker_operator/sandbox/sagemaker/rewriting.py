@@ -1,6 +1,6 @@
 """What SageMaker makes of an input before it echoes it: defaults filled in, sets re-ordered, images resolved.
 
-A client that compares its wishes with such an echo must see no difference; these are the traps it meets at AWS.
+A client that compares its desired values with such an echo must find no difference, as with AWS.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""AWS's error texts. They differ by kind, and clients (ACK, Terraform) tell "not found" by them."""
+"""AWS's error texts. They differ by kind, and clients (ACK, Terraform) recognise "not found" by them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def already_exists(kind: Kind, *, arn: str, declared: frozenset[str]) -> Service
 
 
 def quota_exhausted(usage: str, *, limit: int, used: int, asked: int) -> str:
-    """What a create says that would use more than the account may. `usage`: "ml.m5.xlarge for training job usage"."""
+    """The error of a create that would exceed a quota. `usage`: "ml.m5.xlarge for training job usage"."""
     return (
         f"The account-level service limit '{usage}' is {limit} Instances, with current utilization of {used} Instances and "
         f"a request delta of {asked} Instances. Please use AWS Service Quotas to request an increase for this quota."

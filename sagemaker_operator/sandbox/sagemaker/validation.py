@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Holds = Callable[[Any], bool]
 Constraint = tuple[str, Holds]
-"""AWS's words for a rule, and the rule."""
+"""AWS's text for a rule, and the rule."""
 
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "structure": (dict,),
