@@ -68,7 +68,7 @@ class NamespaceConfigs:
         self._log = get_logger("surroundings")
         self._barrier_passed = False
         self._namespaces: dict[str, Meta] = {}
-        self._gone: set[str] = set()
+        self._deleted: set[str] = set()
         """Namespaces that were deleted. Another namespace of the same name may be created."""
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
@@ -80,8 +80,8 @@ class NamespaceConfigs:
         for name in settings.watch_namespaces or ("",):
             selector = f"metadata.name={name}" if name else None
             self._watch(Collection(kube, NAMESPACES, field_selector=selector), self._namespace_changed)
-        for name, wanted in ((ACCOUNT_MAP, settings.enable_carm), (TEAM_MAP, gates.team_level_carm)):
-            if wanted:
+        for name, enabled in ((ACCOUNT_MAP, settings.enable_carm), (TEAM_MAP, gates.team_level_carm)):
+            if enabled:
                 source = Collection(kube, CONFIG_MAPS, field_selector=f"metadata.name={name}")
                 self._watch(source, self._map_changed, system_namespace)
         if gates.iam_role_selector:
@@ -111,7 +111,7 @@ class NamespaceConfigs:
         meta = self._namespaces.get(namespace) if read else Meta(name=namespace)
         return NamespaceConfig(
             namespace=meta,
-            gone=read and (namespace in self._gone or (meta is not None and meta.deletion_timestamp is not None)),
+            deleted=read and (namespace in self._deleted or (meta is not None and meta.deletion_timestamp is not None)),
             system_namespace=self._system_namespace,
             accounts=self._maps.get(ACCOUNT_MAP),
             teams=self._maps.get(TEAM_MAP),
@@ -163,11 +163,11 @@ class NamespaceConfigs:
         name = (new or old or Meta()).name
         if new is None:
             # Its objects were deleted first. If one is left, the annotations of the namespace still apply to it: keep them.
-            self._gone.add(name)
+            self._deleted.add(name)
             return
         known = self._namespaces.get(name)
-        recreated = name in self._gone or (known is not None and known.uid != new.uid)
-        self._gone.discard(name)
+        recreated = name in self._deleted or (known is not None and known.uid != new.uid)
+        self._deleted.discard(name)
         self._namespaces[name] = new
         if known is None or recreated or _annotations(known) != _annotations(new) or self._relabelled(known, new):
             self._changed(lambda resource, meta: meta.namespace == name)

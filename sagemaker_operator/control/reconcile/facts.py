@@ -12,10 +12,10 @@ from sagemaker_operator.conditions import READY, RECONCILING, RECOVERABLE, REFER
 from sagemaker_operator.control.observation import recall, status_fields
 from sagemaker_operator.control.placement.target import Placement, is_unreported
 from sagemaker_operator.control.plan.actions import Facts
-from sagemaker_operator.control.spec.adoption import adoption_conditions, asked
+from sagemaker_operator.control.spec.adoption import adoption_conditions, requested_adoption
 from sagemaker_operator.control.spec.create_input import identifiers, spec_problems, unclear_identity
 from sagemaker_operator.control.spec.late_init import late_init
-from sagemaker_operator.control.spec.restore_annotation import recalled_arn
+from sagemaker_operator.control.spec.restore_annotation import annotated_arn
 from sagemaker_operator.control.spec.tags import UNTAGGED, tagging
 from sagemaker_operator.settings import DeletionPolicy
 
@@ -102,12 +102,12 @@ def load_facts(
     seen = stored.get("observedGeneration")
     recorded = (stored.get("ackResourceMetadata") or {}).get("arn")
     managed = kind.finalizer in meta.finalizers
-    adoption = asked(kind, meta.annotations, spec, services.settings.feature_gates)
+    adoption = requested_adoption(kind, meta.annotations, spec, services.settings.feature_gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
     # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
     restorable = nameless and not (recorded and managed) and services.settings.feature_gates.resource_adoption
-    marked = recalled_arn(meta, placement.target) if restorable else None
+    marked = annotated_arn(meta, placement.target) if restorable else None
     restored = marked if recorded in (None, marked) else None
     arn = recorded or restored
     conditions = stored.get("conditions") or ()
