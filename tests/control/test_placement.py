@@ -162,8 +162,8 @@ def test_a_region_that_does_not_exist_is_told_with_where_it_is_written(
         ("https://vpce.example", False, ""),
         ("http://vpce.example", True, ""),
         ("http://vpce.example", False, "is not encrypted"),
-        ("vpce.example", True, "is no URL"),
-        ("https://", False, "is no URL"),
+        ("vpce.example", True, "is not a URL"),
+        ("https://", False, "is not a URL"),
     ],
 )
 def test_endpoint_of_the_namespace(url: str, unsafe: bool, problem: str) -> None:
