@@ -28,6 +28,7 @@ from sagemaker_operator.aws.expiry import Expiry
 from sagemaker_operator.aws.failures import translate_error
 from sagemaker_operator.backoff import LONGEST_RETRY_AFTER, Backoff
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
+from sagemaker_operator.kinds.described import unwrapped
 from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
@@ -151,7 +152,10 @@ class Aws:
         """
         call = _Call(target, operation, params, kind, caller, _Tally())
         answer = await self._page(call)
-        if kind is None or kind.paged_member is None or operation != kind.describe:
+        if kind is None or operation != kind.describe:
+            return answer
+        answer = unwrapped(kind, answer)
+        if kind.paged_member is None:
             return answer
         tokens: set[str] = set()
         # A repeated token would never end: then it stays in the answer, as the sign of an incomplete one.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sagemaker_operator.annotations import OWN_RECORDS, PREFIX, RECONCILE_REQUESTED
 from sagemaker_operator.backoff import CONFLICT, RECONCILE, SLOW
+from sagemaker_operator.control.requeue import When
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError, TooLarge
 from sagemaker_operator.guard import Guard
 from sagemaker_operator.logs import get_logger
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Collection
 
-    from sagemaker_operator.control.interfaces import Result
+    from sagemaker_operator.control.requeue import Requeue
     from sagemaker_operator.errors import KubeError
     from sagemaker_operator.metrics import Metrics
     from sagemaker_operator.objects import KubeObject, Meta, ObjectKey, Resource
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
 # Passes of one worker between two turns of the loop: one over an object at rest waits for nothing, and 10,000 of them
 # after a start would hold the loop for 0.7 s.
 _BREATH = 8
+_BACKOFFS = {When.BACKOFF: RECONCILE, When.SLOW_BACKOFF: SLOW}
 
 
 class ObjectReconciler(Protocol):
     """What makes one pass over an object: a `Reconciler`, or anything in its place."""
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         """`failures` counts the passes of this key that failed in a row. Raises OperatorError for the key's backoff."""
 
     def forget(self, obj: KubeObject) -> None:
@@ -219,8 +221,8 @@ class Controller:
         outcome = "success"
         try:
             async with asyncio.timeout(self._timeout):
-                result = await self._reconciler.reconcile(key, self.queue.failures(key))
-            outcome = self._schedule(key, result)
+                requeue = await self._reconciler.reconcile(key, self.queue.failures(key))
+            outcome = self._schedule(key, requeue)
         except NotFound:
             # The object went away during the reconcile; the watch reports when it is really gone.
             self.queue.forget(key)
@@ -278,17 +280,18 @@ class Controller:
         if obj is not None:
             self.apply_own_write(obj)
 
-    def _schedule(self, key: ObjectKey, result: Result) -> str:
+    def _schedule(self, key: ObjectKey, requeue: Requeue) -> str:
+        """Returns the label `result` of the reconcile's metrics."""
         if self.get(key) is None:
             # Our own write ended it: no event follows that would take the key off the queue.
             self.queue.forget(key)
             return "success"
-        if result.failed:
-            self.queue.add_rate_limited(key, SLOW if result.slow else RECONCILE)
+        if requeue.when in _BACKOFFS:
+            self.queue.add_rate_limited(key, _BACKOFFS[requeue.when])
             return "requeue"
         self.queue.forget(key)
-        if result.after is not None:
-            self.queue.add_after(key, result.after, Priority.LOW if result.after > 60 else Priority.NORMAL)
+        if requeue.seconds is not None:
+            self.queue.add_after(key, requeue.seconds, Priority.LOW if requeue.seconds > 60 else Priority.NORMAL)
             return "requeue_after"
         return "success"
 

@@ -112,17 +112,6 @@ class Handle(msgspec.Struct, frozen=True):
         return (self.uid, self.target, self.identifiers) == (other.uid, other.target, other.identifiers)
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What the controller does with the key next. All None: nothing until an event."""
-
-    after: float | None = None
-    """Seconds; also forgets earlier failures."""
-    failed: bool = False
-    """Come back with the key's backoff."""
-    slow: bool = False
-    """...or the slow one."""
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """All of it, for one kind."""

@@ -9,7 +9,7 @@ import yaml
 from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.crds.schema import object_schema
 from sagemaker_operator.kinds.catalog import catalog
-from sagemaker_operator.kinds.descriptor import GROUP, VERSION
+from sagemaker_operator.kinds.descriptor import VERSION
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def crd_manifest(kind: Kind, *, relaxed: bool = False) -> dict[str, Any]:
         "kind": "CustomResourceDefinition",
         "metadata": {"name": kind.crd_name},
         "spec": {
-            "group": GROUP,
+            "group": kind.group,
             "names": names,
             "scope": "Namespaced",
             "versions": [

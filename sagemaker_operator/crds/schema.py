@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_operator.crds.patterns import portable
 from sagemaker_operator.crds.rules import Rule, frozen, not_both, one_of
+from sagemaker_operator.kinds.described import described_members
 from sagemaker_operator.kinds.model import (
     Shape,
     input_members,
@@ -17,7 +18,6 @@ from sagemaker_operator.kinds.model import (
     members,
     name_parts,
     operation,
-    output_members,
     required_members,
     summary,
 )
@@ -159,7 +159,7 @@ def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
 
 def status_schema(kind: Kind) -> Schema:
     """The schema of `status`. Types only: every answer of SageMaker must fit, including values added later."""
-    outputs = output_members(kind.describe)
+    outputs = described_members(kind)
     shown = _object(((member.api, outputs[member.api]) for member in kind.status_members), (), style=_PLAIN)
     own = {member.field: {"type": "string", "description": _OWN} for member in kind.own_status}
     return {

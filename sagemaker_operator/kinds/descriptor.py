@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sagemaker_operator.kinds.services import SAGEMAKER, Service
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
     import re
 
-GROUP = "sagemaker.services.k8s.aws"
+GROUP = SAGEMAKER.group
 VERSION = "v1alpha1"
 
 
@@ -190,11 +191,14 @@ class Kind:
     """One kind. Operation names are the API's ("CreateTrainingJob"); member names are the API's unless called `field`."""
 
     name: str
+    service: Service = SAGEMAKER
     plural: str
     short_names: tuple[str, ...] = ()
 
     create: str
     describe: str
+    wrapper: str | None = None
+    """The structure that the Describe output wraps all of its members in (`Workforce`)."""
     paged_member: str | None = None
     """The list of the Describe output that comes in pages, if one does (a feature group's features)."""
     update: str | None = None
@@ -249,6 +253,10 @@ class Kind:
     """Path of a Create member -> what the update operation calls that member."""
     update_identifiers: tuple[str, ...] = ()
     """Members that name the resource in the update input, where they are not the Describe input's."""
+    update_lock: Mapping[str, str] = field(default_factory=dict)
+    """Member of the update input -> Describe member that it must repeat: SageMaker refuses an update of another version."""
+    removed_by: Mapping[str, str] = field(default_factory=dict)
+    """Create member, a map that SageMaker merges -> member of the update input that takes the keys to remove."""
     recreated: bool = True
     """What vanished in SageMaker is created again; False: people close it there, and it stays closed until they ask for it."""
     updates_while_moving: bool = False
@@ -274,8 +282,13 @@ class Kind:
     hooks: Hooks = Hooks()
 
     @property
+    def group(self) -> str:
+        """The API group of its CRD."""
+        return self.service.group
+
+    @property
     def resource(self) -> Resource:
-        return Resource(GROUP, VERSION, self.plural, self.name)
+        return Resource(self.group, VERSION, self.plural, self.name)
 
     @property
     def is_job(self) -> bool:
@@ -284,11 +297,11 @@ class Kind:
 
     @property
     def finalizer(self) -> str:
-        return f"finalizers.{GROUP}/{self.name}"
+        return f"finalizers.{self.group}/{self.name}"
 
     @property
     def crd_name(self) -> str:
-        return f"{self.plural}.{GROUP}"
+        return f"{self.plural}.{self.group}"
 
     @property
     def first_status(self) -> str | None:

@@ -10,13 +10,71 @@ from functools import cache
 
 from sagemaker_operator.kinds.model import Shape, members, name_parts
 
-_INITIALISMS = {
-    word: word.upper()
-    for word in (
-        *("Ami", "Arn", "Cpu", "Ebs", "Ec2", "Ecr", "Efs", "Gid", "Iam", "Id", "Ip", "Json", "Kms", "Sns", "Ui", "Uid"),
-        *("Uri", "Url", "Vpc"),
-    )
-} | {"Arns": "ARNs", "Ids": "IDs"}
+_SINGULAR = (
+    *(
+        "Acl",
+        "Acp",
+        "Ami",
+        "Api",
+        "Arn",
+        "Asn",
+        "Aws",
+        "Az",
+        "Bgp",
+        "Cidr",
+        "Cors",
+        "Cpu",
+        "Db",
+        "Dhcp",
+        "Dns",
+        "Ebs",
+        "Ec2",
+    ),
+    *(
+        "Ecmp",
+        "Ecr",
+        "Efs",
+        "Eks",
+        "Ena",
+        "Fpga",
+        "Gid",
+        "Gpu",
+        "Html",
+        "Http",
+        "Https",
+        "Iam",
+        "Icmp",
+        "Id",
+        "Io",
+        "Iops",
+    ),
+    *(
+        "Ip",
+        "Json",
+        "Jwt",
+        "Kms",
+        "Ldap",
+        "Mfa",
+        "Nat",
+        "Oidc",
+        "Sdk",
+        "Sns",
+        "Sqs",
+        "Sse",
+        "Ssl",
+        "Tcp",
+        "Tde",
+        "Tls",
+        "Udp",
+    ),
+    *("Ui", "Uid", "Uri", "Url", "Uuid", "Vlan", "Vpc", "Vpn", "Waf", "Xml", "Yaml"),
+)
+_INITIALISMS = (
+    {word: word.upper() for word in _SINGULAR}
+    | {f"{word}s": f"{word.upper()}s" for word in _SINGULAR}
+    # ACK replaces parts of words: Id and Io begin these two.
+    | {"Https": "HTTPS", "Idc": "IDc", "Iot": "IOt"}
+)
 _FIRST = frozenset(_INITIALISMS) | frozenset(_INITIALISMS.values())
 
 _INDEX = re.compile(r"\[\d*\]$")
@@ -31,6 +89,11 @@ def field_name(member: str) -> str:
     first, *rest = name_parts(member)
     head = first.lower() if first in _FIRST else first[0].lower() + first[1:]
     return head + "".join(_INITIALISMS.get(word, word) for word in rest)
+
+
+def type_name(name: str) -> str:
+    """The kind of a resource, as ACK spells it: ``HumanTaskUi`` -> ``HumanTaskUI``, as its own ``RestApi`` is ``RestAPI``."""
+    return "".join(_INITIALISMS.get(word, word) for word in name_parts(name))
 
 
 def short_name(kind: str) -> str:

@@ -40,7 +40,6 @@ class Override(TypedDict, total=False):
     terminal_statuses: tuple[str, ...]
     identifiers: tuple[str, ...]
     optional_identifiers: tuple[str, ...]
-    id_in_arn: bool
     arn_path: tuple[str, ...]
     """`A|B`: one of the two."""
     name_member: str
@@ -86,6 +85,7 @@ ORDERED = frozenset(
 """Lists whose order means something, wherever they are. ACK compares every list in order, AWS re-orders its sets."""
 
 OVERRIDES: Mapping[str, Override] = {
+    "Action": {"shown": ("LineageGroupArn",)},
     "App": {
         "identifiers": ("DomainId", "AppType", "AppName", "UserProfileName", "SpaceName"),
         "optional_identifiers": ("UserProfileName", "SpaceName"),
@@ -94,10 +94,11 @@ OVERRIDES: Mapping[str, Override] = {
         # Studio has a button for it; the record of a closed app goes away after a day.
         "recreated": False,
     },
+    "Artifact": {"shown": ("LineageGroupArn",)},
     "CodeRepository": {"not_found": UNCLEAR_ABSENCE},
     "CompilationJob": {"shown": ("ModelArtifacts", "ModelDigests", "InferenceImage", "DerivedInformation")},
+    "Context": {"shown": ("LineageGroupArn",)},
     "Domain": {
-        "id_in_arn": True,
         "update_names": {
             "DomainSettings": "DomainSettingsForUpdate",
             "DomainSettings.RStudioServerProDomainSettings": "RStudioServerProDomainSettingsForUpdate",
@@ -264,6 +265,7 @@ OVERRIDES: Mapping[str, Override] = {
         "log_group": "/aws/sagemaker/TransformJobs",
         "not_found": r"^Could not find requested job with name",
     },
+    "TrialComponent": {"shown": ("Source", "Sources", "Metrics", "LineageGroupArn")},
     "UserProfile": {
         "shown": ("HomeEfsFileSystemUid",),
         "arn_path": ("DomainId", "UserProfileName"),

@@ -91,6 +91,19 @@ def _maps(shape: Shape, path: str, above: frozenset[str] = frozenset()) -> Itera
                 yield from _maps(inner, f"{path}.{name}", above | {shape.name})
 
 
+def removals(kind: Kind, desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """By map that SageMaker merges: the keys that are there and that the spec lacks.
+
+    A spec without the map leaves it to SageMaker; an empty map removes all.
+    """
+    found = {
+        member: tuple(sorted((observed.get(member) or {}).keys() - desired[member].keys()))
+        for member in kind.removed_by
+        if member in desired
+    }
+    return {member: keys for member, keys in found.items() if keys}
+
+
 def additions(edit: Edit, member: str, *, key: str) -> list[Mapping[str, Any]] | None:
     """The elements of a list that the resource lacks, by their `key`. None: an element is to change or to go, which an
     update that only adds cannot do."""

@@ -14,13 +14,13 @@ from sagemaker_operator.control.plan.actions import (
     Create,
     Facts,
     Finish,
-    Follow,
     Identify,
     Mutation,
     Observe,
     Owner,
 )
 from sagemaker_operator.control.plan.next_action import next_action
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import FeatureGates
@@ -98,7 +98,7 @@ def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) ->
         ({ADOPTED: "1"}, "must be true or false, not '1'"),
     ],
 )
-def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
+def test_an_invalid_annotation_is_reported_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
     meaning = asked(MODEL, annotations, {"modelName": "other"}, FeatureGates())
     assert problem in str(meaning.problem)
     step = next_action(Facts(kind=MODEL, adoption=meaning))
@@ -107,14 +107,14 @@ def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, st
     assert step.findings.terminal == meaning.problem
 
 
-def test_what_is_managed_already_stays_so_whatever_word_its_annotation_has() -> None:
+def test_a_managed_object_stays_managed_whatever_its_annotation_says() -> None:
     """ACK took every word but true for no."""
     meaning = asked(MODEL, {READ_ONLY: "yes"}, {}, FeatureGates())
     managed = Facts(kind=MODEL, adoption=meaning, managed=True, arn=ARN, recalled=FOUND)
     assert next_action(managed) == next_action(replace(managed, adoption=NO_ADOPTION))
 
 
-def test_a_gate_that_is_off_makes_its_annotations_mean_nothing() -> None:
+def test_a_disabled_gate_ignores_its_annotations() -> None:
     annotations = {ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "[", READ_ONLY: "yes"}
     gates = FeatureGates(resource_adoption=False, read_only_resources=False)
     assert asked(MODEL, annotations, {}, gates) == Adoption()
@@ -150,15 +150,15 @@ def test_the_next_step(facts: Facts, step: Action) -> None:
 
 
 @pytest.mark.parametrize("facts", [adopt, by_user, adopted, read_only])
-def test_what_is_absent_is_never_created_in_its_place(facts: Facts) -> None:
+def test_adoption_never_creates_a_missing_resource(facts: Facts) -> None:
     step = next_action(replace(facts, observed=ABSENT))
     assert isinstance(step, Finish)
     assert step.findings is not None
     assert "no such Model" in str(step.findings.recoverable)
-    assert (step.follow, step.release) == (Follow.SLOW, False)
+    assert (step.requeue, step.release) == (Requeue.SLOW_BACKOFF, False)
 
 
-def test_a_read_only_object_changes_nothing_whatever_it_finds() -> None:
+def test_a_read_only_object_never_changes_anything() -> None:
     for facts in (replace(read_only, observed=FOUND, differing=("spec.x",)), replace(read_only, managed=True, arn=ARN)):
         assert isinstance(next_action(facts), Finish | Observe)
 

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from sagemaker_operator.conditions import LATE_INITIALIZED
 from sagemaker_operator.control.observation import Observation
-from sagemaker_operator.control.plan.actions import Facts, Fill, Finish, Follow, Mutation, Update
+from sagemaker_operator.control.plan.actions import Facts, Fill, Finish, Mutation, Update
 from sagemaker_operator.control.plan.next_action import next_action
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.control.spec.late_init import LateInit, late_init, late_init_conditions
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
@@ -81,7 +82,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], LateInit]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_filled(case: str) -> None:
+def test_which_fields_are_filled(case: str) -> None:
     kind, spec, observed, wanted = CASES[case]
     assert late_init(KINDS[kind], spec, observed) == wanted
 
@@ -96,7 +97,7 @@ def test_what_is_filled(case: str) -> None:
             (
                 "False",
                 "Delayed Late Initialization",
-                "Late initialization did not complete: SageMaker has not told spec.a, spec.b",
+                "Late initialization did not complete: SageMaker has not reported spec.a, spec.b",
             ),
         ),
         (
@@ -105,7 +106,7 @@ def test_what_is_filled(case: str) -> None:
         ),
     ],
 )
-def test_what_is_told(late: LateInit | None, told: tuple[str, str, str] | None) -> None:
+def test_the_condition_names_missing_defaults(late: LateInit | None, told: tuple[str, str, str] | None) -> None:
     assert late_init_conditions(late) == ({} if told is None else {LATE_INITIALIZED: told})
 
 
@@ -125,7 +126,7 @@ WANTED = LateInit({"enableNetworkIsolation": False})
 looked = Facts(kind=MODEL, managed=True, arn=ARN, observed=SEEN, late=WANTED)
 
 
-def test_the_plan_fills_what_a_look_told() -> None:
+def test_the_plan_fills_what_describe_returned() -> None:
     assert next_action(looked) == Fill()
 
 
@@ -154,7 +155,7 @@ def test_an_update_comes_before_the_defaults() -> None:
     assert next_action(replace(looked, verdict=verdict)) == Update(verdict)
 
 
-def test_the_first_status_says_that_the_defaults_are_to_come() -> None:
+def test_the_first_status_announces_the_defaults() -> None:
     """The CRD's rule of what cannot change lets them through while it does."""
     created = Facts(
         kind=MODEL, managed=True, mutation=Mutation.CREATED, arn=ARN, shown=False, late=late_init(MODEL, {}, {})
@@ -162,5 +163,5 @@ def test_the_first_status_says_that_the_defaults_are_to_come() -> None:
     step = next_action(created)
     assert isinstance(step, Finish)
     assert step.findings is not None
-    assert step.follow is Follow.POLL
+    assert step.requeue == Requeue.POLL
     assert step.findings.also[LATE_INITIALIZED][0] == "False"

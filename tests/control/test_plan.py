@@ -20,7 +20,6 @@ from sagemaker_operator.control.plan.actions import (
     Facts,
     Find,
     Finish,
-    Follow,
     Identify,
     Mutation,
     Observe,
@@ -30,6 +29,7 @@ from sagemaker_operator.control.plan.actions import (
     Update,
 )
 from sagemaker_operator.control.plan.next_action import next_action
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.control.spec.adoption import Adoption, Policy
 from sagemaker_operator.control.spec.tags import UNTAGGED, Tagging
 from sagemaker_operator.errors import AwsError, ErrorCategory
@@ -60,26 +60,26 @@ def test_a_new_object_gets_the_finalizer_before_anything_else() -> None:
     assert next_action(new) == Claim()
 
 
-def test_a_create_follows_its_own_claim_without_a_look() -> None:
+def test_a_create_follows_the_finalizer_without_a_describe() -> None:
     """Nothing of ours can exist yet, and a name that is taken makes CreateTrainingJob fail: a Describe would be wasted."""
     assert next_action(claimed) == Create()
 
 
-def test_a_finalizer_without_an_arn_looks_before_it_creates() -> None:
+def test_a_finalizer_without_an_arn_describes_before_creating() -> None:
     assert next_action(found_again) == Observe()
     assert next_action(replace(found_again, observed=ABSENT)) == Create()
 
 
-def test_what_is_found_is_identified_before_it_is_taken_for_ours() -> None:
+def test_ownership_of_a_found_resource_is_verified_before_use() -> None:
     facts = replace(found_again, observed=seen("InProgress"))
     assert next_action(facts) == Identify()
     ours = next_action(replace(facts, owner=Owner.OURS, arn=ARN))
     assert isinstance(ours, Finish)
-    assert ours.follow is Follow.POLL
+    assert ours.requeue == Requeue.POLL
     assert not ours.release
 
 
-def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
+def test_a_foreign_resource_is_terminal_and_removes_the_finalizer() -> None:
     step = next_action(replace(found_again, observed=seen("InProgress"), owner=Owner.FOREIGN))
     assert isinstance(step, Finish)
     assert step.findings is not None
@@ -87,7 +87,7 @@ def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
     assert step.release
 
 
-def test_a_taken_name_is_looked_at() -> None:
+def test_a_name_that_exists_is_described() -> None:
     taken = replace(claimed, taken=failed(ErrorCategory.EXISTS))
     assert next_action(taken) == Observe()
     step = next_action(replace(taken, observed=ABSENT))
@@ -96,7 +96,7 @@ def test_a_taken_name_is_looked_at() -> None:
     assert str(step.findings.recoverable).startswith("CreateTrainingJob: Code: no. SageMaker cannot describe")
 
 
-def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly() -> None:
+def test_an_object_with_a_recorded_arn_and_no_finalizer_is_described_before_a_create() -> None:
     """ACK writes the ARN of a foreign resource into the status of the object that collides with it."""
     assert next_action(replace(new, arn=ARN)) == Observe()
 
@@ -108,7 +108,7 @@ def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly
         ("Project", Observation({"ProjectStatus": "DeleteCompleted", "ProjectArn": ARN})),
     ],
 )
-def test_a_recorded_arn_that_is_not_ours_goes_before_the_finalizer_comes(kind: str, observed: Observation) -> None:
+def test_a_foreign_recorded_arn_is_removed_before_the_finalizer_is_added(kind: str, observed: Observation) -> None:
     """Beside the finalizer it would be believed, and somebody else's resource be updated and deleted."""
     assert next_action(replace(new, kind=catalog()[kind], arn=ARN, observed=observed)) == Disown()
 
@@ -124,7 +124,7 @@ def test_a_job_that_lost_its_finalizer_and_then_its_record_is_not_run_again() ->
         assert next_action(replace(ran, **was_not_ours)) == Disown()
 
 
-def test_what_is_adopted_takes_the_place_of_what_was_only_observed_before() -> None:
+def test_an_adopted_resource_replaces_one_that_was_only_observed() -> None:
     facts = replace(new, observed=seen("Completed"), adoption=Adoption(Policy.ADOPT, {"trainingJobName": "xgb"}))
     assert next_action(replace(facts, arn=ARN)) == Adopt()
     assert next_action(replace(facts, arn=f"{ARN}-other")) == Disown()
@@ -146,7 +146,7 @@ def test_a_create_is_described_once_before_the_first_status() -> None:
     for shown, reason in ((True, "InProgress"), (False, "Created")):
         step = next_action(replace(created, shown=shown))
         assert isinstance(step, Finish)
-        assert step.follow is Follow.POLL
+        assert step.requeue == Requeue.POLL
         assert step.findings is not None
         assert (step.findings.progress, step.findings.reason) == (Progress.MOVING, reason)
 
@@ -159,28 +159,28 @@ def test_a_create_is_followed_by_no_other_change_in_the_same_reconcile() -> None
     )
     step = next_action(facts)
     assert isinstance(step, Finish)
-    assert step.follow is Follow.POLL
+    assert step.requeue == Requeue.POLL
     assert step.findings is not None
     assert step.findings.progress is Progress.MOVING, "not Ready: something is still to be changed"
 
 
-def test_what_is_at_rest_when_it_was_created_is_ready_at_once() -> None:
+def test_a_kind_that_is_settled_after_its_create_is_ready_at_once() -> None:
     facts = replace(created, kind=catalog()["Model"], shown=True, observed=Observation({"ModelArn": ARN}))
     step = next_action(facts)
     assert isinstance(step, Finish)
     assert step.findings is not None
-    assert (step.findings.progress, step.follow) == (Progress.SETTLED, Follow.REST)
+    assert (step.findings.progress, step.requeue) == (Progress.SETTLED, Requeue.SETTLED)
 
 
-def test_a_running_job_without_news_is_only_followed() -> None:
-    assert next_action(running) == Finish(None, Follow.POLL)
+def test_a_running_job_without_changes_is_only_polled() -> None:
+    assert next_action(running) == Finish(None, Requeue.POLL)
 
 
 def test_a_finished_job_costs_nothing() -> None:
-    assert next_action(finished) == Finish(None, Follow.REST)
+    assert next_action(finished) == Finish(None, Requeue.SETTLED)
 
 
-def test_an_object_that_ack_wrote_is_looked_at_once() -> None:
+def test_an_object_that_ack_wrote_is_described_once() -> None:
     assert next_action(replace(finished, unseen=True)) == Observe()
 
 
@@ -209,11 +209,11 @@ def test_every_status_has_a_meaning(status: str, progress: Progress) -> None:
     assert step.findings.message == f"TrainingJob is in {status} status."
 
 
-def test_debug_rules_keep_a_completed_job_in_motion() -> None:
+def test_debug_rules_keep_a_completed_job_in_progress() -> None:
     rules = [{"RuleConfigurationName": "r", "RuleEvaluationStatus": "InProgress"}]
     step = next_action(replace(running, observed=seen("Completed", DebugRuleEvaluationStatuses=rules)))
     assert isinstance(step, Finish)
-    assert step.follow is Follow.POLL
+    assert step.requeue == Requeue.POLL
     assert step.findings is not None
     assert step.findings.message == "DebugRule is in InProgress status."
 
@@ -226,13 +226,13 @@ def test_a_job_that_vanished_is_not_run_again() -> None:
 
 
 def test_a_job_that_is_not_visible_yet_has_not_vanished() -> None:
-    assert next_action(replace(running, observed=ABSENT, young=True)) == Finish(None, Follow.POLL)
+    assert next_action(replace(running, observed=ABSENT, young=True)) == Finish(None, Requeue.POLL)
 
 
 def test_a_job_that_waited_long_for_its_create_has_not_vanished_either() -> None:
     """The object is old, and the job was accepted a second ago."""
     accepted = replace(running, recalled=None)
-    assert next_action(replace(accepted, observed=ABSENT)) == Finish(None, Follow.RETRY)
+    assert next_action(replace(accepted, observed=ABSENT)) == Finish(None, Requeue.BACKOFF)
     assert next_action(replace(accepted, failures=1)) == Observe()
     step = next_action(replace(accepted, observed=ABSENT, failures=7))
     assert isinstance(step, Finish)
@@ -244,17 +244,17 @@ def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_t
     """Two domains may bear one name: nothing would refuse the second."""
     unanswered = Facts(kind=catalog()["Domain"], managed=True, nameless=True, failures=1)
     assert next_action(unanswered) == Find()
-    assert next_action(replace(unanswered, observed=ABSENT)) == Finish(None, Follow.RETRY)
+    assert next_action(replace(unanswered, observed=ABSENT)) == Finish(None, Requeue.BACKOFF)
     assert next_action(replace(unanswered, observed=ABSENT, failures=7)) == Create()
 
 
-def test_an_edit_that_can_be_made_is_made_and_waited_for() -> None:
+def test_an_updatable_edit_is_sent_and_waited_for() -> None:
     facts = replace(running, edited=True, drifts=True, observed=seen("InProgress"))
     verdict = Verdict(request={"TrainingJobName": "xgb"})
     assert next_action(replace(facts, verdict=verdict)) == Update(verdict)
     after = next_action(replace(facts, verdict=verdict, mutation=Mutation.UPDATED))
     assert isinstance(after, Finish)
-    assert after.follow is Follow.POLL
+    assert after.requeue == Requeue.POLL
 
 
 def test_an_update_without_effect_ends_with_the_fields_name() -> None:
@@ -268,7 +268,7 @@ def test_an_update_without_effect_ends_with_the_fields_name() -> None:
 def test_a_rejected_edit_never_stops_the_polling() -> None:
     step = next_action(replace(running, edited=True, observed=seen("InProgress"), verdict=Verdict(reject="spec.x no")))
     assert isinstance(step, Finish)
-    assert step.follow is Follow.POLL
+    assert step.requeue == Requeue.POLL
     assert step.findings is not None
     assert step.findings.progress is Progress.MOVING
 
@@ -283,44 +283,44 @@ def test_a_running_job_is_stopped() -> None:
 def test_a_stopping_job_is_waited_for() -> None:
     step = next_action(replace(deleting, observed=seen("Stopping", complete=False)))
     assert isinstance(step, Finish)
-    assert (step.follow, step.release) == (Follow.POLL, False)
+    assert (step.requeue, step.release) == (Requeue.POLL, False)
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
-def test_a_finished_jobs_finalizer_comes_off_without_a_call(status: str) -> None:
+def test_the_finalizer_of_a_finished_job_is_removed_without_a_call(status: str) -> None:
     assert next_action(replace(deleting, recalled=seen(status, complete=False))) == Finish(
-        None, Follow.REST, release=True
+        None, Requeue.SETTLED, release=True
     )
 
 
 def test_an_object_without_our_finalizer_is_not_ours_to_delete() -> None:
-    assert next_action(replace(deleting, managed=False)) == Finish(None, Follow.REST)
+    assert next_action(replace(deleting, managed=False)) == Finish(None, Requeue.SETTLED)
 
 
-def test_retain_lets_go_without_a_call() -> None:
-    assert next_action(replace(deleting, retain=True)) == Finish(None, Follow.REST, release=True)
+def test_retain_removes_the_finalizer_without_a_call() -> None:
+    assert next_action(replace(deleting, retain=True)) == Finish(None, Requeue.SETTLED, release=True)
 
 
-def test_a_create_that_may_have_happened_is_looked_for_before_the_object_goes() -> None:
+def test_a_create_that_may_have_taken_effect_is_searched_for_before_the_object_goes() -> None:
     facts = replace(found_again, deleting=True)
     assert next_action(facts) == Observe()
-    assert next_action(replace(facts, observed=ABSENT)) == Finish(None, Follow.RETRY)
-    assert next_action(replace(facts, observed=ABSENT, failures=7)) == Finish(None, Follow.REST, release=True)
+    assert next_action(replace(facts, observed=ABSENT)) == Finish(None, Requeue.BACKOFF)
+    assert next_action(replace(facts, observed=ABSENT, failures=7)) == Finish(None, Requeue.SETTLED, release=True)
     assert next_action(replace(facts, observed=seen("InProgress"))) == Identify()
     foreign = replace(facts, observed=seen("InProgress"), owner=Owner.FOREIGN)
-    assert next_action(foreign) == Finish(None, Follow.REST, release=True)
+    assert next_action(foreign) == Finish(None, Requeue.SETTLED, release=True)
     assert next_action(replace(facts, observed=seen("InProgress"), owner=Owner.OURS, arn=ARN)) == Stop()
 
 
 # --- errors
 
 
-def test_throttling_changes_no_condition_and_knows_its_slot() -> None:
+def test_throttling_changes_no_condition_and_retries_at_its_slot() -> None:
     step = next_action(replace(claimed, error=failed(ErrorCategory.THROTTLED, retry_after=7.0)))
-    assert step == Finish(None, Follow.RETRY, after=7.0)
+    assert step == Finish(None, Requeue.after(7.0))
 
 
-def test_throttling_that_goes_on_is_told_where_something_is_asked_for() -> None:
+def test_lasting_throttling_is_reported_where_a_change_is_pending() -> None:
     error = failed(ErrorCategory.THROTTLED, retry_after=7.0)
     edited = replace(finished, edited=True, observed=seen("Completed"))
     for facts, progress in ((claimed, Progress.UNKNOWN), (edited, Progress.COMPLETE)):
@@ -329,13 +329,13 @@ def test_throttling_that_goes_on_is_told_where_something_is_asked_for() -> None:
         assert step.findings is not None
         assert (step.findings.progress, step.findings.reason) == (progress, "Throttled")
         assert "throttles" in (step.findings.recoverable or "")
-        assert (step.release, step.after) == (False, 7.0)
+        assert (step.release, step.requeue) == (False, Requeue.after(7.0))
     at_rest = replace(finished, error=error, throttled=86_400.0)
-    assert next_action(at_rest) == Finish(None, Follow.RETRY, after=7.0)
+    assert next_action(at_rest) == Finish(None, Requeue.after(7.0))
 
 
-def test_an_unanswered_create_keeps_its_finalizer_and_its_silence() -> None:
-    assert next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Finish(None, Follow.RETRY)
+def test_an_unanswered_create_keeps_the_finalizer_and_changes_no_condition() -> None:
+    assert next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Finish(None, Requeue.BACKOFF)
     told = next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))
     assert isinstance(told, Finish)
     assert told.findings is not None
@@ -343,25 +343,25 @@ def test_an_unanswered_create_keeps_its_finalizer_and_its_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("category", "follow"),
+    ("category", "requeue"),
     [
-        (ErrorCategory.VALIDATION, Follow.PARK),
-        (ErrorCategory.QUOTA, Follow.SLOW),
-        (ErrorCategory.ACCESS_DENIED, Follow.SLOW),
-        (ErrorCategory.CREDENTIALS, Follow.SLOW),
-        (ErrorCategory.DEPENDENCY, Follow.RETRY),
+        (ErrorCategory.VALIDATION, Requeue.PARKED),
+        (ErrorCategory.QUOTA, Requeue.SLOW_BACKOFF),
+        (ErrorCategory.ACCESS_DENIED, Requeue.SLOW_BACKOFF),
+        (ErrorCategory.CREDENTIALS, Requeue.SLOW_BACKOFF),
+        (ErrorCategory.DEPENDENCY, Requeue.BACKOFF),
     ],
 )
-def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCategory, follow: Follow) -> None:
+def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCategory, requeue: Requeue) -> None:
     step = next_action(replace(claimed, error=failed(category)))
     assert isinstance(step, Finish)
-    assert (step.follow, step.release) == (follow, True)
+    assert (step.requeue, step.release) == (requeue, True)
     assert step.findings is not None
     text = step.findings.terminal or step.findings.recoverable or ""
     assert text.startswith("CreateTrainingJob: Code: no")
 
 
-def test_an_error_without_words_is_told_by_its_code() -> None:
+def test_an_error_without_a_message_is_reported_by_its_code() -> None:
     error = AwsError(
         "", category=ErrorCategory.UNKNOWN, operation="CreateTrainingJob", code="UnknownOperationException"
     )
@@ -381,12 +381,12 @@ def test_a_refused_update_keeps_the_finalizer() -> None:
     assert step.findings.progress is Progress.MOVING
 
 
-def test_a_deletion_that_aws_refuses_is_tried_again_and_never_lets_go() -> None:
+def test_a_deletion_that_aws_refuses_is_retried_and_keeps_the_finalizer() -> None:
     for category in ErrorCategory:
         step = next_action(replace(deleting, error=failed(category, "StopTrainingJob")))
         assert isinstance(step, Finish)
         assert not step.release
-        assert step.follow is not Follow.PARK
+        assert step.requeue != Requeue.PARKED
 
 
 MUTATING = (Create, Update, Stop, Delete, Retag)
@@ -471,7 +471,7 @@ def endpoint(status: str) -> Observation:
     return Observation({"EndpointStatus": status})
 
 
-def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> None:
+def test_an_endpoint_that_changes_by_the_operators_update_is_not_reported_busy() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("Updating"), verdict=UPDATE)
     for repeated, text in (
         (1, None),
@@ -480,95 +480,95 @@ def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> No
         step = next_action(replace(facts, repeated=repeated))
         assert isinstance(step, Finish)
         assert step.findings is not None
-        assert (step.findings.recoverable, step.follow) == (text, Follow.POLL)
+        assert (step.findings.recoverable, step.requeue) == (text, Requeue.POLL)
 
 
-def test_an_update_that_has_not_shown_yet_is_still_followed_by_a_pass_that_saw_nothing() -> None:
+def test_an_update_that_is_not_visible_yet_is_still_polled_without_an_observation() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
-    assert next_action(facts) == Finish(None, Follow.REST)
-    assert next_action(replace(facts, unconfirmed=True)) == Finish(None, Follow.POLL)
+    assert next_action(facts) == Finish(None, Requeue.SETTLED)
+    assert next_action(replace(facts, unconfirmed=True)) == Finish(None, Requeue.POLL)
 
 
-def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -> None:
+def test_a_wait_of_a_hook_is_polled_though_no_status_shows_it() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=Verdict(wait="Wait."))
     step = next_action(facts)
     assert isinstance(step, Finish)
-    assert (step.follow, step.after) == (Follow.POLL, 30.0)
+    assert step.requeue == Requeue.poll_and_after(30.0)
     later = replace(facts, observed=None, verdict=Verdict(), recalled=endpoint("InService"), waiting="Busy")
     assert next_action(later) == Observe()
-    assert next_action(replace(later, recalled=endpoint("Updating"))) == Finish(None, Follow.POLL)
+    assert next_action(replace(later, recalled=endpoint("Updating"))) == Finish(None, Requeue.POLL)
 
 
 @pytest.mark.parametrize("reason", ["Transient", "Throttled", "Busy"])
-def test_what_waits_at_rest_is_looked_at_whenever_its_turn_comes(reason: str) -> None:
+def test_a_settled_object_with_a_pending_wait_is_described_when_due(reason: str) -> None:
     """Or the retry of a Describe that failed would find nothing to do, and be the last one until the resync."""
     assert next_action(replace(finished, waiting=reason)) == Observe()
 
 
-def test_what_the_poller_could_not_see_is_looked_at_by_the_pass() -> None:
+def test_a_resource_that_the_poller_could_not_observe_is_described_by_the_reconcile() -> None:
     assert next_action(replace(running, waiting="Transient")) == Observe()
-    assert next_action(replace(running, waiting="Busy")) == Finish(None, Follow.POLL)
+    assert next_action(replace(running, waiting="Busy")) == Finish(None, Requeue.POLL)
 
 
 @pytest.mark.parametrize("reason", ["ValidationFailed", "NotConverging"])
-def test_a_terminal_that_sagemakers_word_is_behind_is_looked_at_again(reason: str) -> None:
+def test_a_terminal_error_from_sagemaker_is_described_again(reason: str) -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
     assert next_action(replace(facts, terminal=reason)) == Observe()
-    assert next_action(replace(facts, terminal="ImmutableField")) == Finish(None, Follow.REST)
+    assert next_action(replace(facts, terminal="ImmutableField")) == Finish(None, Requeue.SETTLED)
 
 
-def test_an_update_without_effect_is_parked_and_not_at_rest() -> None:
+def test_an_update_without_effect_is_parked_and_not_settled() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=UPDATE, repeated=2)
     step = next_action(facts)
     assert isinstance(step, Finish)
-    assert step.follow is Follow.PARK
+    assert step.requeue == Requeue.PARKED
 
 
-def test_what_is_gone_and_still_described_does_not_stand_in_the_way() -> None:
+def test_a_deleted_resource_that_is_still_described_does_not_block_a_create() -> None:
     gone = Observation({"ProjectStatus": "DeleteCompleted", "ProjectArn": "arn:aws:sagemaker:us-west-2:1:project/p"})
     facts = Facts(kind=catalog()["Project"], managed=True, observed=gone, owner=Owner.FOREIGN)
     assert next_action(facts) == Create()
 
 
-def test_what_was_never_seen_is_not_believed_to_be_gone_at_the_first_look() -> None:
+def test_a_resource_that_was_never_observed_is_not_gone_after_one_describe() -> None:
     created = replace(running, recalled=None, deleting=True, observed=ABSENT)
-    assert next_action(created) == Finish(None, Follow.RETRY)
-    assert next_action(replace(created, failures=7)) == Finish(None, Follow.REST, release=True)
-    assert next_action(replace(created, waiting="Deleting")) == Finish(None, Follow.REST, release=True)
+    assert next_action(created) == Finish(None, Requeue.BACKOFF)
+    assert next_action(replace(created, failures=7)) == Finish(None, Requeue.SETTLED, release=True)
+    assert next_action(replace(created, waiting="Deleting")) == Finish(None, Requeue.SETTLED, release=True)
 
 
-def test_a_deletions_create_by_token_is_not_a_delete_that_was_accepted() -> None:
+def test_a_create_by_token_during_deletion_does_not_count_as_an_accepted_delete() -> None:
     made = replace(found_again, kind=catalog()["Pipeline"], deleting=True, arn=ARN, mutation=Mutation.CREATED)
     step = next_action(made)
     assert isinstance(step, Finish)
     assert step.findings is not None
     unseen = replace(made, mutation=None, waiting=step.findings.reason, observed=ABSENT)
-    assert next_action(unseen) == Finish(None, Follow.RETRY)
+    assert next_action(unseen) == Finish(None, Requeue.BACKOFF)
 
 
-def test_a_deletion_looks_whose_the_name_is_that_its_token_does_not_bring_back() -> None:
+def test_a_deletion_checks_who_owns_the_name_if_the_token_finds_nothing() -> None:
     taken = replace(
         found_again, kind=catalog()["Pipeline"], deleting=True, taken=failed(ErrorCategory.EXISTS, "CreatePipeline")
     )
     assert next_action(taken) == Observe()
-    assert next_action(replace(taken, nameless=True)) == Finish(None, Follow.RETRY)
+    assert next_action(replace(taken, nameless=True)) == Finish(None, Requeue.BACKOFF)
 
 
 displaced = replace(found_again, displaced=True)
-FREE = Finish(None, Follow.RETRY, release=True, after=1.0)
+FREE = Finish(None, Requeue.after(1.0), release=True)
 
 
-def test_a_create_sent_elsewhere_is_looked_for_there_and_never_made_there() -> None:
+def test_a_create_sent_elsewhere_is_searched_for_there_and_not_repeated_there() -> None:
     assert next_action(displaced) == Observe()
     there = replace(displaced, observed=seen("InProgress"))
     assert next_action(there) == Identify()
     assert next_action(replace(there, owner=Owner.FOREIGN)) == FREE, "and tells nothing of it"
     absent = replace(displaced, observed=ABSENT)
-    assert next_action(absent) == Finish(None, Follow.RETRY), "SageMaker's reads lag behind its creates"
+    assert next_action(absent) == Finish(None, Requeue.BACKOFF), "SageMaker's reads lag behind its creates"
     assert next_action(replace(absent, failures=7)) == FREE
 
 
-def test_a_create_that_never_left_is_not_looked_for() -> None:
+def test_a_create_that_was_not_sent_is_not_searched_for() -> None:
     assert next_action(replace(displaced, unsent=True)) == FREE
 
 
@@ -582,12 +582,12 @@ def test_an_app_that_was_closed_is_created_again_only_when_its_user_asks_for_it(
     step = next_action(facts)
     assert isinstance(step, Finish)
     assert step.findings is not None
-    assert (step.findings.reason, step.follow) == ("Vanished", Follow.REST)
+    assert (step.findings.reason, step.requeue) == ("Vanished", Requeue.SETTLED)
     assert next_action(replace(facts, requested=True)) == step, "it was not reported yet"
     assert next_action(replace(facts, edited=True)) == Create()
     assert next_action(replace(facts, terminal="Vanished", requested=True)) == Create()
     assert next_action(replace(facts, terminal="Vanished")) == step
-    assert next_action(replace(facts, terminal="Vanished", observed=None)) == Finish(None, Follow.REST)
+    assert next_action(replace(facts, terminal="Vanished", observed=None)) == Finish(None, Requeue.SETTLED)
 
 
 def test_a_job_that_failed_and_then_lost_its_finalizer_and_its_record_is_not_run_again() -> None:

@@ -194,7 +194,7 @@ async def test_several_objects_of_one_resource_cost_what_one_costs() -> None:
 
 
 @pytest.mark.parametrize("operation", [DESCRIBE, LIST])
-async def test_an_answer_about_a_former_resource_is_dropped(operation: str) -> None:
+async def test_an_answer_about_a_previous_resource_is_dropped(operation: str) -> None:
     service = Service(seconds=lambda operation: 8.0)
     async with following(service) as follower:
         many(follower, 1 if operation == DESCRIBE else 5)
@@ -208,7 +208,7 @@ async def test_an_answer_about_a_former_resource_is_dropped(operation: str) -> N
 
 
 @pytest.mark.parametrize("same", ["uid", "resource"])
-async def test_news_that_waits_belongs_to_one_object_and_one_resource(same: str) -> None:
+async def test_a_pending_observation_belongs_to_one_object_and_one_resource(same: str) -> None:
     woken: list[ObjectKey] = []
     service = Service()
     service.add("one")
@@ -236,7 +236,7 @@ async def test_an_answer_that_was_asked_for_before_an_update_does_not_count() ->
         assert {status for _, status in follower.noticed["job-0"]} == {"InProgress"}
 
 
-async def test_news_that_waited_during_an_update_does_not_count() -> None:
+async def test_an_observation_from_before_an_update_is_dropped() -> None:
     woken: list[ObjectKey] = []
     service = Service()
     service.add("one")
@@ -251,7 +251,7 @@ async def test_news_that_waited_during_an_update_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.7])
-async def test_a_sweep_goes_on_where_it_was_refused(share: float) -> None:
+async def test_a_sweep_resumes_where_it_was_refused(share: float) -> None:
     """3,000 jobs are 30 pages; starting over at each refusal took 4,300 s at 20 %."""
     service = Service(seconds=lambda operation: 0.6, refuse=Refusing(share, random.Random(5)))
     async with following(service) as follower:
@@ -336,7 +336,7 @@ async def test_a_list_that_lags_hides_no_change() -> None:
         await noticed(follower, ["job-5"], "Completed", SOON)
 
 
-async def test_what_vanishes_or_changes_without_a_time_is_found_by_the_sweep_of_all() -> None:
+async def test_a_full_sweep_finds_deletions_and_changes_without_a_time() -> None:
     service = Service()
     async with following(service) as follower:
         names = many(follower, 60)
@@ -376,7 +376,7 @@ async def test_each_is_described_once_an_hour_whatever_the_lists_say() -> None:
         assert service.count(LIST) <= 4680 / 13
 
 
-async def test_a_mistake_of_the_poller_costs_one_poll_and_is_counted() -> None:
+async def test_an_exception_in_the_poller_costs_one_poll_and_is_counted() -> None:
     failed: list[str] = []
 
     def refuse(operation: str, params: Mapping[str, Any]) -> AwsError | None:

@@ -54,7 +54,7 @@ def test_only_what_spec_has_or_had_is_touched(
     assert found.managed_keys == sorted({*wanted, *remove})
 
 
-def test_nothing_is_asked_where_there_is_nothing_to_compare() -> None:
+def test_tags_are_not_read_where_there_is_nothing_to_compare() -> None:
     assert not tagging(MODEL, {}, None, due=True).due
     assert not tagging(MODEL, {}, [], due=True).due
     assert not tagging(MODEL, spec(a="1"), ["a"], due=False).due
@@ -63,7 +63,7 @@ def test_nothing_is_asked_where_there_is_nothing_to_compare() -> None:
     assert tagging(catalog()["PipelineExecution"], {}, None, due=True) == UNTAGGED
 
 
-def test_the_operators_mark_is_not_the_users_to_set() -> None:
+def test_users_cannot_set_the_operators_tag() -> None:
     assert tagging(MODEL, {"tags": [{"key": UID_TAG, "value": "mine"}]}, None, due=True).wanted == {}
 
 
@@ -73,7 +73,7 @@ def test_the_operators_mark_is_not_the_users_to_set() -> None:
         (None, []),
         ([], []),
         ([{"key": "a", "value": "1"}], []),
-        ([{"key": "a"}, {"key": "a"}], ["spec.tags: 'a' is there twice"]),
+        ([{"key": "a"}, {"key": "a"}], ["spec.tags: 'a' is given twice"]),
         ([{"key": "AWS:a"}], ["spec.tags: 'AWS:a' cannot be set: keys that begin with aws: are AWS's own"]),
         # What is no list of tags is told by the schema.
         ("a=1", []),
@@ -81,11 +81,11 @@ def test_the_operators_mark_is_not_the_users_to_set() -> None:
         ([None], []),
     ],
 )
-def test_what_no_schema_can_say(tags: object, problems: list[str]) -> None:
+def test_tag_rules_beyond_the_schema(tags: object, problems: list[str]) -> None:
     assert tag_problems({"tags": tags}) == problems
 
 
-def test_tags_that_cannot_be_are_not_asked_about() -> None:
+def test_invalid_tags_make_no_call() -> None:
     found = tagging(MODEL, {"tags": [{"key": "a"}, {"key": "a"}]}, ["a"], due=True)
     assert found.problem is not None
     assert not found.due

@@ -27,7 +27,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     for target, anchor in LINK.findall(page.read_text()):
         there = (page.parent / target).resolve() if target else page
         assert there.exists(), f"{page.name}: {target}"
@@ -80,7 +80,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert found.stdout.strip() == block.strip()
 
 
-def test_the_page_of_flags_is_made_of_their_table() -> None:
+def test_the_page_of_flags_is_generated_from_their_table() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == document(), (
         "run: python -m tests.docs.configuration > docs/configuration.md"
     )
@@ -98,7 +98,7 @@ DONE_PATHS = (
     *("sagemaker_operator/health.py", "sagemaker_operator/manager.py", "sagemaker_operator/metrics.py"),
     *("sagemaker_operator/scrape.py", "sagemaker_operator/settings.py"),
 )
-"""What is written in standard terms so far; in the end `words.PATHS`."""
+"""Files already written in standard terms; in the end `words.PATHS`."""
 
 
 def test_standard_terms_are_used() -> None:

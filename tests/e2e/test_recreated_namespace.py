@@ -73,7 +73,7 @@ async def test_a_new_object_waits_for_the_new_namespace(late: bool) -> None:
     assert made == {(ONE, "first"), (TWO, "second")}
 
 
-async def test_an_object_that_is_left_of_it_is_still_cleaned_up_where_it_is() -> None:
+async def test_an_object_left_in_the_old_namespace_is_still_cleaned_up() -> None:
     cloud = await cloud_with(accounts={ONE: role(ONE)}, team={OWNER_ACCOUNT_ID: ONE})
     async with operator(cloud) as manager:
         await cloud.until(lambda: manager.ready() is None)

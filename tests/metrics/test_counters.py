@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sagemaker_operator.control.controller import Controller
-from sagemaker_operator.control.interfaces import Result
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import Conflict, NotFound, OperatorError
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.metrics import Metrics
@@ -75,7 +75,7 @@ def test_every_attempt_of_a_read_is_a_request() -> None:
     }
 
 
-def test_a_call_that_our_own_limit_refused_is_no_request() -> None:
+def test_a_call_refused_by_the_own_rate_limit_is_not_a_request() -> None:
     metrics = Metrics()
     metrics.aws_call("CreateModel", requests=0, failures=(), seconds=0.0)
     assert told(metrics) == {}
@@ -99,16 +99,16 @@ class _Nowhere:
 class _Pass:
     """A pass that ends as it is told to."""
 
-    def __init__(self, end: Result | Exception | float) -> None:
+    def __init__(self, end: Requeue | Exception | float) -> None:
         self._end = end
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         if isinstance(self._end, Exception):
             raise self._end
-        if isinstance(self._end, Result):
+        if isinstance(self._end, Requeue):
             return self._end
         await asyncio.sleep(self._end)
-        return Result()
+        return Requeue.SETTLED
 
     def forget(self, obj: KubeObject) -> None: ...
 
@@ -117,9 +117,9 @@ class _Pass:
 @pytest.mark.parametrize(
     ("end", "result", "also"),
     [
-        (Result(), "success", ()),
-        (Result(after=5000.0), "requeue_after", ()),
-        (Result(failed=True, slow=True), "requeue", ("workqueue_retries_total",)),
+        (Requeue.SETTLED, "success", ()),
+        (Requeue.after(5000.0), "requeue_after", ()),
+        (Requeue.SLOW_BACKOFF, "requeue", ("workqueue_retries_total",)),
         (NotFound("gone"), "success", ()),
         (Conflict("somebody wrote"), "requeue", ("workqueue_retries_total",)),
         (OperatorError("no"), "error", ("workqueue_retries_total", "controller_runtime_reconcile_errors_total")),
@@ -129,7 +129,7 @@ class _Pass:
         (100.0, "error", ("controller_runtime_reconcile_errors_total", "controller_runtime_reconcile_timeouts_total")),
     ],
 )  # fmt: skip
-async def test_a_pass(end: Result | Exception | float, result: str, also: tuple[str, ...]) -> None:
+async def test_a_reconcile_is_counted(end: Requeue | Exception | float, result: str, also: tuple[str, ...]) -> None:
     metrics = Metrics()
     resource = catalog()["TrainingJob"].resource
     controller = Controller(resource, _Nowhere(), workers=1, timeout=60.0, rng=random.Random(1), metrics=metrics)

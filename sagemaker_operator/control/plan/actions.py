@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.conditions import ConditionValue, Findings
     from sagemaker_operator.control.observation import Observation
     from sagemaker_operator.control.placement.roles import Refusal
+    from sagemaker_operator.control.requeue import Requeue
     from sagemaker_operator.control.spec.late_init import LateInit
     from sagemaker_operator.errors import AwsError
 
@@ -37,21 +38,6 @@ class Mutation(StrEnum):
     STOPPED = "Stopped"
     DELETED = "Deleted"
     RETAGGED = "Retagged"
-
-
-class Follow(StrEnum):
-    """When the object is looked at again (beside any change of it)."""
-
-    REST = "Rest"
-    """At the resync interval if it can drift at all; a finished job never."""
-    POLL = "Poll"
-    """The poller follows it."""
-    RETRY = "Retry"
-    """With the key's backoff."""
-    SLOW = "Slow"
-    """Every 1 to 15 minutes: a person or a quota must change something outside the spec."""
-    PARK = "Park"
-    """An edit mends it, and now and then something outside: looked at again within the hour, since Terminal is not for ever."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,11 +187,9 @@ class Finish(msgspec.Struct, frozen=True):
     """The end of the pass: what to tell the user (None: nothing new), and when to look again."""
 
     findings: Findings | None
-    follow: Follow
+    requeue: Requeue
     release: bool = False
     """Take our finalizer off."""
-    after: float | None = None
-    """Exactly this many seconds, whatever `follow` says (a throttled call knows its slot)."""
 
 
 Action = (

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from sagemaker_operator.annotations import ADOPTION_FIELDS, READ_ONLY
 from sagemaker_operator.conditions import ADVISORY, Findings, Progress
-from sagemaker_operator.control.plan.actions import Adopt, Disown, Facts, Finish, Follow, Identify, Observe, Owner
+from sagemaker_operator.control.plan.actions import Adopt, Disown, Facts, Finish, Identify, Observe, Owner
 from sagemaker_operator.control.plan.progress import NOT_SYNCED, PARKED, UNOBSERVED, progress_of
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.control.spec.adoption import Policy, adoption_keys
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def observation_only(facts: Facts) -> Action:
             return Observe()
         if facts.terminal in PARKED:
             return Observe()
-        return Finish(None, Follow.POLL if recalled.moving(kind) or recalled.lingers(kind) else Follow.REST)
+        return Finish(None, Requeue.POLL if recalled.moving(kind) or recalled.lingers(kind) else Requeue.SETTLED)
     if not observed.found:
         return absent(facts)
     moving = observed.moving(kind)
@@ -68,7 +69,7 @@ def observation_only(facts: Facts) -> Action:
         fields = ", ".join(facts.differing)
         text = f"SageMaker has another value for {fields}; this object is read-only, so nothing is changed."
         findings = replace(findings, also={ADVISORY: ("True", "Differs", text)})
-    return Finish(findings, Follow.POLL if moving or observed.lingers(kind) else Follow.REST)
+    return Finish(findings, Requeue.POLL if moving or observed.lingers(kind) else Requeue.SETTLED)
 
 
 def absent(facts: Facts) -> Finish:
@@ -79,13 +80,13 @@ def absent(facts: Facts) -> Finish:
     else:
         text = f"SageMaker has no such {kind}. An adopted resource is never created: delete this object, or create it there."
     text += " It is looked for again every 1 to 15 minutes."
-    return Finish(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Follow.SLOW)
+    return Finish(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Requeue.SLOW_BACKOFF)
 
 
 def _refused(problem: str) -> Finish:
     findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidAdoption", terminal=problem)
     # Wrong annotations stay wrong until they are edited, and an edit is an event: no timer.
-    return Finish(findings, Follow.REST)
+    return Finish(findings, Requeue.SETTLED)
 
 
 def _which(facts: Facts) -> str:

@@ -16,7 +16,6 @@ from sagemaker_operator.control.plan.actions import (
     Facts,
     Find,
     Finish,
-    Follow,
     Identify,
     Mutation,
     Observe,
@@ -25,6 +24,7 @@ from sagemaker_operator.control.plan.actions import (
 )
 from sagemaker_operator.control.plan.failure import failed
 from sagemaker_operator.control.plan.progress import amended, progress_of
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import UNCERTAIN
 from sagemaker_operator.kinds.descriptor import StatusClass
 
@@ -70,12 +70,12 @@ def _deletion(facts: Facts) -> Action:
     """What to do with the resource of an object that is being deleted."""
     kind = facts.kind
     if not facts.managed:
-        return Finish(None, Follow.REST)
+        return Finish(None, Requeue.SETTLED)
     if facts.retain:
-        return Finish(None, Follow.REST, release=True)
+        return Finish(None, Requeue.SETTLED, release=True)
     if facts.error is not None:
         refused = facts.error.operation == kind.create and facts.error.category not in UNCERTAIN
-        return Finish(None, Follow.REST, release=True) if refused else failed(facts, facts.error)
+        return Finish(None, Requeue.SETTLED, release=True) if refused else failed(facts, facts.error)
     if facts.mutation is not None:
         return _after_mutation(facts, facts.mutation)
     if facts.observed is not None and not facts.observed.found:
@@ -94,21 +94,21 @@ def _after_mutation(facts: Facts, mutation: Mutation) -> Finish:
     kind = facts.kind
     if mutation is Mutation.DELETED and kind.status_member is None:
         # It has no lifecycle: a delete that was accepted is done.
-        return Finish(None, Follow.REST, release=True)
+        return Finish(None, Requeue.SETTLED, release=True)
     if mutation is Mutation.CREATED:
         # The token's answer, and no Describe yet: until SageMaker shows it, "not found" is no proof that it is gone.
-        return Finish(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Follow.POLL)
+        return Finish(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Requeue.POLL)
     doing = "Stopping" if mutation is Mutation.STOPPED else "Deleting"
-    return Finish(_waiting(facts, f"{kind.name} is {doing}."), Follow.POLL)
+    return Finish(_waiting(facts, f"{kind.name} is {doing}."), Requeue.POLL)
 
 
 def _absent(facts: Facts) -> Finish:
     """SageMaker does not have it (yet)."""
     if facts.recalled is None and facts.waiting != _DELETING and facts.failures < MAX_DESCRIBES:
-        return Finish(None, Follow.RETRY)
+        return Finish(None, Requeue.BACKOFF)
     if facts.unclear is not None:
-        return Finish(_waiting(facts, facts.unclear), Follow.SLOW)
-    return Finish(None, Follow.REST, release=True)
+        return Finish(_waiting(facts, facts.unclear), Requeue.SLOW_BACKOFF)
+    return Finish(None, Requeue.SETTLED, release=True)
 
 
 def _without_arn(facts: Facts) -> Action | None:
@@ -116,21 +116,21 @@ def _without_arn(facts: Facts) -> Action | None:
     if facts.observed is None:
         if facts.taken is not None:
             # The token did not bring it back, and would not the next time: the tags say whose the name is.
-            return Finish(None, Follow.RETRY) if facts.nameless else Observe()
+            return Finish(None, Requeue.BACKOFF) if facts.nameless else Observe()
         return search_for_resource(facts)
     if facts.adoption.adopted and facts.adoption.policy is not None:
         # The adoption was cut off before its ARN was recorded; the mark is ours, so the adoption was carried out.
         return Adopt()
     if facts.owner is Owner.UNKNOWN:
         return Identify()
-    return Finish(None, Follow.REST, release=True) if facts.owner is Owner.FOREIGN else None
+    return Finish(None, Requeue.SETTLED, release=True) if facts.owner is Owner.FOREIGN else None
 
 
 def _existing(facts: Facts, last: Observation) -> Action:
     """SageMaker has it, in the state that was last observed."""
     kind, state = facts.kind, last.state(facts.kind)
     if state is StatusClass.GONE:
-        return Finish(None, Follow.REST, release=True)
+        return Finish(None, Requeue.SETTLED, release=True)
     if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
         # The delete that we asked for: why, before it is asked for again.
         return _delete_failed(facts)
@@ -140,7 +140,7 @@ def _existing(facts: Facts, last: Observation) -> Action:
         return Stop()
     if state.in_transition:
         text = f"{kind.name} in {last.status(kind)} state cannot be modified or deleted."
-        return Finish(_waiting(facts, text), Follow.POLL)
+        return Finish(_waiting(facts, text), Requeue.POLL)
     return Delete()
 
 
@@ -150,18 +150,18 @@ def _job(facts: Facts, last: Observation) -> Action:
     if state is StatusClass.IN_PROGRESS:
         return Stop()
     if state in (StatusClass.STOPPING, StatusClass.DELETING):
-        return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Follow.POLL)
-    return Delete() if facts.erase and kind.delete is not None else Finish(None, Follow.REST, release=True)
+        return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Requeue.POLL)
+    return Delete() if facts.erase and kind.delete is not None else Finish(None, Requeue.SETTLED, release=True)
 
 
 def _protected(facts: Facts) -> Finish:
     last = facts.observed or facts.recalled
-    follow = Follow.POLL if last is not None and last.found and last.moving(facts.kind) else Follow.REST
+    requeue = Requeue.POLL if last is not None and last.found and last.moving(facts.kind) else Requeue.SETTLED
     text = (
         f"This object is being deleted, but its annotation {DELETION_PROTECTION} protects the {facts.kind.name} in SageMaker: "
         f"nothing is stopped or deleted. Take the annotation off, or set it to false, to let the deletion go on."
     )
-    return Finish(_waiting(facts, text, reason="DeletionProtected"), follow)
+    return Finish(_waiting(facts, text, reason="DeletionProtected"), requeue)
 
 
 def _held(facts: Facts) -> Findings:
@@ -188,7 +188,7 @@ def _delete_failed(facts: Facts) -> Action:
     findings = progress_of(facts, observed)
     why = f": {findings.failure.rstrip('.')}" if findings.failure else ""
     text = f"SageMaker could not delete it{why}. It is tried again every 5 minutes."
-    return Finish(amended(findings, reason=findings.reason, recoverable=text), Follow.RETRY, after=_AGAIN_SECONDS)
+    return Finish(amended(findings, reason=findings.reason, recoverable=text), Requeue.after(_AGAIN_SECONDS))
 
 
 def _waiting(facts: Facts, text: str, reason: str = _DELETING) -> Findings:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sagemaker_operator.conditions import Findings, Progress
-from sagemaker_operator.control.plan.actions import Facts, Finish, Follow
+from sagemaker_operator.control.plan.actions import Facts, Finish
 from sagemaker_operator.control.plan.progress import UNOBSERVED, amended, progress_of
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.errors import UNCERTAIN, AwsError, ErrorCategory
 
 if TYPE_CHECKING:
@@ -22,21 +23,21 @@ _THROTTLED_SECONDS = 120.0
 _THROTTLED = "SageMaker throttles this account: calls wait for their turn, and this one is made as soon as it has it."
 
 _NEXT = {
-    ErrorCategory.QUOTA: (Follow.SLOW, "It is tried again every 1 to 15 minutes until the quota allows it."),
+    ErrorCategory.QUOTA: (Requeue.SLOW_BACKOFF, "It is tried again every 1 to 15 minutes until the quota allows it."),
     ErrorCategory.ACCESS_DENIED: (
-        Follow.SLOW,
+        Requeue.SLOW_BACKOFF,
         "Give the operator's role this permission; it is tried again every 1 to 15 minutes.",
     ),
     ErrorCategory.CREDENTIALS: (
-        Follow.SLOW,
+        Requeue.SLOW_BACKOFF,
         "Check the operator's AWS credentials; it is tried again every 1 to 15 minutes.",
     ),
-    ErrorCategory.DEPENDENCY: (Follow.RETRY, "It is tried again, in case what the request names appears."),
-    ErrorCategory.IN_USE: (Follow.RETRY, "It is tried again when the resource is free."),
-    ErrorCategory.TRANSIENT: (Follow.RETRY, "It is tried again."),
-    ErrorCategory.UNKNOWN: (Follow.RETRY, "It is tried again."),
-    ErrorCategory.NOT_FOUND: (Follow.RETRY, "It is tried again."),
-    ErrorCategory.EXISTS: (Follow.RETRY, "It is tried again."),
+    ErrorCategory.DEPENDENCY: (Requeue.BACKOFF, "It is tried again, in case what the request names appears."),
+    ErrorCategory.IN_USE: (Requeue.BACKOFF, "It is tried again when the resource is free."),
+    ErrorCategory.TRANSIENT: (Requeue.BACKOFF, "It is tried again."),
+    ErrorCategory.UNKNOWN: (Requeue.BACKOFF, "It is tried again."),
+    ErrorCategory.NOT_FOUND: (Requeue.BACKOFF, "It is tried again."),
+    ErrorCategory.EXISTS: (Requeue.BACKOFF, "It is tried again."),
 }
 
 _PARKED_HINT = "Edit the object; as it stands it is tried again within the hour, in case the cause is elsewhere."
@@ -66,19 +67,19 @@ def failed(facts: Facts, error: AwsError) -> Action:
         asked_for = (facts.arn is None or facts.edited) and not facts.deleting
         long = facts.throttled >= _THROTTLED_SECONDS and asked_for
         findings = amended(base, reason=error.category.value, recoverable=_THROTTLED) if long else None
-        return Finish(findings, Follow.RETRY, after=error.retry_after or 1.0)
+        return Finish(findings, Requeue.after(error.retry_after or 1.0))
     unanswered = error.category in UNCERTAIN
     if unanswered and facts.failures < _SILENT_FAILURES and not facts.deleting:
-        return Finish(None, Follow.RETRY)
+        return Finish(None, Requeue.BACKOFF)
     text = message_of(error)
     reason = error.category.value
     if error.category is ErrorCategory.VALIDATION and not facts.deleting:
         findings = amended(base, reason=reason, terminal=f"{text}. {_PARKED_HINT}")
-        return Finish(findings, Follow.PARK, release=creating)
-    follow, hint = _NEXT.get(error.category, (Follow.RETRY, "It is tried again."))
+        return Finish(findings, Requeue.PARKED, release=creating)
+    requeue, hint = _NEXT.get(error.category, (Requeue.BACKOFF, "It is tried again."))
     if error.operation == "AssumeRole" and error.category is ErrorCategory.ACCESS_DENIED:
         hint = _ASSUME_ROLE_HINT
     findings = amended(base, reason=reason, recoverable=f"{text}. {hint}")
     # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps
     # it: it is the only record that a resource of ours may exist.
-    return Finish(findings, follow, release=creating and not unanswered)
+    return Finish(findings, requeue, release=creating and not unanswered)

@@ -22,7 +22,6 @@ from sagemaker_operator.control.plan.actions import (
     Facts,
     Fill,
     Finish,
-    Follow,
     Identify,
     Mutation,
     Observe,
@@ -42,6 +41,7 @@ from sagemaker_operator.control.plan.progress import (
     amended,
     progress_of,
 )
+from sagemaker_operator.control.requeue import Requeue, When
 from sagemaker_operator.control.spec.late_init import late_init_conditions
 from sagemaker_operator.errors import ErrorCategory
 from sagemaker_operator.kinds.descriptor import StatusClass
@@ -78,17 +78,17 @@ def next_action(facts: Facts) -> Action:
 def _needs_no_place(facts: Facts, action: Finish) -> bool:
     """Letting go, a mistake in the spec, a finished job. Whatever would call or poll waits, and so does the finalizer."""
     at_rest = facts.kind.stop_on_delete or not facts.managed or action.findings is not None
-    return action.release or (action.follow is not Follow.POLL and at_rest)
+    return action.release or (action.requeue.when is not When.POLL and at_rest)
 
 
 def _refused(facts: Facts, refusal: Refusal) -> Finish:
     if refusal.fleeting and facts.failures < _FLEETING_FAILURES:
-        return Finish(None, Follow.RETRY)
+        return Finish(None, Requeue.BACKOFF)
     base = progress_of(facts, facts.recalled) if facts.arn and facts.recalled else Findings(Progress.MOVING, "")
     findings = replace(
         base, message=refusal.message, reason=refusal.reason, recoverable=f"{refusal.message}: {refusal.cause}"
     )
-    return Finish(findings, Follow.RETRY, after=refusal.after)
+    return Finish(findings, Requeue.after(refusal.after))
 
 
 def _next_step(facts: Facts) -> Action:
@@ -115,8 +115,8 @@ def _created(facts: Facts) -> Action:
             return action
     # Not described, or there is more to do: that is for a reconcile of its own, after the ARN was recorded.
     message = f"{facts.kind.name} was accepted by SageMaker."
-    message_of = late_init_conditions(facts.late)
-    return Finish(Findings(Progress.MOVING, message, reason=CREATED, also=message_of), Follow.POLL)
+    also = late_init_conditions(facts.late)
+    return Finish(Findings(Progress.MOVING, message, reason=CREATED, also=also), Requeue.POLL)
 
 
 def _elsewhere(facts: Facts) -> Action | None:
@@ -126,13 +126,13 @@ def _elsewhere(facts: Facts) -> Action | None:
     """
     if not facts.displaced or facts.arn is not None:
         return None
-    free = Finish(None, Follow.RETRY, release=True, after=_TAGS_SECONDS)
+    free = Finish(None, Requeue.after(_TAGS_SECONDS), release=True)
     if facts.unsent or facts.owner is Owner.FOREIGN:
         return free
     if facts.observed is None or (facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE):
         return None
     # No name stands in the way of a second one elsewhere, and SageMaker's reads lag behind its creates.
-    return Finish(None, Follow.RETRY) if facts.failures < MAX_DESCRIBES else free
+    return Finish(None, Requeue.BACKOFF) if facts.failures < MAX_DESCRIBES else free
 
 
 def _acceptance(facts: Facts) -> Action:
@@ -143,7 +143,7 @@ def _acceptance(facts: Facts) -> Action:
     if facts.unresolved is not None:
         # Not even a name to look for may be known.
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, _REFERENCE, recoverable=facts.unresolved)
-        return Finish(findings, Follow.PARK)
+        return Finish(findings, Requeue.PARKED)
     if facts.observed is None:
         if facts.arn is not None or (facts.taken and not facts.nameless):
             return Observe()
@@ -166,7 +166,7 @@ def _acceptance(facts: Facts) -> Action:
                     f"{ADOPTION_POLICY}=adopt-or-create."
                 ),
             )
-            return Finish(findings, Follow.PARK, release=facts.managed)
+            return Finish(findings, Requeue.PARKED, release=facts.managed)
         # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
         return _convergence(facts) if facts.managed else Claim()
     if facts.arn is not None and not facts.managed:
@@ -184,14 +184,14 @@ def _acceptance(facts: Facts) -> Action:
                 f"{message_of(facts.taken)}. SageMaker cannot describe the {facts.kind.name} of this name yet; it is tried again."
             ),
         )
-        return Finish(findings, Follow.RETRY)
+        return Finish(findings, Requeue.BACKOFF)
     if facts.problems:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidSpec", terminal="; ".join(facts.problems))
         # A spec that is wrong stays wrong until it is edited, and an edit is an event: no timer.
-        return Finish(findings, Follow.REST, release=facts.managed)
+        return Finish(findings, Requeue.SETTLED, release=facts.managed)
     if facts.nameless and facts.managed and not facts.claimed and facts.failures < MAX_DESCRIBES:
         # No name is taken that would refuse a second one: what an unanswered create made may only not be listed yet.
-        return Finish(None, Follow.RETRY)
+        return Finish(None, Requeue.BACKOFF)
     return Create() if facts.managed else Claim()
 
 
@@ -216,7 +216,7 @@ def _convergence(facts: Facts) -> Action:
         if asked or facts.unseen or healed or waits or parked:
             return Observe()
         moving = moving or facts.unconfirmed
-        return Finish(None, Follow.POLL if moving else Follow.REST)
+        return Finish(None, Requeue.POLL if moving else Requeue.SETTLED)
     if not observed.found or observed.state(kind) is StatusClass.GONE:
         return _vanished(facts)
     describes = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
@@ -225,11 +225,9 @@ def _convergence(facts: Facts) -> Action:
         return Observe()
     if facts.mutation is Mutation.UPDATED:
         message = progress_of(facts, observed).message if observed.moving(kind) else f"{kind.name} is updating."
-        return Finish(Findings(Progress.MOVING, message, UPDATING), Follow.POLL)
+        return Finish(Findings(Progress.MOVING, message, UPDATING), Requeue.POLL)
     if facts.mutation is Mutation.RETAGGED:
-        return Finish(
-            progress_of(facts, observed), Follow.POLL if observed.moving(kind) else Follow.REST, after=_TAGS_SECONDS
-        )
+        return Finish(progress_of(facts, observed), Requeue.after(_TAGS_SECONDS))
     return _judged(facts, observed)
 
 
@@ -237,44 +235,44 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     """What follows from the comparison of spec and resource."""
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
-    follow = Follow.POLL if observed.moving(kind) or observed.lingers(kind) else Follow.REST
+    requeue = Requeue.POLL if observed.moving(kind) or observed.lingers(kind) else Requeue.SETTLED
     tagging = facts.tagging
     if tagging.problem is not None:
-        return Finish(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), follow)
+        return Finish(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), requeue)
     if facts.unresolved is not None:
-        return Finish(amended(findings, recoverable=facts.unresolved, reason=_REFERENCE), follow)
+        return Finish(amended(findings, recoverable=facts.unresolved, reason=_REFERENCE), requeue)
     if tagging.trouble is None:
         # Before an update, after which nothing would tell that the tags were edited too.
         if tagging.due and not tagging.compared:
             return ReadTags()
         if tagging.differs:
             return Retag()
-    elif follow is Follow.REST:
-        follow = Follow.SLOW
+    elif requeue == Requeue.SETTLED:
+        requeue = Requeue.SLOW_BACKOFF
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
         if facts.repeated:
             # It moves because of this very update.
-            return Finish(findings, Follow.POLL)
+            return Finish(findings, Requeue.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
-        return Finish(amended(findings, recoverable=text, reason=_BUSY), Follow.POLL)
+        return Finish(amended(findings, recoverable=text, reason=_BUSY), Requeue.POLL)
     if verdict.request is not None:
         if facts.repeated < _REPEATS:
             return Update(verdict)
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
-        parked = follow if follow is Follow.POLL else Follow.PARK
+        parked = requeue if requeue == Requeue.POLL else Requeue.PARKED
         return Finish(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
     if verdict.reject is not None:
-        return Finish(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), follow)
+        return Finish(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), requeue)
     if verdict.wait is not None:
         # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
-        after = None if observed.moving(kind) else _WAIT_SECONDS
-        return Finish(amended(findings, recoverable=verdict.wait, reason=_BUSY), Follow.POLL, after=after)
+        requeue = Requeue.POLL if observed.moving(kind) else Requeue.poll_and_after(_WAIT_SECONDS)
+        return Finish(amended(findings, recoverable=verdict.wait, reason=_BUSY), requeue)
     if not observed.complete:
-        return Finish(findings, follow)
+        return Finish(findings, requeue)
     if facts.late is not None and facts.late.patch and facts.late.refused is None:
         return Fill()
-    return Finish(replace(findings, also=late_init_conditions(facts.late)), follow)
+    return Finish(replace(findings, also=late_init_conditions(facts.late)), requeue)
 
 
 def _vanished(facts: Facts) -> Action:
@@ -282,12 +280,12 @@ def _vanished(facts: Facts) -> Action:
     # SageMaker still describes it, as one that is no more.
     recorded = facts.observed is not None and facts.observed.found
     if facts.young and not recorded:
-        return Finish(None, Follow.POLL)
+        return Finish(None, Requeue.POLL)
     if facts.recalled is None and not facts.adoption.adopted and facts.failures < MAX_DESCRIBES:
-        return Finish(None, Follow.RETRY)
+        return Finish(None, Requeue.BACKOFF)
     if facts.unclear is not None:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear)
-        return Finish(findings, Follow.PARK)
+        return Finish(findings, Requeue.PARKED)
     if facts.adoption.adopted:
         return absent(facts)
     if kind.stop_on_delete:
@@ -295,15 +293,15 @@ def _vanished(facts: Facts) -> Action:
             f"SageMaker no longer has {facts.arn}. A job is not run a second time by itself: "
             "delete and apply this object to run it again."
         )
-        return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
-    message_of = facts.terminal == _VANISHED
+        return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Requeue.SETTLED)
+    reported = facts.terminal == _VANISHED
     # A request that comes before it was reported asks for an observation, not for a new resource.
-    if (recorded or not kind.recreated or message_of) and not (facts.edited or (message_of and facts.requested)):
+    if (recorded or not kind.recreated or reported) and not (facts.edited or (reported and facts.requested)):
         text = (
             f"SageMaker no longer has {facts.arn}: it was closed or deleted there. It is not created again by itself: edit spec, "
             f"or set the annotation {RECONCILE_REQUESTED} to a new value, to have it created again."
         )
-        return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Follow.REST)
+        return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Requeue.SETTLED)
     return Create()
 
 
@@ -313,4 +311,6 @@ def _replaced(facts: Facts) -> Finish:
         f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {facts.kind.name}. Write the old "
         "name back, choose one that is free, or delete the other resource."
     )
-    return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Follow.SLOW)
+    return Finish(
+        Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Requeue.SLOW_BACKOFF
+    )

@@ -13,7 +13,7 @@ from sagemaker_operator.control.observation import Missed, Observation
 from sagemaker_operator.control.placement.claim import claim_mark
 from sagemaker_operator.control.placement.target import place
 from sagemaker_operator.control.reconcile.facts import NEVER, load_facts
-from sagemaker_operator.control.spec.create_input import desired_input, identifiers, in_the_users_words
+from sagemaker_operator.control.spec.create_input import desired_input, identifiers, with_spec_paths
 from sagemaker_operator.control.spec.late_init import late_init
 from sagemaker_operator.control.spec.references import resolve
 from sagemaker_operator.control.spec.update import compare
@@ -165,7 +165,7 @@ class Context:
             return None
 
     def fail(self, error: AwsError, **facts: Any) -> None:
-        error.message = in_the_users_words(self.kind, error.message)
+        error.message = with_spec_paths(self.kind, error.message)
         if error.category is ErrorCategory.THROTTLED:
             now = asyncio.get_running_loop().time()
             facts["throttled"] = now - self.memory.throttled.setdefault(self.obj.metadata.uid, now)

@@ -150,7 +150,7 @@ def load_facts(
         recalled=recall(kind, stored),
         also={
             **placement.also,
-            **({REFERENCES_RESOLVED: resolution.told} if resolution.used else {}),
+            **({REFERENCES_RESOLVED: resolution.condition} if resolution.used else {}),
             **(adoption_conditions(adoption, conditions) if managed else {}),
         },
         refusal=placement.refusal,

@@ -9,16 +9,17 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from sagemaker_operator.control.interfaces import Result, Services
 from sagemaker_operator.control.plan.actions import Finish
 from sagemaker_operator.control.plan.next_action import next_action
 from sagemaker_operator.control.reconcile.context import load
 from sagemaker_operator.control.reconcile.execute import execute
 from sagemaker_operator.control.reconcile.facts import Memory
 from sagemaker_operator.control.reconcile.finish import finish
+from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.logs import about, get_logger
 
 if TYPE_CHECKING:
+    from sagemaker_operator.control.interfaces import Services
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
@@ -32,12 +33,12 @@ class Reconciler:
         self._memory = Memory()
         self._log = get_logger(kind.name.lower())
 
-    async def reconcile(self, key: ObjectKey, failures: int) -> Result:
+    async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         """One pass. Raises KubeError if Kubernetes refused a write; every AWS error ends in the object's status."""
         obj = self._world.cache.get(key)
         if obj is None:
             self._world.tracker.untrack(key)
-            return Result()
+            return Requeue.SETTLED
         with about(
             controller=self._kind.name.lower(),
             kind=self._kind.name,
@@ -52,7 +53,7 @@ class Reconciler:
             finally:
                 self._forget_if_gone(key, obj)
 
-    async def _reconcile(self, key: ObjectKey, obj: KubeObject, failures: int) -> Result:
+    async def _reconcile(self, key: ObjectKey, obj: KubeObject, failures: int) -> Requeue:
         context = load(self._kind, self._world, self._memory, self._log, key, obj, failures)
         while True:
             action = next_action(context.facts)

@@ -1,19 +1,20 @@
-"""What an edit of the spec means: an update SageMaker can make, or a reason why it cannot."""
+"""Turns an edit of the spec into an update request, or into the reason why SageMaker cannot make it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from sagemaker_operator.control.spec.diff import differences
+from sagemaker_operator.kinds.described import described_members
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
-from sagemaker_operator.kinds.model import operation, output_members, required_members
+from sagemaker_operator.kinds.model import operation, required_members
 from sagemaker_operator.kinds.naming import field_path
 from sagemaker_operator.kinds.precision import single_precision
-from sagemaker_operator.kinds.updates import accepts, carried, replaced_maps
+from sagemaker_operator.kinds.updates import accepts, carried, removals, replaced_maps
 
 if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple[str, ...], Verdict]:
     """(the differing fields as the user wrote them, what to do). `edit.differing` is filled in here.
 
-    `identity` has every identifier of the resource that is known, its ARN included.
+    `identity` has all known identifiers of the resource, its ARN included.
     """
     observed = with_create_names(kind, edit.observed)
-    returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
+    returned = described_members(kind).keys() | {path.split(".", 1)[0] for path in kind.read_from}
     comparable = {name: value for name, value in edit.desired.items() if name in returned}
     compared = partial(
         differences,
@@ -36,14 +37,19 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
         normalise=kind.hooks.normalise,
     )
     paths = compared(comparable, observed)
+    changed = {_top(path) for path in paths}
+    gone = removals(kind, edit.desired, observed)
+    paths = (*paths, *(f"{member}.{key}" for member, keys in gone.items() for key in keys))
     fields = tuple(_field(kind, path) for path in paths)
     frozen = tuple(field for path, field in zip(paths, fields, strict=True) if not accepts(kind, path))
     proposal = NOTHING_TO_DO
     if frozen:
-        named = ", ".join(dict.fromkeys(frozen))
-        proposal = Verdict(reject=f"{named} cannot be changed after creation: SageMaker has no update for it.")
+        proposal = Verdict(reject=_immutable(tuple(dict.fromkeys(frozen))))
     elif paths:
-        proposal = Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
+        request = update_request(kind, edit.desired, changed, identity)
+        request |= {kind.removed_by[member]: list(keys) for member, keys in gone.items()}
+        request |= {member: observed[there] for member, there in kind.update_lock.items()}
+        proposal = Verdict(request=request)
     if kind.hooks.plan_update is None:
         return fields, proposal
     edit = replace(
@@ -56,24 +62,32 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
     return fields, kind.hooks.plan_update(edit)
 
 
+def _immutable(fields: Sequence[str]) -> str:
+    verb, pronoun = ("is", "it") if len(fields) == 1 else ("are", "them")
+    return (
+        f"{', '.join(fields)} {verb} immutable: the SageMaker API cannot update {pronoun}. "
+        f"Create a new object to change {pronoun}."
+    )
+
+
 def update_request(
     kind: Kind, desired: Mapping[str, Any], changed: set[str], identity: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The update input: who it is, what changed, and what the operation requires although it did not change."""
-    assert kind.update is not None  # noqa: S101  asked by the caller
+    """The Update input: identifiers, changed members, and unchanged ones that the operation requires."""
+    assert kind.update is not None  # noqa: S101  checked by the caller
     names = kind.update_identifiers or tuple(member.api for member in kind.identifiers)
     request = {name: identity[name] for name in names if name in identity}
     for member, value in desired.items():
-        called = kind.update_names.get(member, member)
+        update_name = kind.update_names.get(member, member)
         if member in changed or (
-            called in required_members(operation(kind.update).input_shape) and called not in request
+            update_name in required_members(operation(kind.update).input_shape) and update_name not in request
         ):
-            request[called] = carried(kind, member, value)
+            request[update_name] = carried(kind, member, value)
     return request
 
 
 def with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
-    """What Describe calls otherwise than Create does, under the name that the spec has it by."""
+    """`observed` with the members that Describe names differently also under the names of Create."""
     found = dict(observed)
     for wanted, there in kind.read_from.items():
         value: Any = observed

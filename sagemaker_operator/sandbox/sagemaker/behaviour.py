@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from sagemaker_operator.kinds.described import described_shape
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.kinds.model import input_members, service_model
 from sagemaker_operator.sandbox.sagemaker import texts
@@ -50,7 +51,7 @@ class Behaviour:
         self.resources = resources or Resources(Store(), {})
         self.life = life or life_cycle(kind)
         model = service_model()
-        self._described: Shape = model.operation_model(kind.describe).output_shape
+        self._described: Shape = described_shape(kind)
         update = input_members(kind.update) if kind.update else {}
         self._created = input_members(kind.create)
         identifiers = {member.api for member in kind.identifiers}
@@ -160,9 +161,15 @@ class Behaviour:
             if name in change:
                 shape = self._partial.get(name)
                 before = record.input.get(name)
+                if name in self.kind.removed_by:
+                    merged[name] = {**(before or {}), **change[name]}
+                    continue
                 merged[name] = change[name] if shape is None else _merged(shape, before, change[name])
         # Merged before the defaults are filled in: a default must not replace what was set before.
         record.input.update(self.with_defaults(merged))
+        for name, remove in self.kind.removed_by.items():
+            for key in change.get(remove, ()):
+                record.input.get(name, {}).pop(key, None)
 
     def defer(self, record: Record, now: float, *, change: dict[str, Any], failure: str = "", **notes: Any) -> None:
         """Begin an update that Describe shows only when it is over."""

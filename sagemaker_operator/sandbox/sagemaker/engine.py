@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.model import OperationModel, OperationNotFoundError
 
+from sagemaker_operator.kinds.described import wrapped
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.kinds.model import operations, service_model
 from sagemaker_operator.sandbox.sagemaker import lifecycle, tags, texts
@@ -94,7 +95,7 @@ class Engine:
         if route.verb == "describe":
             if blind_seconds and record.created > now - blind_seconds:
                 raise texts.not_found(record.kind, name=record.name, arn=record.arn)
-            return behaviour.describe(record, now)
+            return wrapped(record.kind, behaviour.describe(record, now))
         match route.verb:
             case "update":
                 behaviour.update(record, given, now)
