@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from sagemaker_operator.annotations import CREATE_SENT
@@ -12,7 +13,8 @@ from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.observation import Missed, Observation
 from sagemaker_operator.control.placement.claim import claim_mark
 from sagemaker_operator.control.placement.target import place
-from sagemaker_operator.control.reconcile.facts import NEVER, load_facts
+from sagemaker_operator.control.reconcile.facts import Sources, load_facts
+from sagemaker_operator.control.reconcile.memory import NOT_ACCEPTED
 from sagemaker_operator.control.spec.create_input import desired_input, identifiers, in_the_users_words
 from sagemaker_operator.control.spec.late_init import late_init
 from sagemaker_operator.control.spec.references import resolve
@@ -24,34 +26,52 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.control.interfaces import Services
-    from sagemaker_operator.control.reconcile.facts import Memory
+    from sagemaker_operator.control.placement.target import Placement
+    from sagemaker_operator.control.plan.actions import Facts
+    from sagemaker_operator.control.reconcile.memory import Memory
     from sagemaker_operator.control.spec.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.logs import Logger
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
 
-def load(
-    kind: Kind, services: Services, memory: Memory, log: Logger, key: ObjectKey, obj: KubeObject, failures: int
-) -> Context:
-    """The context of one reconcile, with what the object says and what the poller has observed.
+class Snapshot(msgspec.Struct, frozen=True):
+    """An object as last read or written, and all that is known of it."""
 
-    `failures` counts the reconciles of this object that failed in a row before this one.
-    """
-    context = Context(kind, services, memory, log, key, obj, failures)
-    context.load()
-    match services.tracker.take(key, obj.metadata.uid, context.identifiers()):
-        case Missed(error, times):
-            context.fail(error, failures=failures + times)
-        case Observation() as polled:
-            context.observe(polled)
-    return context
+    obj: KubeObject
+    stored: Mapping[str, Any]
+    """Its status, decoded."""
+    resolution: Resolution
+    placement: Placement
+    facts: Facts
+
+
+def load(kind: Kind, services: Services, memory: Memory, obj: KubeObject, failures: int) -> Snapshot:
+    """What is known before any call. `failures` counts the reconciles of this object that failed in a row before this one."""
+    stored = obj.decode_status()
+    resolution = _resolve(kind, services, obj, stored)
+    config = services.namespace_configs.of(obj.key.namespace)
+    placement = place(kind, obj, stored, config, services.settings, services.identity, services.regions)
+    facts = load_facts(Sources(kind, services, memory, obj, stored, resolution, placement, failures))
+    return Snapshot(obj, stored, resolution, placement, facts)
+
+
+def _resolve(kind: Kind, services: Services, obj: KubeObject, stored: Mapping[str, Any]) -> Resolution:
+    return resolve(
+        kind,
+        obj,
+        obj.decode_spec(),
+        find=services.other_objects,
+        recorded=stored.get("resolvedReferences") or {},
+        cross_namespace=services.settings.enable_cross_namespace,
+        history=kind.stop_on_delete and bool((stored.get("ackResourceMetadata") or {}).get("arn")),
+    )
 
 
 class Context:
-    """The object as last written, and the facts: what an action needs, and where it leaves its outcome.
+    """One reconcile: the newest snapshot of the object, and what an action needs to call AWS and to write.
 
-    `load` fills in `stored`, `resolution`, `placement` and `facts`; it is called again after a write that changes them all.
+    An action leaves its outcome in the facts. `snapshot` is always whole; each change replaces it.
     """
 
     def __init__(
@@ -69,45 +89,58 @@ class Context:
         self.memory = memory
         self.log = log
         self.key = key
-        self.obj = obj
         self._failures = failures
+        self.snapshot = load(kind, services, memory, obj, failures)
 
-    def load(self) -> None:
-        """What the object says as it stands."""
-        services, obj = self.services, self.obj
-        self.stored = obj.decode_status()
-        self.resolution = self._resolve()
-        around = services.namespace_configs.of(self.key.namespace)
-        self.placement = place(
-            self.kind, obj, self.stored, around, services.settings, services.identity, services.regions
-        )
-        self.facts = load_facts(
-            self.kind, services, self.memory, obj, self.resolution, self.stored, self.placement, failures=self._failures
-        )
+    @property
+    def obj(self) -> KubeObject:
+        return self.snapshot.obj
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        return self.snapshot.stored
+
+    @property
+    def resolution(self) -> Resolution:
+        return self.snapshot.resolution
+
+    @property
+    def placement(self) -> Placement:
+        return self.snapshot.placement
+
+    @property
+    def facts(self) -> Facts:
+        return self.snapshot.facts
 
     @property
     def spec(self) -> Mapping[str, Any]:
         """What the user wrote, with the values of its references."""
         return self.resolution.spec
 
-    def _resolve(self) -> Resolution:
-        return resolve(
-            self.kind,
-            self.obj,
-            self.obj.decode_spec(),
-            find=self.services.other_objects,
-            recorded=self.stored.get("resolvedReferences") or {},
-            cross_namespace=self.services.settings.enable_cross_namespace,
-            history=self.kind.stop_on_delete and bool((self.stored.get("ackResourceMetadata") or {}).get("arn")),
-        )
+    def reload(self) -> None:
+        """After a write that changed what the object says of its resource."""
+        self.snapshot = load(self.kind, self.services, self.memory, self.obj, self._failures)
 
     def reload_spec(self) -> None:
         """After a write that changed spec."""
-        self.resolution = self._resolve()
+        resolution = _resolve(self.kind, self.services, self.obj, self.stored)
+        self.snapshot = replace(self.snapshot, resolution=resolution)
+
+    def reload_status(self) -> None:
+        """After a write that changed status before the reconcile ends."""
+        self.snapshot = replace(self.snapshot, stored=self.obj.decode_status())
+
+    def take_polled(self) -> None:
+        """Adds what the poller has observed since the last reconcile."""
+        match self.services.tracker.take(self.key, self.obj.metadata.uid, self.identifiers()):
+            case Missed(error, times):
+                self.fail(error, failures=self.facts.failures + times)
+            case Observation() as polled:
+                self.observe(polled)
 
     def update_facts(self, **facts: Any) -> None:
         """Replaces these fields of the facts."""
-        self.facts = replace(self.facts, **facts)
+        self.snapshot = replace(self.snapshot, facts=replace(self.facts, **facts))
 
     def observe(self, observation: Observation) -> None:
         """What SageMaker says of it now, and how that differs from spec."""
@@ -140,7 +173,7 @@ class Context:
         if self.facts.adoption.read_only:
             self.update_facts(differing=fields)
             return
-        last = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, NEVER)
+        last = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, NOT_ACCEPTED)
         again = (last.request, last.generation) == (verdict.request, meta.generation)
         self.update_facts(differing=fields, verdict=verdict, repeated=last.times if again else 0)
         if verdict.request is None and verdict.wait is None:
@@ -199,5 +232,5 @@ class Context:
         obj = await self.services.kube.merge_patch(
             self.kind.resource, self.key.namespace, self.key.name, patch, subresource=subresource
         )
-        self.obj = obj
+        self.snapshot = replace(self.snapshot, obj=obj)
         self.services.cache.apply_own_write(obj)

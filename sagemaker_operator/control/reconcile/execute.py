@@ -32,7 +32,7 @@ from sagemaker_operator.control.plan.actions import (
     Stop,
     Update,
 )
-from sagemaker_operator.control.reconcile.facts import Accepted
+from sagemaker_operator.control.reconcile.memory import Accepted
 from sagemaker_operator.control.spec import tags
 from sagemaker_operator.control.spec.adoption import adoption_conditions, adoption_patch
 from sagemaker_operator.control.spec.create_input import create_request, desired_input
@@ -98,7 +98,7 @@ async def _disown(context: Context) -> None:
     lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
     gone = {name: None for name in context.stored if name not in _OF_THE_OBJECT}
     await context.write({"metadata": lock, "status": gone}, subresource="status")
-    context.load()
+    context.reload()
 
 
 async def _adopt(context: Context) -> None:
@@ -291,7 +291,7 @@ async def _fill(context: Context) -> None:
         wanted = with_conditions(conditions, told, generation=meta.generation, now=rfc3339(context.services.clock()))
         lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
         await context.write({"metadata": lock, "status": {"conditions": wanted}}, subresource="status")
-        context.stored = context.obj.decode_status()
+        context.reload_status()
     lock = {"resourceVersion": context.obj.metadata.resource_version}
     try:
         await context.write({"metadata": lock, "spec": facts.late.patch}, subresource=None)

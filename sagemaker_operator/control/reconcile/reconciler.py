@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from sagemaker_operator.control.plan.actions import Finish
 from sagemaker_operator.control.plan.next_action import next_action
-from sagemaker_operator.control.reconcile.context import load
+from sagemaker_operator.control.reconcile.context import Context
 from sagemaker_operator.control.reconcile.execute import execute
-from sagemaker_operator.control.reconcile.facts import Memory
 from sagemaker_operator.control.reconcile.finish import finish
+from sagemaker_operator.control.reconcile.memory import Memory
 from sagemaker_operator.control.requeue import Requeue
 from sagemaker_operator.logs import about, get_logger
 
@@ -54,7 +54,8 @@ class Reconciler:
                 self._forget_if_gone(key, obj)
 
     async def _reconcile(self, key: ObjectKey, obj: KubeObject, failures: int) -> Requeue:
-        context = load(self._kind, self._world, self._memory, self._log, key, obj, failures)
+        context = Context(self._kind, self._world, self._memory, self._log, key, obj, failures)
+        context.take_polled()
         while True:
             action = next_action(context.facts)
             if isinstance(action, Finish):
