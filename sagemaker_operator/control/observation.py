@@ -1,4 +1,4 @@
-"""What SageMaker last said of a resource."""
+"""Observations: the state of a resource as SageMaker last reported it."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class Observation(msgspec.Struct, frozen=True):
         return kind.classify(self.status(kind))
 
     def failure(self, kind: Kind) -> str:
-        """SageMaker's reason for a failure; empty: it gives none."""
+        """SageMaker's reason for a failure; empty if it gives none."""
         if kind.hooks.failure is not None:
             return kind.hooks.failure(self.data)
         return str(self.data.get(kind.failure_member or "") or "")
 
     def moving(self, kind: Kind) -> bool:
-        """SageMaker still works on it, or on something that belongs to it (debug rules)."""
+        """Whether SageMaker is still changing it, or something that belongs to it (debug rules)."""
         return self.state(kind).in_transition or self.pending(kind) is not None
 
     def pending(self, kind: Kind) -> str | None:
-        """Why it is not settled although its status is, in ACK's words."""
+        """Why it is not settled although its status is; the text is ACK's."""
         return kind.hooks.pending(self.data) if kind.hooks.pending else None
 
     def lingers(self, kind: Kind) -> bool:
-        """At rest, but the record will change once more by itself (a warm pool that ends): worth a slow look."""
+        """Whether a settled resource will change once more by itself (a warm pool that ends): it is polled slowly."""
         return kind.hooks.lingers(self.data) if kind.hooks.lingers else False
 
 
@@ -56,15 +56,15 @@ ABSENT = Observation({}, found=False)
 
 
 class Missed(msgspec.Struct, frozen=True):
-    """A look of the poller's that brought no answer."""
+    """A poll without an answer."""
 
     error: AwsError
     times: int
-    """How many failed in a row."""
+    """Failures in a row."""
 
 
 def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:
-    """The CRD status fields that this observation knows. None: SageMaker no longer has a value; absent: not asked."""
+    """The CRD status fields of an observation. None: SageMaker no longer has a value; absent: a summary does not show it."""
     shapes = output_members(kind.describe)
     fields: dict[str, Any] = {}
     for member in kind.status_members:
@@ -76,10 +76,10 @@ def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:
 
 
 def accepted(kind: Kind, request: Mapping[str, Any], answer: Mapping[str, Any]) -> Observation:
-    """What is known of a resource that was just created and cannot be described yet.
+    """The observation of a resource that was just created and cannot be described yet.
 
-    Members of the Create call that Describe has too, and the first status value. It replaces what was known before: a former
-    resource of this object is not this one.
+    It has the members of the Create call that Describe has too, and the first status value. It replaces all earlier
+    observations: those are of an earlier resource of the object.
     """
     known = output_members(kind.describe).keys() - {"Tags"}
     data = {name: value for name, value in {**request, **answer}.items() if name in known}
@@ -95,7 +95,7 @@ def status_fields(kind: Kind) -> Mapping[str, str]:
 
 
 class _Recalled(Mapping[str, Any]):
-    """The stored status by API member. Translated when asked for: most passes ask for two members of ten."""
+    """The stored status by API member, translated on access: most reconciles read two members of ten."""
 
     __slots__ = ("_kind", "_status")
 
@@ -111,7 +111,7 @@ class _Recalled(Mapping[str, Any]):
         try:
             return to_api(output_members(self._kind.describe)[member], value, path=f"status.{field}")
         except SpecError:
-            # Of another type than SageMaker's: not a record of any observation.
+            # Its type is not SageMaker's, so it was not written from an observation.
             raise KeyError(member) from None
 
     def __iter__(self) -> Iterator[str]:
@@ -125,10 +125,10 @@ def recall(kind: Kind, status: Mapping[str, Any]) -> Observation | None:
     """The observation that the stored status was written from; None if it was never observed."""
     conditions = status.get("conditions") or ()
     if any((c.get("type"), c.get("status"), c.get("reason")) == (RECONCILING, "True", CREATED) for c in conditions):
-        # What Create answered, and no Describe since.
+        # Written from the answer to Create; nothing was observed since.
         return None
     if kind.status_member is None:
-        # Its only state is to exist, and that is what Synced says.
+        # The kind has no status. Synced means that the resource exists.
         known = any(c.get("type") == SYNCED and c.get("status") == "True" for c in conditions)
     else:
         known = bool(_Recalled(kind, status).get(kind.status_member))

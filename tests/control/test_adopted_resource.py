@@ -175,19 +175,19 @@ MADE = {
 @pytest.mark.parametrize(
     ("found", "status", "reason", "text"),
     [
-        (target(annotations=MADE), "Unknown", "Pending", "has not been adopted yet"),
-        (target({"ACK.Adopted": ("True", "")}, annotations=MADE), "True", "Adopted", "Model team/churn stands for"),
+        (target(annotations=MADE), "Unknown", "Pending", "has not adopted the resource yet"),
+        (target({"ACK.Adopted": ("True", "")}, annotations=MADE), "True", "Adopted", "Model team/churn has adopted"),
         (target({"ACK.Recoverable": ("True", "no such")}, annotations=MADE), "False", "NotAdopted", "churn: no such"),
         (target({"ACK.Terminal": ("True", "bad")}, annotations=MADE), "False", "NotAdopted", "churn: bad"),
-        (target(annotations=MADE, deletionTimestamp="2026-01-01T00:00:00Z"), "False", "BeingDeleted", "made anew"),
+        (target(annotations=MADE, deletionTimestamp="2026-01-01T00:00:00Z"), "False", "BeingDeleted", "created again"),
         (target(), "False", "AlreadyExists", "Choose another name"),
         (target({"ACK.Adopted": ("True", "")}), "False", "AlreadyExists", "Choose another name"),
-        (target(annotations=MADE | {READ_ONLY: "true"}), "Unknown", "Pending", "not been adopted"),
+        (target(annotations=MADE | {READ_ONLY: "true"}), "Unknown", "Pending", "not adopted"),
         (
             target({"ACK.ResourceSynced": ("True", "")}, annotations=MADE | {READ_ONLY: "true"}),
             "True",
             "Adopted",
-            "stands for",
+            "has adopted",
         ),
     ],
 )
@@ -198,16 +198,16 @@ def test_what_the_object_says(found: KubeObject, status: str, reason: str, text:
     assert text in told[2]
 
 
-def test_an_edit_mends_only_an_object_that_was_made_for_this_and_stands_for_nothing_yet() -> None:
+def test_an_edit_changes_only_an_object_that_was_created_for_it_and_has_not_adopted_yet() -> None:
     kind, edited = catalog()["Model"], request(aws={"nameOrID": "other"})
-    assert ar.mends(request(), kind, target(annotations=MADE)) is None
-    mended = ar.mends(edited, kind, target(annotations=MADE))
-    assert mended is not None
-    assert json.loads(mended[ADOPTION_FIELDS]) == {"modelName": "other"}
+    assert ar.changed_annotations(request(), kind, target(annotations=MADE)) is None
+    changed = ar.changed_annotations(edited, kind, target(annotations=MADE))
+    assert changed is not None
+    assert json.loads(changed[ADOPTION_FIELDS]) == {"modelName": "other"}
     for other in (
         target(annotations=MADE | {ADOPTED_RESOURCE: "team/another"}),
         target({"ACK.Adopted": ("True", "")}, annotations=MADE),
         target(annotations=MADE, deletionTimestamp="2026-01-01T00:00:00Z"),
         target(),
     ):
-        assert ar.mends(edited, kind, other) is None
+        assert ar.changed_annotations(edited, kind, other) is None

@@ -97,7 +97,7 @@ def test_what_is_filled(case: str) -> None:
             (
                 "False",
                 "Delayed Late Initialization",
-                "Late initialization did not complete: SageMaker has not told spec.a, spec.b",
+                "Late initialization did not complete: SageMaker has not reported spec.a, spec.b",
             ),
         ),
         (

@@ -64,7 +64,7 @@ def test_it_gives_the_objects_value_and_remembers_it_by_path_and_name() -> None:
     found = resolved(model("v1"), {})
     assert found.spec == {"transformJobName": "job", "modelName": "v1"}
     assert found.values == {AT: "v1"}
-    assert found.told == ("True", "Resolved", "")
+    assert found.condition == ("True", "Resolved", "")
 
 
 @pytest.mark.parametrize("find", [model(None), model("v2", synced="False"), model("v2", deleting=True)])
@@ -95,7 +95,7 @@ def test_where_nothing_was_recorded_of_a_job_nothing_is_compared_and_nothing_is_
     made = resolved(find, {}, history=True)
     assert "modelName" not in made.spec
     assert (made.problems, made.waiting, made.values) == ((), None, {})
-    assert made.told == ("True", "Resolved", "")
+    assert made.condition == ("True", "Resolved", "")
 
 
 def test_a_job_outlives_the_flag_that_allowed_its_reference() -> None:

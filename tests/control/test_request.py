@@ -11,9 +11,9 @@ from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.spec.create_input import (
     create_request,
     identifiers,
-    in_the_users_words,
     spec_problems,
     unclear_identity,
+    with_spec_paths,
 )
 from sagemaker_operator.kinds.catalog import catalog, derive
 from sagemaker_operator.objects import KubeObject, Meta
@@ -55,7 +55,7 @@ def test_a_tag_that_expands_to_nothing_is_left_out() -> None:
 def test_too_many_tags_are_told_before_sagemaker_is_asked() -> None:
     own = [{"key": f"k{number}", "value": "v"} for number in range(49)]
     assert len(tags((), own=own)) == 50
-    with pytest.raises(SpecError, match=r"spec.tags can have 48 tags here: SageMaker takes 50"):
+    with pytest.raises(SpecError, match=r"spec.tags can have 48 tags here: SageMaker allows 50"):
         tags(("services.k8s.aws/namespace=%K8S_NAMESPACE%",), own=own)
 
 
@@ -123,7 +123,7 @@ def test_a_space_of_the_users_name_is_told_by_the_spec() -> None:
 def test_whose_an_app_is_can_become_unclear(edit: dict[str, Any], unclear: bool) -> None:
     text = unclear_identity(derive("CreateApp"), AN_APP | edit, APP)
     assert (text is not None) == unclear
-    assert not unclear or (text or "").startswith("spec.userProfileName or spec.spaceName cannot be changed")
+    assert not unclear or (text or "").startswith("spec.userProfileName or spec.spaceName identifies the resource")
 
 
 @pytest.mark.parametrize("arn", [None, "arn:aws:sagemaker:us-west-2:123456789012:app/of/another/form"])
@@ -185,7 +185,7 @@ def test_many_problems_stay_readable() -> None:
 
 def test_aws_reports_name_the_field_as_the_user_wrote_it() -> None:
     text = "1 validation error detected: Value at 'inputDataConfig.1.member.channelName' failed to satisfy constraint"
-    assert "'spec.inputDataConfig[0].channelName'" in in_the_users_words(KIND, text)
+    assert "'spec.inputDataConfig[0].channelName'" in with_spec_paths(KIND, text)
 
 
 def test_an_object_is_read_without_its_managed_fields() -> None:

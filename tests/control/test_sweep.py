@@ -14,7 +14,7 @@ from sagemaker_operator.kinds.model import input_members
 
 JOB = catalog()["TrainingJob"]
 EPOCH = 1_700_000_000.0
-SAID = EPOCH + 50.0
+MODIFIED = EPOCH + 50.0
 
 # What decides which resources a List shows, other than paging, order, bounds of time and names: each looked up in AWS's
 # reference. None but the type of model packages leaves anything out by default.
@@ -24,12 +24,12 @@ _NARROWING = ("After", "Before", "Contains", "Equals")
 _PAGING = {"NextToken", "MaxResults", "SortBy", "SortOrder"}
 
 
-def plan(marks: Marks, *, now: float = 100.0, whole: bool = False, kind: str = "TrainingJob") -> Sweep | None:
-    return sweeps.plan(catalog()[kind], (), marks, oldest=EPOCH, now=now, whole=whole)
+def plan(marks: Marks, *, now: float = 100.0, full: bool = False, kind: str = "TrainingJob") -> Sweep | None:
+    return sweeps.plan(catalog()[kind], (), marks, oldest=EPOCH, now=now, full=full)
 
 
-def progress(*, limit: float = EPOCH, watermark: float = 0.0, unseen: int = 2) -> Progress:
-    return Progress(Sweep({"MaxResults": 100}, whole=True), 10.0, limit, {(str(n),) for n in range(unseen)}, watermark)
+def progress(*, limit: float = EPOCH, watermark: float = 0.0, missing: int = 2) -> Progress:
+    return Progress(Sweep({"MaxResults": 100}, full=True), 10.0, limit, {(str(n),) for n in range(missing)}, watermark)
 
 
 def error(category: ErrorCategory) -> AwsError:
@@ -37,24 +37,24 @@ def error(category: ErrorCategory) -> AwsError:
 
 
 def test_a_sweep_of_changes_overlaps_the_last_one_and_cuts_no_live_resource_off() -> None:
-    found = plan(Marks(watermark=SAID, whole_at=1000.0))
+    found = plan(Marks(watermark=MODIFIED, full_at=1000.0))
     assert found == Sweep(
-        {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": SAID - 60.0}, whole=False
+        {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": MODIFIED - 60.0}, full=False
     )
 
 
 @pytest.mark.parametrize(
-    ("marks", "whole"),
+    ("marks", "full"),
     [
         (Marks(), False),
-        (Marks(watermark=SAID, whole_at=100.0), False),
-        (Marks(watermark=SAID, whole_at=1000.0), True),
+        (Marks(watermark=MODIFIED, full_at=100.0), False),
+        (Marks(watermark=MODIFIED, full_at=1000.0), True),
     ],
     ids=["nothing was observed", "ten minutes are over", "one of them will vanish"],
 )
-def test_a_sweep_of_all(marks: Marks, whole: bool) -> None:
-    found = plan(marks, whole=whole)
-    assert found == Sweep({"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0}, whole=True)
+def test_a_full_sweep(marks: Marks, full: bool) -> None:
+    found = plan(marks, full=full)
+    assert found == Sweep({"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0}, full=True)
 
 
 def test_a_denied_list_is_left_alone_for_its_time() -> None:
@@ -91,14 +91,14 @@ def test_the_watermark_is_no_later_than_the_begin_of_the_sweep_at_sagemaker(
 ) -> None:
     """It began at EPOCH by SageMaker's clock, which is loop time 10."""
     sweep = progress(limit=limit)
-    sweep.saw(("0",), modified, answered)
+    sweep.record(("0",), modified, answered)
     assert sweep.watermark == watermark
 
 
 def test_the_watermark_never_goes_back() -> None:
-    sweep = progress(watermark=SAID, limit=SAID)
-    sweep.saw(("0",), EPOCH, 10.0)
-    assert sweep.watermark == SAID
+    sweep = progress(watermark=MODIFIED, limit=MODIFIED)
+    sweep.record(("0",), EPOCH, 10.0)
+    assert sweep.watermark == MODIFIED
 
 
 def test_pages_end_with_the_last_token_or_when_all_are_shown_or_when_a_token_repeats() -> None:
@@ -108,8 +108,8 @@ def test_pages_end_with_the_last_token_or_when_all_are_shown_or_when_a_token_rep
     assert sweep.next_page("b")
     assert not sweep.next_page("b")
     assert not progress().next_page(None)
-    done = progress(unseen=1)
-    done.saw(("0",), EPOCH, 10.0)
+    done = progress(missing=1)
+    done.record(("0",), EPOCH, 10.0)
     assert not done.next_page("a")
 
 

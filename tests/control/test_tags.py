@@ -73,7 +73,7 @@ def test_the_operators_mark_is_not_the_users_to_set() -> None:
         (None, []),
         ([], []),
         ([{"key": "a", "value": "1"}], []),
-        ([{"key": "a"}, {"key": "a"}], ["spec.tags: 'a' is there twice"]),
+        ([{"key": "a"}, {"key": "a"}], ["spec.tags: 'a' is given twice"]),
         ([{"key": "AWS:a"}], ["spec.tags: 'AWS:a' cannot be set: keys that begin with aws: are AWS's own"]),
         # What is no list of tags is told by the schema.
         ("a=1", []),

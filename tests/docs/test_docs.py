@@ -91,6 +91,9 @@ DONE_PATHS = (
     *("docs/design", "docs/field-export.md", "docs/kinds.md", "docs/late-initialisation.md", "docs/logs.md"),
     *("docs/configuration.md", "docs/metrics.md", "sagemaker_operator/errors.py", "sagemaker_operator/listwatch.py"),
     *("sagemaker_operator/objects.py", "sagemaker_operator/clock.py", "sagemaker_operator/logs.py"),
+    *("sagemaker_operator/control/spec", "sagemaker_operator/control/placement", "sagemaker_operator/control/features"),
+    "sagemaker_operator/control/polling",
+    *("sagemaker_operator/control/observation.py", "sagemaker_operator/control/__init__.py"),
 )
 """What is written in standard terms so far; in the end `words.PATHS`."""
 

@@ -197,7 +197,7 @@ async def test_an_object_that_was_there_is_left_alone() -> None:
         await stage.settled()
         before = await stage.get()
         await request.apply({"nameOrID": "another"})
-        await request.until("False", "was not made for this")
+        await request.until("False", "was not created for this")
         await cloud.pass_time(600)
         assert await stage.get() == before
         # It makes room, and the request is carried out at once.

@@ -54,7 +54,7 @@ async def test_an_edited_identity_is_refused_and_never_followed(kind: str, edit:
         await stage.edit(edit)
         condition = await stage.condition(TERMINAL)
         assert all(f"spec.{name}" in condition["message"] for name in edit)
-        assert "cannot be changed after creation" in condition["message"]
+        assert "immutable: the SageMaker API cannot update" in condition["message"]
         await stage.cloud.pass_time(7200)
         assert changed(stage) == []
         assert (await stage.status())["ackResourceMetadata"]["arn"] == arn
@@ -112,7 +112,7 @@ async def test_an_app_whose_owner_became_unclear_waits_until_it_is_written_back(
         await stage.edit({"userProfileName": None, "spaceName": "elsewhere"})
         condition = await stage.condition(TERMINAL)
         assert condition["message"].startswith(
-            "spec.userProfileName or spec.spaceName cannot be changed after creation"
+            "spec.userProfileName or spec.spaceName identifies the resource and is immutable"
         )
         assert repr(owner) in condition["message"]
         await stage.cloud.user.delete(stage.kind.resource, "default", stage.name)

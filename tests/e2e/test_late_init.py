@@ -266,7 +266,7 @@ async def test_an_edit_beside_it_that_cannot_be_made_is_told_and_not_lost() -> N
         await stage.prepare()
         await stage.apply()
         condition = await stage.condition(TERMINAL)
-        assert condition["message"].startswith("spec.enableNetworkIsolation cannot be changed after creation")
+        assert condition["message"].startswith("spec.enableNetworkIsolation is immutable")
         assert (await stage.get())["spec"]["enableNetworkIsolation"] is True
         await stage.edit({"enableNetworkIsolation": None})
         await stage.settled()
@@ -320,4 +320,4 @@ async def test_a_field_that_sagemaker_never_tells_is_named_and_asked_for_no_more
     assert "splitType" not in stored["spec"]["transformInput"]
     condition = (await stage.conditions())[LATE_INITIALIZED]
     assert (condition["status"], condition["reason"]) == ("False", "Delayed Late Initialization")
-    assert condition["message"].endswith("SageMaker has not told spec.transformInput.splitType")
+    assert condition["message"].endswith("SageMaker has not reported spec.transformInput.splitType")

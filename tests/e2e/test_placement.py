@@ -355,7 +355,7 @@ async def test_a_word_that_is_no_deletion_policy_keeps_the_resource_and_says_so(
     cloud = await cloud_with()
     async with operator(cloud):
         await job(cloud, "kept", "default", **{DELETION_POLICY: "orphan"})
-        await told(cloud, "kept", "default", "ACK.Advisory", "'orphan', which is no deletion policy")
+        await told(cloud, "kept", "default", "ACK.Advisory", "'orphan', which is not a deletion policy")
         await cloud.user.delete(cloud.job, "default", "kept")
         await cloud.until_gone("kept", seconds=5)
     assert not cloud.sagemaker.calls.of("StopTrainingJob")

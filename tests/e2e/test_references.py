@@ -137,7 +137,7 @@ async def test_a_reference_to_what_needs_an_edit_says_so() -> None:
         await cloud.apply(CHAIN[1])
 
         async def told() -> bool:
-            return "needs an edit" in await recoverable(cloud, "EndpointConfig", "churn-by-ref")
+            return "has a terminal error" in await recoverable(cloud, "EndpointConfig", "churn-by-ref")
 
         await cloud.until(told)
         await cloud.patch(
@@ -202,9 +202,9 @@ async def test_what_is_wrong_in_another_namespace_is_not_told_in_this_one() -> N
 
         async def told() -> str | None:
             text = await recoverable(cloud, "EndpointConfig", "churn-by-ref")
-            return text if "needs an edit" in text else None
+            return text if "has a terminal error" in text else None
 
-        assert (await cloud.until(told)).endswith("in namespace far, which needs an edit.")
+        assert (await cloud.until(told)).endswith("in namespace far, which has a terminal error.")
 
 
 def _namespaces() -> Any:

@@ -170,7 +170,7 @@ async def test_a_crash_or_a_lost_reply_between_the_calls_ends_in_the_same_state(
 @pytest.mark.parametrize(
     ("tags", "text"),
     [
-        ([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}], "spec.tags: 'a' is there twice"),
+        ([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}], "spec.tags: 'a' is given twice"),
         ([{"key": "aws:cost", "value": "1"}], "begin with aws: are AWS's own"),
     ],
 )

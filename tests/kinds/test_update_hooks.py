@@ -260,7 +260,9 @@ def test_what_a_tuning_job_adds_of_its_own_is_no_difference() -> None:
 
 def test_what_no_update_of_the_kind_takes_is_refused_by_its_name() -> None:
     verdict = plan("Model", {"ModelName": "m"}, {"ExecutionRoleArn": "a"}, {"ExecutionRoleArn": "b"})
-    assert verdict.reject == "spec.executionRoleARN cannot be changed after creation: SageMaker has no update for it."
+    assert verdict.reject == (
+        "spec.executionRoleARN is immutable: the SageMaker API cannot update it. Create a new object to change it."
+    )
 
 
 STAGES = [{"ContainerHostname": "clean", "Image": "x"}, {"ContainerHostname": "predict", "Image": "y"}]
@@ -271,8 +273,10 @@ def test_the_stages_of_an_inference_pipeline_and_the_words_of_a_command_stay_in_
     model = {"ModelName": "m"}
     there = {"Containers": [{**stage, "Mode": "SingleModel"} for stage in STAGES]}
     assert plan("Model", model, {"Containers": STAGES}, there) == Verdict()
-    assert str(plan("Model", model, {"Containers": STAGES[::-1]}, there).reject).startswith("spec.containers cannot")
+    assert str(plan("Model", model, {"Containers": STAGES[::-1]}, there).reject).startswith(
+        "spec.containers is immutable"
+    )
     job, swapped = {"ProcessingJobName": "p"}, {**COMMAND, "ContainerArguments": ["--from", "b", "--to", "a"]}
     verdict = plan("ProcessingJob", job, {"AppSpecification": swapped}, {"AppSpecification": COMMAND})
-    assert str(verdict.reject).startswith("spec.appSpecification.containerArguments cannot")
+    assert str(verdict.reject).startswith("spec.appSpecification.containerArguments is immutable")
     assert plan("ProcessingJob", job, {"AppSpecification": COMMAND}, {"AppSpecification": COMMAND}) == Verdict()

@@ -1,6 +1,6 @@
-"""Controllers beside the kinds': FieldExport and AdoptedResource.
+"""The controllers of FieldExport and AdoptedResource.
 
 Each has a pure module that reads the object and decides (`field_export`, `adopted_resource`) and a controller that
-carries it out. `object_writer` writes status and events of such objects. Where a feature is not installed or not
-allowed, only it is missing.
+acts on the decision. `object_writer` writes status and events of such objects. If the CRD or the permissions of a feature
+are missing, only that feature does not work.
 """

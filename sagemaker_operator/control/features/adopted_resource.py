@@ -1,7 +1,7 @@
-"""AdoptedResource: what one asks for, and what follows from what was found. Pure; `control/adopter` carries it out.
+"""AdoptedResource: reads a request and decides about its conditions. Pure; `adopted_resource_controller` does the calls.
 
-ACK reads the resource and writes the whole object. Here the object is made with the annotations of adoption and without a
-spec, which the CRDs allow, and `control/adoption` does the rest: one way to adopt, with one set of answers.
+ACK reads the resource and writes the whole object. Here the object is created with the adoption annotations and without a
+spec, which the CRDs allow, and the adoption by annotations (`spec/adoption`) does the rest.
 """
 
 from __future__ import annotations
@@ -36,45 +36,50 @@ if TYPE_CHECKING:
 
 ADOPTED_RESOURCES = Resource("services.k8s.aws", "v1alpha1", "adoptedresources", "AdoptedResource")
 ACK_FINALIZER = "finalizers.services.k8s.aws/AdoptedResource"
-"""ACK puts it on and does nothing before it takes it off; here it is only taken off."""
+"""ACK adds it and does nothing before it removes it; this operator only removes it."""
 
 ADOPTED_REASON = "Adopted"
 
 _ARN = re.compile(r"arn:[\w-]+:sagemaker:[\w-]*:\d*:\S+")
-_OURS = frozenset({ADOPTION_POLICY, ADOPTION_FIELDS, ADOPTED, ADOPTED_RESOURCE})
+_OWN_ANNOTATIONS = frozenset({ADOPTION_POLICY, ADOPTION_FIELDS, ADOPTED, ADOPTED_RESOURCE})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An AdoptedResource: the object that it asks for, and the resource that the object is to stand for."""
+    """The spec of an AdoptedResource: the object to create and the resource that the object is to adopt."""
 
     group: str
     target: ObjectKey
     metadata: Mapping[str, Any]
-    """What `spec.kubernetes.metadata` says of the object."""
+    """Annotations, labels and owner references from `spec.kubernetes.metadata`."""
     aws: Mapping[str, Any]
-    home: ObjectKey
+    """The identifiers from `spec.aws`."""
+    key: ObjectKey
+    """The AdoptedResource."""
     region: str | None
     problem: str | None = None
-    """The first mistake in the spec, with its field."""
+    """The first error in the spec, with its field."""
 
     @property
     def ours(self) -> bool:
-        """ACK's controllers share this kind: each serves its own group. One without a group is served by no other
-        controller, and its author waits for an answer."""
+        """Whether this operator handles it.
+
+        ACK's controllers share this kind, and each handles its own group. A request without a group is handled here, so that
+        the user gets an error.
+        """
         return self.group in (SAGEMAKER, "")
 
     @property
     def mark(self) -> str:
-        return f"{self.home.namespace}/{self.home.name}"
+        return f"{self.key.namespace}/{self.key.name}"
 
 
 def request_of(obj: KubeObject) -> Request:
-    """Total: whatever was stored as a spec, `problem` says what is wrong with it."""
+    """Total: accepts any stored spec; `problem` is what is wrong with it."""
     spec, meta = SpecReader(obj.decode_spec()), obj.metadata
     group = spec.text("spec.kubernetes.group", required=True)
     kind = spec.text("spec.kubernetes.kind", required=True)
-    # ACK has a generateName in the schema and the name of the AdoptedResource in its place.
+    # ACK's schema has generateName too, but ACK uses the name of the AdoptedResource instead.
     namespace = spec.namespace("spec.kubernetes.metadata.namespace") or meta.namespace
     target = ObjectKey(kind, namespace, spec.object_name("spec.kubernetes.metadata.name") or meta.name)
     wanted: dict[str, Any] = {
@@ -87,15 +92,15 @@ def request_of(obj: KubeObject) -> Request:
 
 
 def is_adopted(obj: KubeObject) -> bool:
-    """The end, in ACK too: an AdoptedResource that was adopted once is never looked at again."""
+    """Whether it is finished. As in ACK, it is not reconciled again after that."""
     return _condition(obj, ADOPTED_CONDITION).get("status") == "True"
 
 
-# --- what is asked for -----------------------------------------------------------------------------------------------
+# --- the request -----------------------------------------------------------------------------------------------------
 
 
 def adoption_fields(kind: Kind, aws: Mapping[str, Any]) -> dict[str, str]:
-    """`adoption-fields` of the object. Raises ValueError that says what is wrong, and in which field of the spec."""
+    """The value of `adoption-fields`. Raises ValueError with the field of the spec and what is wrong."""
     required, optional = adoption_keys(kind)
     name, arn = aws.get("nameOrID") or "", aws.get("arn") or ""
     more = aws.get("additionalKeys") or {}
@@ -108,25 +113,25 @@ def adoption_fields(kind: Kind, aws: Mapping[str, Any]) -> dict[str, str]:
                 f"{where}: must be the ARN of the {kind.name}, as arn:aws:sagemaker:<region>:<account>:..."
             )
         return {ARN_KEY: arn or name}
-    own = _own_key(kind, required)
+    own_key = _own_key(kind, required)
     if name.startswith("arn:"):
-        raise ValueError(f"spec.aws.nameOrID: must be the {own} of the {kind.name}, not its ARN")
-    fields = {**more, **({own: name} if name else {})}
+        raise ValueError(f"spec.aws.nameOrID: must be the {own_key} of the {kind.name}, not its ARN")
+    fields = {**more, **({own_key: name} if name else {})}
     known = (*required, *optional)
     if unknown := sorted(fields.keys() - set(known)):
         text = f"{kind.name} has no {', '.join(unknown)}; it is known by {', '.join(known)}"
         raise ValueError(f"spec.aws.additionalKeys: {text}")
     for key in required:
         if not fields.get(key):
-            where = "nameOrID" if key == own else f"additionalKeys.{key}"
+            where = "nameOrID" if key == own_key else f"additionalKeys.{key}"
             raise ValueError(f"spec.aws.{where}: required: the {key} of the {kind.name}")
     return fields
 
 
 def _own_key(kind: Kind, required: tuple[str, ...]) -> str:
-    """Which of the names is `nameOrID`: the resource's own, not that of what it belongs to. ACK's choice for all kinds."""
-    own = kind.name[0].lower() + kind.name[1:]
-    return next((key for key in required if key in (f"{own}Name", f"{own}ID")), required[-1])
+    """The key that `nameOrID` gives: the name of the resource, not of its parent. As in ACK for all kinds."""
+    prefix = kind.name[0].lower() + kind.name[1:]
+    return next((key for key in required if key in (f"{prefix}Name", f"{prefix}ID")), required[-1])
 
 
 def refusal(
@@ -137,7 +142,7 @@ def refusal(
     watched: Collection[str] = (),
     adoption: bool = True,
 ) -> Findings | None:
-    """What only an edit (or another flag) can mend. `kinds`: all that there are; `watched`: namespaces, none means all."""
+    """Errors that only an edit or another flag can fix. `kinds`: the whole catalog; `watched`: namespaces, empty means all."""
     kind, namespace = request.target.kind, request.target.namespace
     if request.problem is not None:
         return _terminal("InvalidSpec", request.problem)
@@ -146,7 +151,7 @@ def refusal(
     if not adoption:
         return _terminal("AdoptionDisabled", "The operator runs with --feature-gates ResourceAdoption=false.")
     where = f"spec.kubernetes.metadata.namespace: {namespace!r}"
-    if namespace != request.home.namespace and not cross_namespace:
+    if namespace != request.key.namespace and not cross_namespace:
         text = (
             f"{where} is not the namespace of this AdoptedResource, and the operator runs with "
             "--enable-cross-namespace=false. Create the AdoptedResource in the namespace of the object."
@@ -154,7 +159,7 @@ def refusal(
         return _terminal("CrossNamespace", text)
     if watched and namespace not in watched:
         return _terminal(
-            "NotWatched", f"{where} is not among --watch-namespace: the operator would not see the object."
+            "NotWatched", f"{where} is not in --watch-namespace: the operator would not observe the object."
         )
     try:
         adoption_fields(kinds[kind], request.aws)
@@ -174,9 +179,9 @@ def instructions(request: Request, kind: Kind) -> dict[str, str]:
 
 
 def manifest(request: Request, kind: Kind) -> dict[str, Any]:
-    """The object to create. Without a spec: adoption writes it."""
+    """The object to create, without a spec, which the adoption writes."""
     wanted = request.metadata
-    given = {name: value for name, value in (wanted.get("annotations") or {}).items() if name not in _OURS}
+    given = {name: value for name, value in (wanted.get("annotations") or {}).items() if name not in _OWN_ANNOTATIONS}
     region = {REGION: request.region} if request.region else {}
     metadata: dict[str, Any] = {
         "name": request.target.name,
@@ -187,60 +192,66 @@ def manifest(request: Request, kind: Kind) -> dict[str, Any]:
     return {"apiVersion": kind.resource.api_version, "kind": kind.name, "metadata": metadata}
 
 
-# --- what was found --------------------------------------------------------------------------------------------------
+# --- the result ------------------------------------------------------------------------------------------------------
 
 
-def mends(request: Request, kind: Kind, target: KubeObject) -> dict[str, str] | None:
-    """The annotations to write on an object that was made for this AdoptedResource before that was edited."""
-    wanted, has = instructions(request, kind), target.metadata.annotations
-    mine = has.get(ADOPTED_RESOURCE) == request.mark
-    if not mine or _same_request(has, wanted) or _stands_for_it(target) or target.metadata.deletion_timestamp:
+def changed_annotations(request: Request, kind: Kind, target: KubeObject) -> dict[str, str] | None:
+    """The annotations to write if the object was created for an earlier version of this AdoptedResource; else None."""
+    wanted, current = instructions(request, kind), target.metadata.annotations
+    created_for_it = current.get(ADOPTED_RESOURCE) == request.mark
+    if (
+        not created_for_it
+        or _same_request(current, wanted)
+        or _has_adopted(target)
+        or target.metadata.deletion_timestamp
+    ):
         return None
     return wanted
 
 
 def verdict(request: Request, kind: Kind, target: KubeObject) -> Findings:
-    """What the object of that name says about the adoption."""
+    """The conditions that follow from the state of the object."""
     if not _same_request(target.metadata.annotations, instructions(request, kind)):
         text = (
-            f"{target.key} exists already, and was not made for this. Choose another name in spec.kubernetes.metadata, or "
-            "delete that object (with the annotation services.k8s.aws/deletion-policy: retain the resource stays)."
+            f"{target.key} exists already, and was not created for this AdoptedResource. "
+            "Choose another name in spec.kubernetes.metadata, or delete that object (with the "
+            "annotation services.k8s.aws/deletion-policy: retain the resource is kept)."
         )
         return _waiting("AlreadyExists", text)
     if target.metadata.deletion_timestamp is not None:
-        return _waiting("BeingDeleted", f"{target.key} is being deleted; it is made anew when it is gone.")
-    if _stands_for_it(target):
-        return _adopted(f"{target.key} stands for the resource.")
-    for type_, tell in ((TERMINAL, _terminal), (RECOVERABLE, _waiting)):
+        return _waiting("BeingDeleted", f"{target.key} is being deleted; it is created again when it is gone.")
+    if _has_adopted(target):
+        return _adopted(f"{target.key} has adopted the resource.")
+    for type_, make in ((TERMINAL, _terminal), (RECOVERABLE, _waiting)):
         found = _condition(target, type_)
         if found.get("status") == "True":
-            return tell(found.get("reason") or "NotAdopted", f"{target.key}: {found.get('message', '')}")
+            return make(found.get("reason") or "NotAdopted", f"{target.key}: {found.get('message', '')}")
     return pending(request.target)
 
 
 def edited_too_late(target: ObjectKey) -> Findings:
-    """Who waits for the edit to be observed must not wait for ever."""
+    """Conditions for an edit after the adoption: it is observed, but has no effect."""
     return _adopted(f"The resource was adopted before this edit, which changes nothing: create another for {target}.")
 
 
 def pending(target: ObjectKey, selectors: str = "") -> Findings:
-    """The object is made and has said nothing yet. `selectors`: the labels that the operator looks for."""
-    text = f"{target} was made, and has not been adopted yet."
+    """The object was created and has no result yet. `selectors`: the value of --watch-selectors."""
+    text = f"{target} was created, and has not adopted the resource yet."
     if selectors:
-        text += f" The operator only sees objects with the labels {selectors} (--watch-selectors)."
+        text += f" The operator only observes objects with the labels {selectors} (--watch-selectors)."
     return Findings(Progress.MOVING, text, "Pending", also={ADOPTED_CONDITION: ("Unknown", "Pending", text)})
 
 
-def unseen(target: ObjectKey) -> Findings:
+def unobserved(target: ObjectKey) -> Findings:
     text = (
-        f"{target} exists already, and the operator does not see it: does it have the labels of --watch-selectors? "
+        f"{target} exists already, and the operator does not observe it: does it have the labels of --watch-selectors? "
         "It is tried again every 1 to 15 minutes."
     )
     return _waiting("AlreadyExists", text)
 
 
 def no_namespace(target: ObjectKey) -> Findings:
-    return _waiting("NamespaceNotFound", f"{target} cannot be made: there is no namespace {target.namespace}.")
+    return _waiting("NamespaceNotFound", f"{target} cannot be created: there is no namespace {target.namespace}.")
 
 
 def not_allowed(target: ObjectKey, message: str) -> Findings:
@@ -255,18 +266,18 @@ def refused(target: ObjectKey, message: str) -> Findings:
     return _waiting("TargetRefused", f"Kubernetes refuses to create {target}: {message}")
 
 
-def _same_request(has: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whoever made the object: it asks for the same resource."""
+def _same_request(current: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether the annotations request the same resource. Who created the object does not matter."""
     try:
-        fields = msgspec.json.decode(has.get(ADOPTION_FIELDS, ""))
+        fields = msgspec.json.decode(current.get(ADOPTION_FIELDS, ""))
     except msgspec.DecodeError:
         return False
-    return has.get(ADOPTION_POLICY) == wanted[ADOPTION_POLICY] and fields == msgspec.json.decode(
+    return current.get(ADOPTION_POLICY) == wanted[ADOPTION_POLICY] and fields == msgspec.json.decode(
         wanted[ADOPTION_FIELDS]
     )
 
 
-def _stands_for_it(target: KubeObject) -> bool:
+def _has_adopted(target: KubeObject) -> bool:
     if target.metadata.annotations.get(READ_ONLY, "").lower() == "true":
         return _condition(target, SYNCED).get("status") == "True"
     return _condition(target, ADOPTED_CONDITION).get("status") == "True"
@@ -282,15 +293,15 @@ def _adopted(text: str) -> Findings:
 
 
 def _terminal(reason: str, text: str) -> Findings:
-    return _no(Findings(Progress.UNKNOWN, "Nothing was adopted.", reason, terminal=text), text)
+    return _with_adopted_false(Findings(Progress.UNKNOWN, "Nothing was adopted.", reason, terminal=text), text)
 
 
 def _waiting(reason: str, text: str) -> Findings:
-    return _no(Findings(Progress.UNKNOWN, "The adoption is waiting.", reason, recoverable=text), text)
+    return _with_adopted_false(Findings(Progress.UNKNOWN, "The adoption is waiting.", reason, recoverable=text), text)
 
 
-def _no(findings: Findings, text: str) -> Findings:
-    told = {ADOPTED_CONDITION: ("False", findings.reason, text)}
+def _with_adopted_false(findings: Findings, text: str) -> Findings:
+    conditions = {ADOPTED_CONDITION: ("False", findings.reason, text)}
     return Findings(
-        findings.progress, findings.message, findings.reason, findings.terminal, findings.recoverable, also=told
+        findings.progress, findings.message, findings.reason, findings.terminal, findings.recoverable, also=conditions
     )

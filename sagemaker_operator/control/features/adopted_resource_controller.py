@@ -1,7 +1,7 @@
-"""Carries AdoptedResources out: an index from the objects that they ask for, and one pass over one of them.
+"""The controller of AdoptedResources, and an index from the requested objects to their AdoptedResources.
 
-A pass makes at most the object, or mends its annotations; what becomes of it is told by the object's own conditions. Nothing
-is asked of AWS here, and there is no timer: the object's change is what wakes.
+A reconcile at most creates the object or corrects its annotations; the result is read from the conditions of the object.
+There are no calls of AWS and no timers here: a change of the object enqueues the AdoptedResource.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Kubernetes(KubePort, Protocol):
 
 
 class Adopter:
-    """Makes the passes over AdoptedResources (`control.controller.Passes`), and says which a change of an object wakes."""
+    """Reconciles AdoptedResources, and enqueues those that a change of an object affects."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Adopter:
         recorder: Recorder,
         clock: Clock,
     ) -> None:
-        """`sources` are the kinds that this operator runs, `kinds` all that there are."""
+        """`sources` has the kinds that this operator reconciles, `kinds` the whole catalog."""
         self.requests = requests
         self.sources = sources
         self.kinds = kinds
@@ -63,7 +63,7 @@ class Adopter:
     # --- the index ---------------------------------------------------------------------------------------------------
 
     def request_changed(self, change: Change, listed: bool) -> None:
-        """A listener of the AdoptedResources' informer. What was adopted is not in the index: nothing wakes it."""
+        """A listener of the AdoptedResources' informer. Finished ones are not in the index: nothing enqueues them."""
         if change.old is not None:
             target = ar.request_of(change.old).target
             keys = self._by_target.get(target, set())
@@ -82,10 +82,10 @@ class Adopter:
             for key in self._by_target.get(obj.key, ()):
                 self._enqueue(key)
 
-    # --- Passes ------------------------------------------------------------------------------------------------------
+    # --- reconciling -------------------------------------------------------------------------------------------------
 
     async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
-        """One pass. Raises KubeError for the key's backoff."""
+        """One reconcile. Raises KubeError, for which the key backs off."""
         obj = self.requests.get(key)
         if obj is None:
             return Requeue.SETTLED
@@ -96,16 +96,16 @@ class Adopter:
             name=key.name,
             uid=obj.metadata.uid,
         ):
-            return await self._pass(obj, ObjectWriter(self.services, obj))
+            return await self._reconcile(obj, ObjectWriter(self.services, obj))
 
     def remembered(self) -> int:
-        """Entries that are kept of objects between reconciles."""
+        """Entries that are kept between reconciles."""
         return len(self._by_target)
 
     def forget(self, obj: KubeObject) -> None:
-        """Nothing is kept of it but the index."""
+        """Only the index has entries of it."""
 
-    async def _pass(self, obj: KubeObject, writer: ObjectWriter) -> Requeue:
+    async def _reconcile(self, obj: KubeObject, writer: ObjectWriter) -> Requeue:
         request, meta = ar.request_of(obj), obj.metadata
         if not request.ours:
             return Requeue.SETTLED
@@ -114,7 +114,7 @@ class Adopter:
                 await writer.write_finalizers(tuple(name for name in meta.finalizers if name != ar.ACK_FINALIZER))
             return Requeue.SETTLED
         if ar.is_adopted(obj):
-            # ACK writes no observedGeneration, and what it stored stays as it is.
+            # ACK does not write observedGeneration. Its status is left unchanged.
             if 0 < writer.status.get("observedGeneration", 0) < meta.generation:
                 await writer.write_status(ar.edited_too_late(request.target))
             return Requeue.SETTLED
@@ -142,15 +142,15 @@ class Adopter:
     async def _advance(
         self, request: ar.Request, target: KubeObject | None, writer: ObjectWriter
     ) -> tuple[Findings | None, Requeue]:
-        """Makes the object, or sets it right, or reads what it says. No findings: what was told holds until it says more."""
+        """Creates the object, corrects its annotations, or reads its conditions. Without findings the status is kept."""
         kind = self.kinds[request.target.kind]
         if target is None:
             return await self._create(request, kind, writer)
-        if annotations := ar.mends(request, kind, target):
+        if annotations := ar.changed_annotations(request, kind, target):
             meta = target.metadata
             lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
             patch = {"metadata": lock | {"annotations": annotations}}
-            # Not told to the store as our own write: it is news to the object's reconciler.
+            # Not applied to the store as an own write: the controller of the object must be notified of the change.
             await self.kube.merge_patch(kind.resource, meta.namespace, meta.name, patch)
             return None, Requeue.SETTLED
         findings = ar.verdict(request, kind, target)
@@ -164,13 +164,13 @@ class Adopter:
             await self.kube.create(kind.resource, target.namespace, ar.manifest(request, kind))
         except Conflict:
             if not self.settings.watch_selectors:
-                raise  # the watch is about to tell
-            return ar.unseen(target), Requeue.SLOW_BACKOFF
+                raise  # the watch will deliver the object
+            return ar.unobserved(target), Requeue.SLOW_BACKOFF
         except NotFound:
             return ar.no_namespace(target), Requeue.SLOW_BACKOFF
         except Forbidden as error:
             return ar.not_allowed(target, error.message), Requeue.SLOW_BACKOFF
         except Invalid as error:
             return ar.refused(target, error.message), Requeue.SLOW_BACKOFF
-        writer.record("Normal", "Created", f"Made {target} to adopt the resource")
+        writer.record("Normal", "Created", f"Created {target} to adopt the resource")
         return ar.pending(target, self.settings.watch_selectors), Requeue.SETTLED

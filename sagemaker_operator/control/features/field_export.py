@@ -1,4 +1,4 @@
-"""FieldExport: what an export asks for, and what follows from what was found. Pure; `control/exporter` carries it out."""
+"""FieldExport: reads an export and decides about its conditions. Pure; `field_export_controller` does the calls."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Target(NamedTuple):
         return _TARGETS[self.kind]
 
     def stored(self, text: str) -> str:
-        """The value as the API has it."""
+        """The value as stored in the ConfigMap or Secret."""
         return base64.b64encode(text.encode()).decode() if self.kind == "secret" else text
 
     def read(self, stored: Mapping[str, Any]) -> str | None:
-        """The value of our key in the whole object; None if it has none. A Secret's may be no text: then "" ."""
+        """The value of the key in the stored object, or None. Bytes of a Secret that are not text are replaced."""
         value = (stored.get("data") or {}).get(self.key)
         if value is None or self.kind == "configmap":
             return value
@@ -70,17 +70,20 @@ class Export:
     target: Target | None
     """None: the spec does not name one."""
     problem: str | None = None
-    """The first mistake in the spec, with its field."""
+    """The first error in the spec, with its field."""
 
     @property
     def ours(self) -> bool:
-        """ACK's controllers share this kind: each serves the exports from its own group. One without a group is served by
-        no other controller, and its author waits for an answer."""
+        """Whether this operator handles it.
+
+        ACK's controllers share this kind, and each handles the exports from its own group. An export without a group is
+        handled here, so that the user gets an error.
+        """
         return self.group in (SAGEMAKER, "")
 
 
 def export_of(obj: KubeObject) -> Export:
-    """Total: whatever was stored as a spec, `problem` says what is wrong with it."""
+    """Total: accepts any stored spec; `problem` is what is wrong with it."""
     spec, meta = SpecReader(obj.decode_spec()), obj.metadata
     group = spec.text("spec.from.resource.group", required=True)
     source = ObjectKey(
@@ -101,7 +104,7 @@ def export_of(obj: KubeObject) -> Export:
 
 
 def refusal(export: Export, known: Collection[str], *, cross_namespace: bool) -> Findings | None:
-    """What only an edit (or another flag) can mend."""
+    """Errors that only an edit or another flag can fix."""
     kind = export.source.kind
     if export.problem is not None or export.target is None:
         return terminal("InvalidSpec", export.problem or "spec.to: required")
@@ -109,7 +112,7 @@ def refusal(export: Export, known: Collection[str], *, cross_namespace: bool) ->
         return terminal("InvalidSpec", f"spec.from.resource.kind: {no_such_kind(kind, known)}")
     target = export.target
     if not _KEY.fullmatch(target.key):
-        text = f"spec.to.key: {target.key!r} is no key: use at most 253 letters, digits, '-', '_' and '.'"
+        text = f"spec.to.key: {target.key!r} is not a valid key: use at most 253 letters, digits, '-', '_' and '.'"
         return terminal("InvalidSpec", text)
     if target.namespace != export.source.namespace and not cross_namespace:
         text = (
@@ -121,7 +124,7 @@ def refusal(export: Export, known: Collection[str], *, cross_namespace: bool) ->
 
 
 def advisory(export: Export) -> dict[str, ConditionValue]:
-    """ACK's word about an export that leaves its namespace, where that is allowed."""
+    """ACK's condition for an export to another namespace, where that is allowed."""
     if export.target is None or export.target.namespace == export.source.namespace:
         return {}
     text = (
@@ -132,7 +135,7 @@ def advisory(export: Export) -> dict[str, ConditionValue]:
 
 
 def document_of(source: KubeObject) -> dict[str, Any]:
-    """What a path selects from: the object without managedFields."""
+    """The document that a path is applied to: the object without managedFields."""
     return {
         "apiVersion": source.api_version,
         "kind": source.kind,
@@ -148,20 +151,20 @@ def is_synced(source: KubeObject) -> bool:
 
 
 def text_of(value: Any) -> str | None:
-    """As it is written to the target: ACK's strings, whole numbers and booleans, and fractions too. None: not exportable."""
+    """The text to export: strings, integers and booleans as in ACK, and fractions too. None: not exportable."""
     if isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode() if isinstance(value, bool | int | float) else None
 
 
 def digest(uid: str, text: str) -> str:
-    """Tells a value again without showing it: a Secret's must not be read from a status."""
+    """Identifies a value without revealing it: a Secret's value must not be readable in status."""
     return hashlib.sha256(f"{uid}\0{text}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What status remembers of the last write."""
+    """The record of the last write, in status."""
 
     target: Target
     digest: str
@@ -190,15 +193,15 @@ class _Recorded(msgspec.Struct):
 
 
 def leftovers(
-    export: Export, written: Written | None, *, going: bool, others: Collection[Export]
+    export: Export, written: Written | None, *, deleting: bool, others: Collection[Export]
 ) -> tuple[Target, ...]:
-    """The keys that are to be removed: an earlier target, and the present one if the export itself goes.
+    """The keys to remove: an earlier target, and the present one if the export is being deleted.
 
-    The present one also without a record: a crash may have come between the write and its record, and ACK keeps none.
-    A key that another export writes stays: an export that was renamed is applied anew before the old one is deleted.
+    The present one even without a record: a crash may have occurred between the write and its record, and ACK keeps none.
+    Keys that another export writes stay: a renamed export is applied before the old one is deleted.
     """
-    candidates = ([written.target] if written is not None else []) + ([export.target] if going else [])
-    taken = {other.target for other in others} | (set() if going else {export.target})
+    candidates = ([written.target] if written is not None else []) + ([export.target] if deleting else [])
+    taken = {other.target for other in others} | (set() if deleting else {export.target})
     return tuple(dict.fromkeys(target for target in candidates if target is not None and target not in taken))
 
 
@@ -206,7 +209,7 @@ def retains(obj: KubeObject) -> bool:
     return obj.metadata.annotations.get(DELETION_POLICY) == DeletionPolicy.RETAIN
 
 
-# --- what to tell ----------------------------------------------------------------------------------------------------
+# --- the conditions --------------------------------------------------------------------------------------------------
 
 
 def terminal(reason: str, text: str) -> Findings:
@@ -240,7 +243,7 @@ def not_exportable(export: Export, value: Any) -> Findings:
 
 def no_target(target: Target) -> Findings:
     name = f"{target.resource.kind} {target.namespace}/{target.name}"
-    return waiting("TargetNotFound", f"There is no {name}: create it, and the field is written into it.")
+    return waiting("TargetNotFound", f"There is no {name}: create it, and the operator writes the field.")
 
 
 def not_allowed(target: Target) -> Findings:

@@ -1,8 +1,8 @@
-"""Carries FieldExports out: an index from sources to exports, and one pass over one export.
+"""The controller of FieldExports, and an index from sources to exports.
 
-Nothing is listed when something changes: the stores know the sources and the exports, and the index says who cares. Not
-even the target is read as long as what was written is what there is to write; somebody else's edit of it is mended within
-the hour, or when the source or the export changes.
+A change causes no List calls: sources and exports are in stores, and the index gives the affected exports. The target is
+not read either while the recorded value is current; another client's edit of it is corrected within an hour, or when the
+source or the export changes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Kubernetes(KubePort, Protocol):
 
 
 class Exporter:
-    """Makes the passes over FieldExports (`control.controller.Passes`), and says which a change of a source wakes."""
+    """Reconciles FieldExports, and enqueues those that a change of a source affects."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Exporter:
         recorder: Recorder,
         clock: Clock,
     ) -> None:
-        """`sources` are the kinds that this operator runs, `known` all that there are."""
+        """`sources` has the kinds that this operator reconciles, `known` the names of all kinds."""
         self.exports = exports
         self.sources = sources
         self.known = known
@@ -65,7 +65,7 @@ class Exporter:
         self._by_source: dict[ObjectKey, set[ObjectKey]] = {}
         self._by_target: dict[fe.Target, set[ObjectKey]] = {}
         self.verified: dict[str, tuple[int, float]] = {}
-        """UID -> generation and loop time of the last look at the target."""
+        """UID -> generation and loop time of the last read of the target."""
 
     # --- the index ---------------------------------------------------------------------------------------------------
 
@@ -98,68 +98,70 @@ class Exporter:
                 self._enqueue(key)
 
     def others(self, target: fe.Target | None, key: ObjectKey) -> list[fe.Export]:
-        """Exports beside this one that write the same key and are to stay."""
+        """Other exports that write the same key and are not being deleted."""
         objects = (
             (self.exports.get(other) for other in self._by_target.get(target, ()) if other != key) if target else ()
         )
         return [fe.export_of(obj) for obj in objects if obj is not None and obj.metadata.deletion_timestamp is None]
 
-    # --- Passes ------------------------------------------------------------------------------------------------------
+    # --- reconciling -------------------------------------------------------------------------------------------------
 
     async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
-        """One pass. Raises KubeError for the key's backoff."""
+        """One reconcile. Raises KubeError, for which the key backs off."""
         obj = self.exports.get(key)
         if obj is None:
             return Requeue.SETTLED
         meta = obj.metadata
         with about(controller="fieldexport", kind=key.kind, namespace=key.namespace, name=key.name, uid=meta.uid):
-            return await _Pass(self, obj).run()
+            return await _Reconcile(self, obj).run()
 
     def remembered(self) -> int:
-        """Entries that are kept of objects between reconciles."""
+        """Entries that are kept between reconciles."""
         return len(self._by_source) + len(self._by_target)
 
     def forget(self, obj: KubeObject) -> None:
         self.verified.pop(obj.metadata.uid, None)
 
 
-class _Pass:
+class _Reconcile:
+    """One reconcile of one export."""
+
     def __init__(self, exporter: Exporter, obj: KubeObject) -> None:
-        self._at = exporter
-        self._subject = ObjectWriter(exporter.services, obj)
+        self._exporter = exporter
+        self._writer = ObjectWriter(exporter.services, obj)
         self._export = fe.export_of(obj)
-        self._written = fe.written_of(self._subject.status)
+        self._written = fe.written_of(self._writer.status)
 
     @property
     def _obj(self) -> KubeObject:
-        return self._subject.obj
+        return self._writer.obj
 
     async def run(self) -> Requeue:
         export, meta = self._export, self._obj.metadata
         if not export.ours:
             return Requeue.SETTLED
         if meta.deletion_timestamp is not None:
-            return await self._let_go()
-        findings = fe.refusal(export, self._at.known, cross_namespace=self._at.cross_namespace)
+            return await self._delete()
+        findings = fe.refusal(export, self._exporter.known, cross_namespace=self._exporter.cross_namespace)
         if findings is not None:
-            return await self._settle(findings)
-        store = self._at.sources.get(export.source.kind)
+            return await self._finish(findings)
+        store = self._exporter.sources.get(export.source.kind)
         if store is None:
             return Requeue.SETTLED  # another operator serves this kind: --reconcile-resources
         if not store.synced:
             return Requeue.after(_CACHE_SECONDS)
         source = store.get(export.source)
         if source is None:
-            return await self._settle(fe.no_source(export.source))
+            return await self._finish(fe.no_source(export.source))
         if not fe.is_synced(source):
-            return await self._settle(fe.not_synced(export.source))
+            return await self._finish(fe.not_synced(export.source))
         try:
             value = await first(export.path, fe.document_of(source))
         except PathError as error:
-            return await self._settle(fe.terminal("InvalidPath", f"spec.from.path: {error}"))
+            return await self._finish(fe.terminal("InvalidPath", f"spec.from.path: {error}"))
         text = fe.text_of(value)
         if text is None:
-            return await self._settle(fe.not_exportable(export, value))
+            return await self._finish(fe.not_exportable(export, value))
         return await self._write(text)
 
     # --- writing -----------------------------------------------------------------------------------------------------
@@ -169,76 +171,76 @@ class _Pass:
         assert target is not None  # noqa: S101  refused before
         now = asyncio.get_running_loop().time()
         wanted = fe.Written(target, fe.digest(meta.uid, text))
-        generation, looked = self._at.verified.get(meta.uid, (0, 0.0))
-        rest = looked + _VERIFY_SECONDS - now
-        if wanted == self._written and generation == meta.generation and rest > 0:
-            return await self._settle(fe.exported(target), Requeue.after(rest))
+        generation, verified_at = self._exporter.verified.get(meta.uid, (0, 0.0))
+        remaining = verified_at + _VERIFY_SECONDS - now
+        if wanted == self._written and generation == meta.generation and remaining > 0:
+            return await self._finish(fe.exported(target), Requeue.after(remaining))
         if fe.FINALIZER not in meta.finalizers:
-            await self._subject.write_finalizers((*meta.finalizers, fe.FINALIZER))
-        await self._clean(going=False)
+            await self._writer.write_finalizers((*meta.finalizers, fe.FINALIZER))
+        await self._clean(deleting=False)
         try:
-            stored = await self._at.kube.get_json(target.resource.path(target.namespace, target.name))
+            stored = await self._exporter.kube.get_json(target.resource.path(target.namespace, target.name))
             changed = target.read(stored) != text
             if changed:
                 await self._patch(target, stored, target.stored(text))
         except NotFound:
-            return await self._settle(fe.no_target(target), Requeue.BACKOFF)
+            return await self._finish(fe.no_target(target), Requeue.BACKOFF)
         except Forbidden:
-            return await self._settle(fe.not_allowed(target), Requeue.SLOW_BACKOFF)
+            return await self._finish(fe.not_allowed(target), Requeue.SLOW_BACKOFF)
         except Invalid as error:
-            return await self._settle(fe.refused(target, error.message), Requeue.SLOW_BACKOFF)
+            return await self._finish(fe.refused(target, error.message), Requeue.SLOW_BACKOFF)
         if changed:
-            emit(self._at.log, Event.FIELD_EXPORTED, target=str(target))
-            self._subject.record(
+            emit(self._exporter.log, Event.FIELD_EXPORTED, target=str(target))
+            self._writer.record(
                 "Normal", "Exported", f"Wrote {self._export.path} of {self._export.source} to {target}", "Export"
             )
-        self._at.verified[meta.uid] = (meta.generation, now)
-        return await self._settle(fe.exported(target), Requeue.after(_VERIFY_SECONDS), wanted)
+        self._exporter.verified[meta.uid] = (meta.generation, now)
+        return await self._finish(fe.exported(target), Requeue.after(_VERIFY_SECONDS), wanted)
 
     async def _patch(self, target: fe.Target, stored: Mapping[str, Any], value: str | None) -> None:
-        """One key, of the very object that was read: nobody else's keys, and no namesake's."""
+        """Writes one key of the object that was read, no other key, and no other object of that name."""
         meta = stored["metadata"]
         lock = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         patch = {"metadata": lock, "data": {target.key: value}}
-        await self._at.kube.merge_patch(target.resource, target.namespace, target.name, patch)
+        await self._exporter.kube.merge_patch(target.resource, target.namespace, target.name, patch)
 
-    # --- letting go --------------------------------------------------------------------------------------------------
+    # --- deletion ----------------------------------------------------------------------------------------------------
 
-    async def _let_go(self) -> Requeue:
+    async def _delete(self) -> Requeue:
         meta = self._obj.metadata
         if fe.FINALIZER in meta.finalizers:
-            await self._clean(going=True)
-            await self._subject.write_finalizers(tuple(name for name in meta.finalizers if name != fe.FINALIZER))
+            await self._clean(deleting=True)
+            await self._writer.write_finalizers(tuple(name for name in meta.finalizers if name != fe.FINALIZER))
         return Requeue.SETTLED
 
-    async def _clean(self, *, going: bool) -> None:
-        """Removes the keys that this export has written and writes no more, unless somebody has changed them since."""
+    async def _clean(self, *, deleting: bool) -> None:
+        """Removes the keys that this export wrote and no longer writes, unless another client has changed them since."""
         if fe.retains(self._obj):
             return
         key = self._obj.key
         targets = {self._export.target} | ({self._written.target} if self._written else set())
-        others = [other for target in targets for other in self._at.others(target, key)]
-        for target in fe.leftovers(self._export, self._written, going=going, others=others):
+        others = [other for target in targets for other in self._exporter.others(target, key)]
+        for target in fe.leftovers(self._export, self._written, deleting=deleting, others=others):
             try:
-                stored = await self._at.kube.get_json(target.resource.path(target.namespace, target.name))
+                stored = await self._exporter.kube.get_json(target.resource.path(target.namespace, target.name))
                 value = target.read(stored)
                 if value is not None and await self._is_ours(target, value):
                     await self._patch(target, stored, None)
-                    emit(self._at.log, Event.FIELD_WITHDRAWN, target=str(target))
-                    self._subject.record("Normal", "Withdrawn", f"Removed {target}", "Withdraw")
+                    emit(self._exporter.log, Event.FIELD_WITHDRAWN, target=str(target))
+                    self._writer.record("Normal", "Withdrawn", f"Removed {target}", "Withdraw")
             except NotFound:
                 continue  # the whole target is gone
             except (Forbidden, Invalid) as error:
-                # A permission that was taken away must not keep the export from going.
-                self._subject.record("Warning", "NotWithdrawn", f"{target} stays as it is: {error.message}", "Withdraw")
+                # A revoked permission must not block the deletion of the export.
+                self._writer.record("Warning", "NotWithdrawn", f"{target} was not removed: {error.message}", "Withdraw")
 
     async def _is_ours(self, target: fe.Target, value: str) -> bool:
         found = fe.Written(target, fe.digest(self._obj.metadata.uid, value))
         return found == self._written or value == await self._current(target)
 
     async def _current(self, target: fe.Target) -> str | None:
-        """What would be written now: a crash may have come between a write and its record, and ACK keeps no records."""
-        store = self._at.sources.get(self._export.source.kind)
+        """The value to write now: a crash may have occurred between a write and its record, and ACK keeps no records."""
+        store = self._exporter.sources.get(self._export.source.kind)
         source = store.get(self._export.source) if store is not None else None
         if source is None or target != self._export.target:
             return None
@@ -247,13 +249,13 @@ class _Pass:
         except PathError:
             return None
 
-    # --- the end of a pass -------------------------------------------------------------------------------------------
+    # --- the end of a reconcile --------------------------------------------------------------------------------------
 
-    async def _settle(
+    async def _finish(
         self, findings: Findings, requeue: Requeue = Requeue.SETTLED, written: fe.Written | None = None
     ) -> Requeue:
         if not findings.terminal:
             findings = replace(findings, also=fe.advisory(self._export))
         more = {"exported": written.as_status()} if written is not None else {}
-        await self._subject.write_status(findings, **more)
+        await self._writer.write_status(findings, **more)
         return requeue

@@ -1,4 +1,4 @@
-"""The object that one pass of a feature is about: how its status, its finalizers and its events are written."""
+"""Writes status, finalizers and events of the object that a feature reconciles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WriterServices:
-    """What the passes of one feature write with."""
+    """The services that the writers of one feature share."""
 
     resource: Resource
     cache: Cache
@@ -30,33 +30,33 @@ class WriterServices:
     clock: Clock
     log: Logger
     action: str
-    """What the feature does, as its Events have it."""
+    """The default action of its Events."""
 
 
 class ObjectWriter:
-    """One object. `obj` is its newest version, own writes included."""
+    """Writes one object. `obj` is its newest version, own writes included."""
 
     def __init__(self, services: WriterServices, obj: KubeObject) -> None:
         self._services = services
         self.obj = obj
         self.status = obj.decode_status()
-        """As stored when the pass began."""
+        """As stored when the reconcile began."""
 
     async def write_status(self, findings: Findings, **more: Any) -> None:
-        """Writes what has changed of the status, and tells a trouble that is new. `more`: further fields of status."""
+        """Writes the changed fields of status, and records an Event for a new error. `more`: further fields of status."""
         meta = self.obj.metadata
-        told = self.status.get("conditions") or []
+        stored = self.status.get("conditions") or []
         now = rfc3339(self._services.clock())
         status: dict[str, Any] = {
             "observedGeneration": meta.generation,
-            "conditions": compute(told, findings, generation=meta.generation, now=now),
+            "conditions": compute(stored, findings, generation=meta.generation, now=now),
         } | more
         patch = {name: value for name, value in status.items() if self.status.get(name) != value}
-        trouble = findings.terminal or findings.recoverable
-        if trouble and all(known.get("message") != trouble for known in told):
+        error = findings.terminal or findings.recoverable
+        if error and all(condition.get("message") != error for condition in stored):
             event = Event.RESOURCE_TERMINAL if findings.terminal else Event.RESOURCE_WAITING
-            emit(self._services.log, event, reason=findings.reason, err=trouble)
-            self.record("Warning", findings.reason, trouble)
+            emit(self._services.log, event, reason=findings.reason, err=error)
+            self.record("Warning", findings.reason, error)
         if patch:
             lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
             await self._write({"metadata": lock, "status": patch}, subresource="status")

@@ -1,6 +1,6 @@
-"""Where an object's resource is and as whom SageMaker is called for it.
+"""The account, region and role for an object's resource.
 
-`namespace_config` watches namespaces, role maps and selectors; `roles` picks account and role, `target` the call's
-target and the deletion policy; `claim` remembers where a create was sent. Nothing here falls back to another identity
-than the one asked for.
+`namespace_config` watches namespaces, role maps and selectors; `roles` selects account and role, `target` the target of
+calls and the deletion policy; `claim` records where a create was sent. Nothing here falls back to another identity
+than the requested one.
 """

@@ -1,13 +1,12 @@
-"""Where a create of an object was sent, remembered in the object together with the finalizer that says that one may have been.
+"""Records the region and account that a create was sent to, in an annotation that is written with the finalizer.
 
-A create without an answer may have made a resource. If the region or account that the object asks for is edited before the
-answer is known, the resource is still where the create was sent: that place is asked first, and nothing is created elsewhere
-until it is known not to have one.
+A create without an answer may have created a resource. If the requested region or account is edited before the outcome is
+known, the resource is still where the create was sent. The operator describes it there first, and creates nothing elsewhere
+until it is known not to exist.
 
-Guarantees: written with the finalizer, so it costs no write of its own; bound to the UID, so that a copied or restored
-manifest does not carry it along.
-Caveats: whoever may edit the object may edit the annotation, so it only ever decides where to *look*: nothing is created,
-updated or deleted by it, and of what is found only a resource that is tagged with this object's UID is believed.
+Guarantees: the annotation needs no write of its own; it contains the UID, so it has no effect in a copied or restored manifest.
+Caveats: a user who may edit the object may edit the annotation. So it only decides where to *describe*; nothing is created,
+updated or deleted because of it, and only a resource that is tagged with this object's UID is accepted.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ _VALUE = re.compile(r"(?P<uid>\S+) (?P<partition>aws[a-z-]*) (?P<region>[a-z0-9-
 
 
 def claim_mark(meta: Meta, target: Target, partition: str) -> dict[str, str]:
-    """The annotation that goes with the finalizer."""
+    """The annotation to write with the finalizer."""
     return {CREATE_SENT: f"{meta.uid} {partition} {target.region} {target.account}"}
 
 
 def claimed_place(kind: Kind, meta: Meta) -> Place | None:
-    """Where a create of this very object may have been sent; None: nowhere, or the annotation does not say."""
+    """Where a create of this object may have been sent. None: nowhere, or the annotation is not valid for it."""
     found = _VALUE.fullmatch(meta.annotations.get(CREATE_SENT, ""))
     if found is None or kind.finalizer not in meta.finalizers or found["uid"] != meta.uid:
         return None

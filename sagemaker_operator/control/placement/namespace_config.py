@@ -1,8 +1,8 @@
-"""Namespaces, role maps and IAMRoleSelectors, kept warm: what decides, beside an object itself, about its place.
+"""Watches namespaces, role maps and IAMRoleSelectors, which decide, besides the object itself, about its placement.
 
-They are a barrier: no worker starts, and nobody leads, before all of them were listed. What is forbidden or missing is
-said by the probe and in the log. `--enable-carm=false` (and no IAMRoleSelector gate) is the installation without them: then
-none is read, annotations of namespaces mean nothing (as with ACK), and no permission for them is needed.
+They are a barrier: no worker starts, and the operator does not become leader, before all of them were listed. The readiness
+probe and the log report what is forbidden or missing. With `--enable-carm=false` and without the IAMRoleSelector gate none of
+them is read: annotations of namespaces are ignored, as with ACK, and no permission is needed.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SELECTORS = Resource("services.k8s.aws", "v1alpha1", "iamroleselectors", "IAMRoleSelector", namespaced=False)
 
 IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
-"""As ACK does: annotations there mean nothing."""
+"""Annotations there are ignored, as ACK does."""
 
-_READ = (DEFAULT_REGION, ENDPOINT_URL, NAMESPACE_DELETION_POLICY, OWNER_ACCOUNT_ID, TEAM_ID)
+_READ_ANNOTATIONS = (DEFAULT_REGION, ENDPOINT_URL, NAMESPACE_DELETION_POLICY, OWNER_ACCOUNT_ID, TEAM_ID)
 
 Concerned = Callable[[Resource, Meta], bool]
-"""Whether a change of the surroundings concerns an object."""
+"""Whether a change of this configuration affects an object."""
 
 
 class NamespaceConfigs:
-    """`run()` follows them until cancelled, `wait()` is the barrier, `of(namespace)` what is known."""
+    """`run()` watches until cancelled, `wait()` is the barrier, `of(namespace)` the current configuration."""
 
     def __init__(
         self,
@@ -59,38 +59,40 @@ class NamespaceConfigs:
         wake: Callable[[Concerned], None],
         guard: Guard | None = None,
     ) -> None:
-        """`wake` is told whom a change concerns, once `wait()` has ended. Needs a running loop."""
+        """`wake` is called with a predicate for each change, after `wait()` has returned. Needs a running loop."""
         gates = settings.feature_gates
         self._system_namespace = system_namespace
         self._rng = rng
         self._wake = wake
         self._guard = guard or Guard(rng=rng)
         self._log = get_logger("surroundings")
-        self._awake = False
+        self._barrier_passed = False
         self._namespaces: dict[str, Meta] = {}
         self._gone: set[str] = set()
-        """Namespaces that were deleted, and that may be made again: another namespace of the same name."""
+        """Namespaces that were deleted. Another namespace of the same name may be created."""
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
         self.informers: list[Informer] = []
-        self._follows_namespaces = settings.enable_carm or gates.iam_role_selector
-        if not self._follows_namespaces:
+        self._watches_namespaces = settings.enable_carm or gates.iam_role_selector
+        if not self._watches_namespaces:
             return
-        # A watch for each watched namespace, by its name, is all that a Role-scoped installation is allowed.
+        # A Role-scoped installation may only watch each of its namespaces by name.
         for name in settings.watch_namespaces or ("",):
             selector = f"metadata.name={name}" if name else None
-            self._follow(Collection(kube, NAMESPACES, field_selector=selector), self._namespace_changed)
+            self._watch(Collection(kube, NAMESPACES, field_selector=selector), self._namespace_changed)
         for name, wanted in ((ACCOUNT_MAP, settings.enable_carm), (TEAM_MAP, gates.team_level_carm)):
             if wanted:
                 source = Collection(kube, CONFIG_MAPS, field_selector=f"metadata.name={name}")
-                self._follow(source, self._map_changed, system_namespace)
+                self._watch(source, self._map_changed, system_namespace)
         if gates.iam_role_selector:
-            self._follow(Collection(kube, SELECTORS), self._selector_changed)
+            self._watch(Collection(kube, SELECTORS), self._selector_changed)
 
     def __repr__(self) -> str:
-        return f"<Surroundings {len(self._namespaces)} namespaces, {len(self._selectors)} selectors, {self.waiting}>"
+        return (
+            f"<NamespaceConfigs {len(self._namespaces)} namespaces, {len(self._selectors)} selectors, {self.waiting}>"
+        )
 
-    def _follow(self, source: Collection, changed: Callable[[Change, bool], None], *namespaces: str) -> None:
+    def _watch(self, source: Collection, changed: Callable[[Change, bool], None], *namespaces: str) -> None:
         def failed(error: KubeError, delay: float) -> None:
             self._log.warning(
                 "Watch failed", controller=source.name, err=error.message, retryAfterSeconds=round(delay, 1)
@@ -102,10 +104,10 @@ class NamespaceConfigs:
         informer.listen(changed)
         self.informers.append(informer)
 
-    # --- what is known ----------------------------------------------------------------------------------------------
+    # --- state -------------------------------------------------------------------------------------------------------
 
     def of(self, namespace: str) -> NamespaceConfig:
-        read = self._follows_namespaces and namespace not in IGNORED_NAMESPACES
+        read = self._watches_namespaces and namespace not in IGNORED_NAMESPACES
         meta = self._namespaces.get(namespace) if read else Meta(name=namespace)
         return NamespaceConfig(
             namespace=meta,
@@ -118,7 +120,7 @@ class NamespaceConfigs:
 
     @property
     def degraded(self) -> str | None:
-        """Why they are not being followed, and what to do; None while they are."""
+        """Why a watch fails, and what to do; None while all work."""
         for informer in self.informers:
             if informer.degraded:
                 return (
@@ -129,13 +131,13 @@ class NamespaceConfigs:
 
     @property
     def waiting(self) -> str | None:
-        """What is missing before anything may be reconciled. A watch that fails later leaves what was known."""
+        """What the barrier waits for; None after it. If a watch fails later, its last state is used."""
         missing = [informer.name for informer in self.informers if not informer.synced.is_set()]
         if not missing:
             return None
         return self.degraded or f"{missing[0]}: the first list is not complete"
 
-    # --- life ---------------------------------------------------------------------------------------------------------
+    # --- lifecycle ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -146,13 +148,13 @@ class NamespaceConfigs:
     async def wait(self) -> None:
         for informer in self.informers:
             await informer.synced.wait()
-        self._awake = True
+        self._barrier_passed = True
 
-    # --- changes -------------------------------------------------------------------------------------------------------
+    # --- changes -----------------------------------------------------------------------------------------------------
 
     def _changed(self, concerned: Concerned) -> None:
-        # Before the barrier falls, every object is on its queue anyway.
-        if self._awake:
+        # Before that, every object is on its queue anyway.
+        if self._barrier_passed:
             self._wake(concerned)
 
     def _namespace_changed(self, change: Change, listed: bool) -> None:
@@ -160,14 +162,14 @@ class NamespaceConfigs:
         new = change.new.metadata if change.new else None
         name = (new or old or Meta()).name
         if new is None:
-            # Its objects went first. Should one be left, then what the namespace said still holds for it: keep that.
+            # Its objects were deleted first. If one is left, the annotations of the namespace still apply to it: keep them.
             self._gone.add(name)
             return
         known = self._namespaces.get(name)
-        another = name in self._gone or (known is not None and known.uid != new.uid)
+        recreated = name in self._gone or (known is not None and known.uid != new.uid)
         self._gone.discard(name)
         self._namespaces[name] = new
-        if known is None or another or _instructions(known) != _instructions(new) or self._relabelled(known, new):
+        if known is None or recreated or _annotations(known) != _annotations(new) or self._relabelled(known, new):
             self._changed(lambda resource, meta: meta.namespace == name)
 
     def _relabelled(self, old: Meta, new: Meta) -> bool:
@@ -183,12 +185,12 @@ class NamespaceConfigs:
         keys = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         ids = {key.removeprefix("sagemaker.") for key in keys}
         annotation = OWNER_ACCOUNT_ID if name == ACCOUNT_MAP else TEAM_ID
-        # The map's coming and going changes what is said even of an id that it has not.
-        everyone = (before is None) != (after is None)
+        # If the map itself was created or deleted, the message changes also for ids that are not in it.
+        all_ids = (before is None) != (after is None)
         namespaces = {
             namespace
             for namespace, meta in self._namespaces.items()
-            if annotation in meta.annotations and (everyone or meta.annotations[annotation] in ids)
+            if annotation in meta.annotations and (all_ids or meta.annotations[annotation] in ids)
         }
         self._changed(lambda resource, meta: meta.namespace in namespaces)
 
@@ -206,5 +208,5 @@ class NamespaceConfigs:
         self._changed(concerned)
 
 
-def _instructions(meta: Meta) -> dict[str, str]:
-    return {name: meta.annotations[name] for name in _READ if name in meta.annotations}
+def _annotations(meta: Meta) -> dict[str, str]:
+    return {name: meta.annotations[name] for name in _READ_ANNOTATIONS if name in meta.annotations}

@@ -1,7 +1,7 @@
-"""Which role is assumed for an object: role maps of accounts and teams, IAMRoleSelectors, and what the ARN records.
+"""Selects the role to assume for an object, from role maps of accounts and teams, IAMRoleSelectors and the recorded ARN.
 
-An object of which nothing is recorded belongs where its namespace (or a selector) says. Once an ARN is recorded, its
-account is where the resource is: a role of that account is used, or none.
+Without a recorded ARN the namespace (or a selector) decides about the account. With one the resource is in the ARN's
+account: a role of that account is used, or none.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ TEAM_MAP = "ack-role-team-map"
 IAM_ROLE_NOT_AVAILABLE = "IAMRoleNotAvailable"
 SELECTED = "Selected"
 _NOT_AVAILABLE = "IAM Role is not available"
-"""ACK's words: its users' alerts look for them."""
+"""ACK's text: alerts of its users match it."""
 _RETRY_SECONDS = 15.0
-"""ACK's. A map that is mended wakes its objects at once; this is for what no watch tells."""
+"""ACK's interval. A fixed map wakes its objects at once; the retry is for changes that no watch reports."""
 
 _ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/[\w+=,.@/-]{1,576}")
 _ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):[a-z0-9-]+:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):.+")
 
 
 class Place(NamedTuple):
-    """Where a resource is."""
+    """The location of a resource."""
 
     partition: str
     region: str
@@ -47,30 +47,30 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """As whom SageMaker is called."""
+    """The identity for calls of SageMaker."""
 
     account: str
     partition: str
     arn: str | None = None
-    """None: as the operator itself."""
+    """None: the operator's own identity."""
     selected: str = ""
-    """ACK's text about the selector that gave it."""
+    """ACK's text about the selector of this role; empty without one."""
     drift: str = ""
-    """What to say about an account that is asked for and is not the resource's."""
+    """The message if another account than the resource's is requested; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why no call is made."""
+    """Why no call of SageMaker is made."""
 
     reason: str
     message: str
-    """In short: what ACK says where it says it."""
+    """A short text; ACK's where ACK has one."""
     cause: str
     """What is wrong, where, and what to do."""
     after: float = _RETRY_SECONDS
     fleeting: bool = False
-    """It mends itself within milliseconds, as a rule: said only if it does not."""
+    """It usually resolves itself within milliseconds, so it is reported only if it does not."""
 
 
 class Selector(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class Selector(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     namespace_labels: dict[str, str] = {}
     types: tuple[tuple[str, str, str], ...] = ()
-    """(group, version, kind); an empty one is any."""
+    """(group, version, kind); an empty element matches any."""
     labels: dict[str, str] = {}
 
     def matches(self, resource: Resource, meta: Meta, namespace: Meta) -> bool:
@@ -100,8 +100,11 @@ def _is_type(wanted: tuple[str, str, str], kind: tuple[str, str, str]) -> bool:
 
 
 def selector_of(obj: KubeObject) -> Selector:
-    """The selector that an object describes. One that cannot be read matches everything and has no role: what it was
-    meant for is not known, and must not run under another identity."""
+    """The selector that an object describes.
+
+    An invalid one matches everything and has no role: the objects that it is for are unknown, and they must not be
+    reconciled under another identity.
+    """
     meta = obj.metadata
     try:
         spec = msgspec.convert(obj.decode_spec(), _Spec)
@@ -142,12 +145,12 @@ class _Spec(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceConfig:
-    """What surrounds the objects of one namespace."""
+    """The configuration that applies to the objects of one namespace."""
 
     namespace: Meta | None = field(default_factory=Meta)
-    """Empty: namespaces are not read. None: they are, and this one is not known."""
+    """Empty: namespaces are not read. None: they are read, and this one is unknown."""
     gone: bool = False
-    """The namespace was deleted, or is being deleted: what it said still holds for objects that were in it, and for no other."""
+    """The namespace is deleted or being deleted. Its annotations still apply to the objects in it, and to no new ones."""
     system_namespace: str = ""
     accounts: Mapping[str, str] | None = None
     """Data of the account map; None: there is no such ConfigMap."""
@@ -155,17 +158,17 @@ class NamespaceConfig:
     selectors: tuple[Selector, ...] = ()
 
 
-class _Says(Enum):
-    """Who names the role of an object."""
+class _Source(Enum):
+    """What decides about the account of an object."""
 
-    NOBODY = "nobody"
+    OPERATOR = "the operator"
     ACCOUNT = "its namespace's account"
     TEAM = "its namespace's team"
     SELECTOR = "a selector"
 
 
 def recorded_place(stored: Mapping[str, Any]) -> Place | None:
-    """Where the resource is by its ARN, which SageMaker made; the fields beside it are anybody's word."""
+    """The location according to the ARN, which SageMaker assigned. Region and account in status are not trusted."""
     found = _ARN.fullmatch(str((stored.get("ackResourceMetadata") or {}).get("arn") or ""))
     return Place(found["partition"], found["region"], found["account"]) if found else None
 
@@ -174,77 +177,77 @@ def role_for(
     resource: Resource,
     meta: Meta,
     recorded: Place | None,
-    around: NamespaceConfig,
+    config: NamespaceConfig,
     settings: Settings,
     identity: Identity,
 ) -> Role | Refusal:
-    """The role for an object, `recorded` being where its resource is (None: there is none yet)."""
-    says, asked = _asked(resource, meta, around, settings, identity)
-    if recorded is None or (isinstance(asked, Role) and asked.account == recorded.account):
-        return asked
-    namespace = around.namespace or Meta()
+    """The role for an object, `recorded` being the location of its resource (None: there is none yet)."""
+    source, requested = _requested(resource, meta, config, settings, identity)
+    if recorded is None or (isinstance(requested, Role) and requested.account == recorded.account):
+        return requested
+    namespace = config.namespace or Meta()
     owner = namespace.annotations.get(OWNER_ACCOUNT_ID)
-    if isinstance(asked, Refusal) and not (says is _Says.ACCOUNT and owner != recorded.account):
-        return asked
-    wanted = asked.account if isinstance(asked, Role) else owner
+    if isinstance(requested, Refusal) and not (source is _Source.ACCOUNT and owner != recorded.account):
+        return requested
+    wanted = requested.account if isinstance(requested, Role) else owner
     drift = (
-        f"The resource exists in account {recorded.account}, but {says.value} names account {wanted}. It stays where it is."
-        if says is not _Says.NOBODY
+        f"The resource exists in account {recorded.account}, but {source.value} names account {wanted}. It stays where it is."
+        if source is not _Source.OPERATOR
         else ""
     )
-    if recorded.account == identity.account and says is _Says.ACCOUNT:
+    if recorded.account == identity.account and source is _Source.ACCOUNT:
         return Role(identity.account, identity.partition, drift=drift)
-    if not settings.enable_carm or says not in (_Says.NOBODY, _Says.ACCOUNT):
+    if not settings.enable_carm or source not in (_Source.OPERATOR, _Source.ACCOUNT):
         return _unavailable(
             f"the resource exists in account {recorded.account}, and no role of that account is named for this object"
-            + (f" ({says.value} names account {wanted})" if drift else "")
+            + (f" ({source.value} names account {wanted})" if drift else "")
         )
-    role = _mapped(ACCOUNT_MAP, around.accounts, recorded.account, around, settings.feature_gates)
+    role = _mapped(ACCOUNT_MAP, config.accounts, recorded.account, config, settings.feature_gates)
     if isinstance(role, Role) and role.account == recorded.account:
         return Role(role.account, role.partition, role.arn, drift=drift)
     return role if isinstance(role, Refusal) else _foreign(recorded.account, role)
 
 
-def _asked(
-    resource: Resource, meta: Meta, around: NamespaceConfig, settings: Settings, identity: Identity
-) -> tuple[_Says, Role | Refusal]:
-    """The role that the object's surroundings ask for."""
-    namespace = around.namespace or Meta()
+def _requested(
+    resource: Resource, meta: Meta, config: NamespaceConfig, settings: Settings, identity: Identity
+) -> tuple[_Source, Role | Refusal]:
+    """What the namespace and the selectors request, without regard to where the resource is."""
+    namespace = config.namespace or Meta()
     gates = settings.feature_gates
-    matching = [selector for selector in around.selectors if selector.matches(resource, meta, namespace)]
+    matching = [selector for selector in config.selectors if selector.matches(resource, meta, namespace)]
     if len(matching) > 1:
         names = ", ".join(sorted(selector.name for selector in matching))
-        return _Says.SELECTOR, _unavailable(
+        return _Source.SELECTOR, _unavailable(
             f"the IAMRoleSelectors {names} all match this object: exactly one may; narrow or delete the others"
         )
     if matching:
-        return _Says.SELECTOR, _of_selector(matching[0])
+        return _Source.SELECTOR, _of_selector(matching[0])
     if gates.team_level_carm and TEAM_ID in namespace.annotations:
-        return _Says.TEAM, _mapped(TEAM_MAP, around.teams, namespace.annotations[TEAM_ID], around, gates)
+        return _Source.TEAM, _mapped(TEAM_MAP, config.teams, namespace.annotations[TEAM_ID], config, gates)
     if settings.enable_carm and OWNER_ACCOUNT_ID in namespace.annotations:
         owner = namespace.annotations[OWNER_ACCOUNT_ID]
-        role = _mapped(ACCOUNT_MAP, around.accounts, owner, around, gates)
-        return _Says.ACCOUNT, _foreign(owner, role) if isinstance(role, Role) and role.account != owner else role
-    return _Says.NOBODY, Role(identity.account, identity.partition)
+        role = _mapped(ACCOUNT_MAP, config.accounts, owner, config, gates)
+        return _Source.ACCOUNT, _foreign(owner, role) if isinstance(role, Role) and role.account != owner else role
+    return _Source.OPERATOR, Role(identity.account, identity.partition)
 
 
 def _of_selector(selector: Selector) -> Role | Refusal:
     found = _ROLE_ARN.fullmatch(selector.arn)
     if found is None:
-        return _unavailable(f"IAMRoleSelector {selector.name}: spec.arn {selector.arn!r} is no ARN of an IAM role")
-    told = f"roleARN: {selector.arn}, selectorName: {selector.name}, selectorResourceVersion: {selector.version}"
-    return Role(found["account"], found["partition"], selector.arn, selected=told)
+        return _unavailable(f"IAMRoleSelector {selector.name}: spec.arn {selector.arn!r} is not the ARN of an IAM role")
+    selected = f"roleARN: {selector.arn}, selectorName: {selector.name}, selectorResourceVersion: {selector.version}"
+    return Role(found["account"], found["partition"], selector.arn, selected=selected)
 
 
 def _mapped(
-    name: str, data: Mapping[str, str] | None, id_: str, around: NamespaceConfig, gates: FeatureGates
+    name: str, data: Mapping[str, str] | None, id_: str, config: NamespaceConfig, gates: FeatureGates
 ) -> Role | Refusal:
-    """The role that a map gives. The service's own key comes first; if it is there, the other is not looked at."""
-    where = f"ConfigMap {around.system_namespace}/{name}"
+    """The role of an id in a map. If the service's own key exists, the general key is ignored."""
+    where = f"ConfigMap {config.system_namespace}/{name}"
     if data is None:
         return _unavailable(f"{where} does not exist: create it, with the key {id_!r} and the ARN of a role")
-    own = f"sagemaker.{id_}"
-    key = own if gates.service_level_carm and own in data else id_
+    service_key = f"sagemaker.{id_}"
+    key = service_key if gates.service_level_carm and service_key in data else id_
     if key not in data:
         return _unavailable(f"{where} has no key {key!r}: add it, with the ARN of a role")
     # A block scalar in YAML ends with a newline.

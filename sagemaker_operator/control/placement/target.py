@@ -1,7 +1,7 @@
-"""Where an object's resource is, as whom SageMaker is called for it, and what its deletion does: a pure function.
+"""Decides about the location of an object's resource, the identity of calls, and the deletion policy. Pure.
 
-Every call of a pass goes to one place under one identity, decided here. What cannot be decided is a `Refusal`: then no
-call is made at all. Nothing here ever falls back to another identity than the one that was asked for.
+All calls of a reconcile use one target and one identity, decided here. Without a valid decision there is a `Refusal`, and
+no call is made. Nothing here falls back to another identity than the requested one.
 """
 
 from __future__ import annotations
@@ -45,104 +45,104 @@ if TYPE_CHECKING:
 
 class Regions(Protocol):
     def __call__(self, region: str) -> str | None:
-        """What is wrong with the name of a region; None: AWS has it."""
+        """What is wrong with the name of a region; None if AWS has it."""
 
 
 REGION_DRIFT = "RegionDrift"
 ACCOUNT_DRIFT = "AccountDrift"
 UNKNOWN_DELETION_POLICY = "UnknownDeletionPolicy"
-_ADVICE = frozenset({REGION_DRIFT, ACCOUNT_DRIFT, UNKNOWN_DELETION_POLICY})
+_ADVISORY_REASONS = frozenset({REGION_DRIFT, ACCOUNT_DRIFT, UNKNOWN_DELETION_POLICY})
 
 INVALID_ENDPOINT = "InvalidEndpointURL"
 INVALID_REGION = "InvalidRegion"
 UNKNOWN_NAMESPACE = "UnknownNamespace"
 REFUSALS = frozenset({IAM_ROLE_NOT_AVAILABLE, INVALID_ENDPOINT, INVALID_REGION, UNKNOWN_NAMESPACE})
-"""Reasons of a refusal: a stored condition that bears one is out of date once there is a place."""
+"""Reasons of a refusal. A stored condition with one of them is out of date once there is a target."""
 
-_MADE_AGAIN = Refusal(
+_NAMESPACE_RECREATED = Refusal(
     UNKNOWN_NAMESPACE,
     "The namespace is not known yet",
-    "a namespace of this name was deleted, and the operator has not seen the new one, which may name another account and region",
+    "a namespace of this name was deleted, and the new one, which may name another account and region, was not observed yet",
     fleeting=True,
 )
 # The watch of namespaces may lag behind the watch of the objects in a new one, by milliseconds.
-_NOT_YET = Refusal(
+_NAMESPACE_UNKNOWN = Refusal(
     UNKNOWN_NAMESPACE,
     "The namespace is not known yet",
-    "the operator has not seen this object's namespace, which may name an account and a region",
+    "this object's namespace, which may name an account and a region, was not observed yet",
     fleeting=True,
 )
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided for one object. `target` is None exactly if there is a refusal."""
+    """The decision for one object. `target` is None exactly if there is a refusal."""
 
     target: Target | None
     partition: str = ""
     refusal: Refusal | None = None
     deletion_policy: DeletionPolicy
     policy_from: str
-    """Who says so: "object", "namespace" or "flag"."""
+    """The source of the policy: "object", "namespace" or "flag"."""
     displaced: bool = False
-    """A create without an answer was sent to `target`, and the object asks to be elsewhere now: look there, create nothing."""
+    """A create without an answer was sent to `target`, and the object now requests another: describe there, do not create."""
     also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
-    """Conditions that tell of the decision."""
+    """Conditions that report the decision."""
 
 
 def place(
     kind: Kind,
     obj: KubeObject,
     stored: Mapping[str, Any],
-    around: NamespaceConfig,
+    config: NamespaceConfig,
     settings: Settings,
     identity: Identity,
     regions: Regions,
 ) -> Placement:
-    """`stored` is the object's status. Total: whatever the annotations and maps say, there is an answer."""
+    """`stored` is the object's status. Total: there is a result for any annotations and maps."""
     recorded = recorded_place(stored)
-    asked = _place(kind, obj, recorded, around, settings, identity, regions)
+    requested = _place(kind, obj, recorded, config, settings, identity, regions)
     sent = claimed_place(kind, obj.metadata) if recorded is None else None
-    at = asked.target and (asked.target.region, asked.target.account)
-    if sent is None or at == (sent.region, sent.account) or around.namespace is None or regions(sent.region):
-        return asked
-    there = _place(kind, obj, sent, around, settings, identity, regions)
+    at = requested.target and (requested.target.region, requested.target.account)
+    if sent is None or at == (sent.region, sent.account) or config.namespace is None or regions(sent.region):
+        return requested
+    there = _place(kind, obj, sent, config, settings, identity, regions)
     refusal = there.refusal
     if refusal is not None:
-        what = f"a create without an answer was sent to account {sent.account}, region {sent.region}, and is looked for there"
-        refusal = replace(refusal, cause=f"{what}: {refusal.cause}")
-    return msgspec.structs.replace(there, also=asked.also, displaced=True, refusal=refusal)
+        sent_to = f"a create without an answer was sent to account {sent.account}, region {sent.region}, and is described there"
+        refusal = replace(refusal, cause=f"{sent_to}: {refusal.cause}")
+    return msgspec.structs.replace(there, also=requested.also, displaced=True, refusal=refusal)
 
 
 def _place(
     kind: Kind,
     obj: KubeObject,
     recorded: Place | None,
-    around: NamespaceConfig,
+    config: NamespaceConfig,
     settings: Settings,
     identity: Identity,
     regions: Regions,
 ) -> Placement:
-    """`recorded` is where the resource is known to be."""
-    policy, policy_from, advice = deletion_policy(obj, around, settings)
+    """`recorded` is the known location of the resource."""
+    policy, policy_from, advice = deletion_policy(obj, config, settings)
     notes = [(UNKNOWN_DELETION_POLICY, advice)] if advice else []
-    if around.namespace is None:
-        return Placement(target=None, refusal=_NOT_YET, deletion_policy=policy, policy_from=policy_from)
-    if around.gone and recorded is None and _is_younger(kind, obj.metadata, around.namespace):
-        return Placement(target=None, refusal=_MADE_AGAIN, deletion_policy=policy, policy_from=policy_from)
-    own_endpoint = around.namespace.annotations.get(ENDPOINT_URL) or None
+    if config.namespace is None:
+        return Placement(target=None, refusal=_NAMESPACE_UNKNOWN, deletion_policy=policy, policy_from=policy_from)
+    if config.gone and recorded is None and _belongs_to_recreated_namespace(kind, obj.metadata, config.namespace):
+        return Placement(target=None, refusal=_NAMESPACE_RECREATED, deletion_policy=policy, policy_from=policy_from)
+    own_endpoint = config.namespace.annotations.get(ENDPOINT_URL) or None
     endpoint = own_endpoint or settings.aws_endpoint_url
-    region, asked_by, drift = _region(obj, recorded, around, settings)
+    region, requested_by, drift = _region(obj, recorded, config, settings)
     role: Role | Refusal
     if own_endpoint and (problem := endpoint_problem(own_endpoint, unsafe=settings.allow_unsafe_aws_endpoint_urls)):
-        text = f"annotation {ENDPOINT_URL} of namespace {around.namespace.name}: {problem}"
+        text = f"annotation {ENDPOINT_URL} of namespace {config.namespace.name}: {problem}"
         role = Refusal(INVALID_ENDPOINT, "AWS endpoint is not usable", text)
-    elif asked_by and not endpoint and (wrong := regions(region)):
-        role = Refusal(INVALID_REGION, "AWS region is not usable", f"{asked_by}: {wrong}")
+    elif requested_by and not endpoint and (wrong := regions(region)):
+        role = Refusal(INVALID_REGION, "AWS region is not usable", f"{requested_by}: {wrong}")
     else:
-        role = role_for(kind.resource, obj.metadata, recorded, around, settings, identity)
+        role = role_for(kind.resource, obj.metadata, recorded, config, settings, identity)
     if isinstance(role, Refusal):
         return Placement(
-            target=None, refusal=role, deletion_policy=policy, policy_from=policy_from, also=_told(notes, None)
+            target=None, refusal=role, deletion_policy=policy, policy_from=policy_from, also=_conditions(notes, None)
         )
     if role.drift:
         notes.append((ACCOUNT_DRIFT, role.drift))
@@ -153,33 +153,33 @@ def _place(
         partition=recorded.partition if recorded else role.partition,
         deletion_policy=policy,
         policy_from=policy_from,
-        also=_told(notes, role),
+        also=_conditions(notes, role),
     )
 
 
-def _is_younger(kind: Kind, meta: Meta, deleted: Meta) -> bool:
-    """Whether an object in a namespace that was deleted can only belong to the next one of that name."""
+def _belongs_to_recreated_namespace(kind: Kind, meta: Meta, deleted: Meta) -> bool:
+    """Whether an object can only belong to a later namespace of the same name as the `deleted` one."""
     made_later = meta.creation_timestamp > (deleted.deletion_timestamp or meta.creation_timestamp)
     return made_later or kind.finalizer not in meta.finalizers
 
 
-def deletion_policy(obj: KubeObject, around: NamespaceConfig, settings: Settings) -> tuple[DeletionPolicy, str, str]:
-    """(policy, who says so, what is wrong with it): the object's, else its namespace's, else the flag's.
+def deletion_policy(obj: KubeObject, config: NamespaceConfig, settings: Settings) -> tuple[DeletionPolicy, str, str]:
+    """(policy, its source, what is wrong with it): the object's, else its namespace's, else the flag's.
 
-    A word that is no policy retains: what was kept can still be deleted, the other way round it is too late.
+    An invalid value means retain: a retained resource can still be deleted, a deleted one cannot be restored.
     """
-    namespace = around.namespace.annotations if around.namespace else {}
-    for source, said, name in (
+    namespace = config.namespace.annotations if config.namespace else {}
+    for source, given, name in (
         ("object", obj.metadata.annotations, DELETION_POLICY),
         ("namespace", namespace, NAMESPACE_DELETION_POLICY),
     ):
-        if name not in said:
+        if name not in given:
             continue
-        value = said[name]
+        value = given[name]
         if value in tuple(DeletionPolicy):
             return DeletionPolicy(value), source, ""
         problem = (
-            f"Annotation {name} of the {source} is {value!r}, which is no deletion policy: write delete or retain. "
+            f"Annotation {name} of the {source} is {value!r}, which is not a deletion policy: write delete or retain. "
             "Until then the resource is retained when this object is deleted."
         )
         return DeletionPolicy.RETAIN, source, problem
@@ -187,13 +187,13 @@ def deletion_policy(obj: KubeObject, around: NamespaceConfig, settings: Settings
 
 
 def _region(
-    obj: KubeObject, recorded: Place | None, around: NamespaceConfig, settings: Settings
+    obj: KubeObject, recorded: Place | None, config: NamespaceConfig, settings: Settings
 ) -> tuple[str, str, str]:
-    """(region, the annotation that gives it, what to say if another one is asked for).
+    """(region, the annotation that names it, the message if another one than the recorded is requested).
 
     The recorded one, else the object's, else its namespace's, else the flag's.
     """
-    namespace = around.namespace or Meta()
+    namespace = config.namespace or Meta()
     for name, value, source in (
         (REGION, obj.metadata.annotations.get(REGION), "the object"),
         (DEFAULT_REGION, namespace.annotations.get(DEFAULT_REGION), f"namespace {namespace.name}"),
@@ -206,29 +206,29 @@ def _region(
             return value, "", ""
         drift = (
             f"Annotation {name} of {source} asks for region {value}, but the resource exists in {recorded.region} and "
-            "stays there. To move it, delete and apply the object; to keep it, take the annotation back."
+            "stays there. To move it, delete and apply the object; to keep it, revert the annotation."
         )
         return recorded.region, "", drift
     return (recorded.region if recorded else settings.aws_region), "", ""
 
 
-def _told(notes: list[tuple[str, str]], role: Role | None) -> dict[str, ConditionValue]:
-    told: dict[str, ConditionValue] = {}
+def _conditions(notes: list[tuple[str, str]], role: Role | None) -> dict[str, ConditionValue]:
+    conditions: dict[str, ConditionValue] = {}
     if role is not None and role.selected:
-        told[IAM_ROLE_SELECTED] = ("True", SELECTED, role.selected)
+        conditions[IAM_ROLE_SELECTED] = ("True", SELECTED, role.selected)
     if notes:
-        told[ADVISORY] = ("True", notes[0][0], " ".join(text for _, text in notes))
-    return told
+        conditions[ADVISORY] = ("True", notes[0][0], " ".join(text for _, text in notes))
+    return conditions
 
 
 def is_unreported(placement: Placement, stored: Mapping[str, Any]) -> bool:
-    """Whether the stored conditions tell of another decision than this one."""
+    """Whether the stored conditions report another decision than this one."""
     before = {
         str(c.get("type")): (c.get("status"), c.get("reason"), c.get("message")) for c in stored.get("conditions") or ()
     }
     advised = before.get(ADVISORY)
-    if advised is not None and advised[1] not in _ADVICE:
-        advised = None  # another feature's
+    if advised is not None and advised[1] not in _ADVISORY_REASONS:
+        advised = None  # of another feature
     return advised != placement.also.get(ADVISORY) or before.get(IAM_ROLE_SELECTED) != placement.also.get(
         IAM_ROLE_SELECTED
     )

@@ -1,4 +1,5 @@
-"""Follows resources in transition, in batches; knows nothing of Kubernetes.
+"""Polls resources in transition, in batches. Does not depend on Kubernetes.
 
-`schedule` decides when a resource is due, `poller` asks AWS and publishes changed observations to the work queue.
+`schedule` decides when a resource is due, `sweep` how it is listed; `poller` calls AWS, keeps changed observations and enqueues
+their objects.
 """

@@ -1,7 +1,7 @@
-"""Follows in-flight resources: one sweep of List pages for all of a kind, or single Describes where those are fewer.
+"""Polls resources in transition: one sweep of List pages for all of a kind, or single Describes where those are fewer.
 
-It never touches Kubernetes. What it sees becomes an observation and a key on the work queue, and only if something changed:
-a poll without news costs one share of a List call and nothing else.
+It makes no calls of Kubernetes. A change becomes an observation and a key on the work queue; a poll without a change costs
+its share of a List call and nothing else.
 """
 
 from __future__ import annotations
@@ -39,56 +39,56 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import ObjectKey
     from sagemaker_operator.settings import Cadence
 
-# Looks that fall due within this share of the interval are taken together: fewer sweeps, and nobody waits noticeably.
+# Polls that become due within this share of the base interval are combined: fewer sweeps, without a noticeable delay.
 _COALESCE = 0.25
-# Under the limiter, and few: a create that needs a Describe of its own waits behind no more than these.
+# Few, although a rate limiter applies: a create that needs a Describe waits behind at most these.
 _CONCURRENT_DESCRIBES = 8
-# A created resource may be missing from a List for seconds (eventual consistency); only then is absence worth a Describe.
+# A created resource may be missing from Lists for seconds (eventual consistency). Only after this is absence checked.
 _LISTED_AFTER = 60.0
-# A change that no sweep of changes showed is found by a sweep of all (10 pages for 1,000, every ten minutes) ...
-_WHOLE_EVERY = 600.0
-# ... and one that no List shows at all by a Describe of each resource: 0.3 a second for 1,000 of them.
+# A change that the sweeps of changes missed is found by a full sweep (10 pages for 1,000, every ten minutes) ...
+_FULL_EVERY = 600.0
+# ... and one that no List shows by a Describe of each resource: 0.3 per second for 1,000 of them.
 _DESCRIBE_EVERY = 3600.0
-# Where a sweep is refused again and again, so many of those that are overdue by so many seconds are described at once.
-_RESCUED = 20
+# While a sweep is refused repeatedly, so many members that are overdue by so many seconds are described at a time.
+_OVERDUE_DESCRIBES = 20
 _OVERDUE_SECONDS = 120.0
-# Between a refused page and the next try, where AWS does not say; doubled with each refusal in a row up to a minute.
-_PAGE_AGAIN = 1.0
-_PAGE_AGAIN_MOST = 60.0
-# Three looks without an answer take a minute and more: what heals sooner is nothing to tell. A denied one does not heal.
+# Between a refused page and the next attempt, without a Retry-After; doubled with each refusal in a row up to a minute.
+_PAGE_RETRY = 1.0
+_PAGE_RETRY_MAX = 60.0
+# Three failed polls take more than a minute; a failure that ends sooner is not reported. A denied one does not end by itself.
 _REPORTED_AFTER = 3
-# A List that is denied, while Describe may be allowed, is tried again this much later.
-_LIST_AGAIN = 900.0
+# A denied List is called again this much later; Describe may be allowed.
+_LIST_RETRY = 900.0
 _AFFECTS_ALL = (*UNCERTAIN, ErrorCategory.CREDENTIALS)
-# Seconds. A loop's clock has a resolution, and to wait for less than that is to wait for ever, busily.
-_AT_ONCE = 0.001
+# Seconds. The loop's clock has a resolution; waiting for less than that would be a busy loop.
+_CLOCK_RESOLUTION = 0.001
 
 
 @dataclass(slots=True)
 class _Member:
-    """One followed resource. Times are the loop's."""
+    """One tracked resource. Times are loop times."""
 
     handle: Handle
     since: float
-    """When following it began."""
+    """When tracking began."""
     changed: float
-    """When its state was last seen to change, or when following it began."""
+    """When a change of its state was last observed, or when tracking began."""
     due: float
     describe_at: float
-    """When a Describe is due whatever the Lists say."""
+    """When a Describe is due regardless of the Lists."""
     polls: int = 0
     missed: int = 0
-    """Looks in a row that brought no answer."""
+    """Polls in a row without an answer."""
     not_before: float = 0.0
-    """Answers to calls that began earlier are dropped: a mutation has been accepted since."""
+    """Answers to calls that began earlier are dropped, because SageMaker has accepted a mutation since."""
     swept: bool = False
-    """It was created by this process, or a sweep of all has shown it: sweeps of changes will tell what changes."""
+    """It was created by this process, or a sweep has shown it: from now on sweeps of changes show its changes."""
     fingerprint: Any = None
 
 
 @dataclass(slots=True)
 class _Group:
-    """All followed resources of one kind at one place: what one List call can see."""
+    """All tracked resources of one kind in one account and region: those that one List call can show."""
 
     kind: Kind
     target: Target
@@ -98,7 +98,7 @@ class _Group:
     """The members by the name in a List, replaced (never changed) when one comes or goes; None: not built yet."""
     marks: Marks = field(default_factory=Marks)
     not_before: float = 0.0
-    """Loop time before which no sweep begins: a long one leaves the account's List quota to others for as long again."""
+    """Loop time before which no sweep begins: after a long one the List quota of the account is left to other clients."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -108,7 +108,7 @@ class _Group:
 
 
 class Poller:
-    """`track` what moves, `take` what was seen. `enqueue(key)` is called for every change."""
+    """`track` resources in transition, `take` their observations. `enqueue(key)` is called for every change."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Poller:
         self._guard = guard or Guard(rng=rng)
         self._groups: dict[tuple[str, Target, tuple[str, ...]], _Group] = {}
         self._group_of: dict[ObjectKey, _Group] = {}
-        self._seen: dict[ObjectKey, tuple[Handle, Observation | Missed]] = {}
+        self._observations: dict[ObjectKey, tuple[Handle, Observation | Missed]] = {}
         self._closing = False
         self._log = get_logger("poller")
 
@@ -142,13 +142,13 @@ class Poller:
         return sum(len(group.members) for (name, *_), group in self._groups.items() if name == kind)
 
     def lag(self, kind: str) -> float:
-        """Seconds by which the look at this kind that is most overdue is late; 0 if none is."""
+        """Seconds by which the most overdue poll of this kind is late; 0 if none is."""
         now = asyncio.get_running_loop().time()
         groups = [group for (name, *_), group in self._groups.items() if name == kind]
         return max(0.0, max((now - member.due for group in groups for member in group.members.values()), default=0.0))
 
     def track(self, key: ObjectKey, handle: Handle) -> None:
-        """Follow it from now on; a handle for a followed key renews what is known and keeps its rhythm."""
+        """Polls it from now on. For a tracked key the handle is replaced and the schedule kept."""
         if self._closing:
             return
         now = asyncio.get_running_loop().time()
@@ -167,7 +167,7 @@ class Poller:
             member = None
         if member is None:
             due = now + interval(self._cadence, polls=0, age=0.0, still=0.0, rng=self._rng)
-            # Without a last observation this process has just changed it, and the next sweep of changes shows it.
+            # Without a last observation this process has just changed it, so the next sweep of changes shows it.
             group.names = None
             member = group.members[key] = _Member(
                 handle, now, now, due, self._describe_after(now), swept=handle.last is None
@@ -175,19 +175,17 @@ class Poller:
         member.handle = handle
         if handle.mutated:
             member.not_before = now
-            self._seen.pop(key, None)
+            self._observations.pop(key, None)
         fingerprint = sweeps.fingerprint(handle.kind, handle.last) if handle.last is not None else None
         if fingerprint != member.fingerprint:
             member.changed = now
         member.fingerprint = fingerprint
         group.wake.set()
         if group.task is None:
-            group.task = asyncio.create_task(
-                self._follow(group), name=f"poller {handle.kind.name} {handle.target.region}"
-            )
+            group.task = asyncio.create_task(self._run(group), name=f"poller {handle.kind.name} {handle.target.region}")
 
     def explain(self) -> list[dict[str, Any]]:
-        """The schedule of every group, for `/debug/poller`. Times are seconds from now, the watermark SageMaker's time."""
+        """The schedule of every group, for `/debug/poller`. Times are seconds from now; the watermark is SageMaker's time."""
         now = asyncio.get_running_loop().time()
         return [
             {
@@ -198,8 +196,8 @@ class Poller:
                 "resources": len(group.members),
                 "how": describes_polling(group.kind),
                 "next": self._explain_next(group, now),
-                "nextLookIn": round(max(0.0, self._next_poll(group) - now), 1),
-                "nextSweepOfAllIn": round(max(0.0, group.marks.whole_at - now), 1),
+                "nextPollIn": round(max(0.0, self._next_poll(group) - now), 1),
+                "nextFullSweepIn": round(max(0.0, group.marks.full_at - now), 1),
                 "watermark": group.marks.watermark,
                 "pages": {"all": group.marks.pages[True], "changes": group.marks.pages[False]},
                 "withoutAnswer": sum(member.missed > 0 for member in group.members.values()),
@@ -212,24 +210,24 @@ class Poller:
     @staticmethod
     def _explain_next(group: _Group, now: float) -> str:
         sweep = _plan(group, group.members.values(), now)
-        if sweep is None or not list_is_cheaper(len(group.members), pages=group.marks.pages[sweep.whole]):
+        if sweep is None or not list_is_cheaper(len(group.members), pages=group.marks.pages[sweep.full]):
             return f"{group.kind.describe} each"
         assert group.kind.listing is not None  # noqa: S101  there is no sweep without
-        return f"{group.kind.listing.operation} of {'all' if sweep.whole else 'what changed'}"
+        return f"{group.kind.listing.operation} of {'all' if sweep.full else 'what changed'}"
 
     def untrack(self, key: ObjectKey) -> None:
-        self._seen.pop(key, None)
+        self._observations.pop(key, None)
         group = self._group_of.pop(key, None)
         if group is not None:
             group.members.pop(key, None)
             group.names = None
 
     def take(self, key: ObjectKey, uid: str, identifiers: Mapping[str, Any]) -> Observation | Missed | None:
-        """The newest observation, or why there is none, once: the reconcile that takes it acts on it.
+        """Removes and returns the newest observation, or the failure of polling; None if there is nothing new.
 
-        Only of this very object and resource: what was observed of a former one is dropped.
+        An observation of another object or resource that had the same key is dropped.
         """
-        found = self._seen.pop(key, None)
+        found = self._observations.pop(key, None)
         if found is None:
             return None
         handle, observation = found
@@ -245,13 +243,13 @@ class Poller:
         self._groups.clear()
         self._group_of.clear()
 
-    async def _follow(self, group: _Group) -> None:
-        """The life of one group: sleep until somebody is due, look, again; ends when nobody is left."""
+    async def _run(self, group: _Group) -> None:
+        """Polls one group: sleeps until a member is due, polls, repeats. Ends when there are no members."""
         loop = asyncio.get_running_loop()
         while group.members:
             group.wake.clear()
             wait = self._next_poll(group) - loop.time()
-            if wait > _AT_ONCE:
+            if wait > _CLOCK_RESOLUTION:
                 try:
                     async with asyncio.timeout(wait):
                         await group.wake.wait()
@@ -272,7 +270,7 @@ class Poller:
                 )
                 self._fail(group, error)
             except Exception as error:
-                # A bug must not end the following of every other resource; the next poll may well succeed.
+                # A bug must not stop the polling of all other resources; the next poll may succeed.
                 self._guard.failed("poller", error)
                 group.marks.progress = None
                 self._postpone(group, 0.0)
@@ -286,37 +284,37 @@ class Poller:
         return now + _DESCRIBE_EVERY * self._rng.uniform(0.8, 1.2)
 
     def _fail(self, group: _Group, error: AwsError) -> None:
-        """A look at the group failed: somewhere in a List, or at single resources, which know it already."""
+        """A poll of the group failed: in a List, or in Describes, which have been recorded for their members already."""
         now = asyncio.get_running_loop().time()
         listing = group.kind.listing
         if listing is None or error.operation != listing.operation:
             self._postpone(group, error.retry_after or 0.0)
         elif (progress := group.marks.progress) is not None:
-            wait = min(_PAGE_AGAIN_MOST, _PAGE_AGAIN * 2.0 ** (progress.refused - 1))
+            wait = min(_PAGE_RETRY_MAX, _PAGE_RETRY * 2.0 ** (progress.refused - 1))
             group.not_before = now + max(error.retry_after or 0.0, wait) * self._rng.uniform(1.0, 1.25)
         elif error.category in _AFFECTS_ALL:
             for key, member in self._due(group).items():
-                self._miss(key, member, error)
+                self._record_failure(key, member, error)
         else:
-            # Single Describes may well be allowed, and those who are due are still due.
-            group.marks.lists_after = now + _LIST_AGAIN
+            # Describe may be allowed. Due members are still due.
+            group.marks.lists_after = now + _LIST_RETRY
 
-    def _miss(self, key: ObjectKey, member: _Member, error: AwsError) -> None:
-        """A look at this resource brought no answer: the next one is later, and in the end its user is told."""
+    def _record_failure(self, key: ObjectKey, member: _Member, error: AwsError) -> None:
+        """A poll of this resource failed: the next one is later, and repeated failures are reported to the user."""
         now = asyncio.get_running_loop().time()
         wait = max(error.retry_after or 0.0, self._next(member, now))
         if error.category is not ErrorCategory.THROTTLED:
             member.missed += 1
             wait = max(wait, SLOW.delay(member.missed - 1, self._rng))
             if member.missed >= _REPORTED_AFTER or error.category is ErrorCategory.ACCESS_DENIED:
-                # The next answer is news, whatever it says: what was told is to be taken back.
+                # Any next answer counts as a change, so that the reported failure is removed.
                 member.fingerprint = None
-                self._seen[key] = (member.handle, Missed(error, member.missed))
+                self._observations[key] = (member.handle, Missed(error, member.missed))
                 self._enqueue(key)
         member.due = now + wait
 
     def _postpone(self, group: _Group, at_least: float) -> None:
-        """Nobody learned anything: whoever is still due waits another turn, and no less than `at_least` seconds."""
+        """Nothing was observed: members that are due wait for another interval, at least `at_least` seconds."""
         now = asyncio.get_running_loop().time()
         for member in self._due(group).values():
             member.due = now + max(at_least, self._next(member, now))
@@ -354,40 +352,40 @@ class Poller:
             for key, member in due.items()
             if sweeps.needs_describe(member.handle) or member.describe_at <= now
         }
-        # A sweep shows all members, not only those that are due.
-        listed = len(due if sweep is None or sweep.whole else group.members) - len(by_describe)
-        if sweep is None or not list_is_cheaper(listed, pages=group.marks.pages[sweep.whole]):
+        # A sweep of changes shows all members, not only those that are due.
+        listed = len(due if sweep is None or sweep.full else group.members) - len(by_describe)
+        if sweep is None or not list_is_cheaper(listed, pages=group.marks.pages[sweep.full]):
             await self._describe(group, due)
-            # The estimates fade, so that a cheaper List is tried again some day.
-            for whole, pages in group.marks.pages.items():
-                least = math.ceil(len(group.members) / PAGE) if whole else 1
-                group.marks.pages[whole] = max(1, least, pages - 1)
+            # The estimates decrease, so that a List is tried again eventually.
+            for full, pages in group.marks.pages.items():
+                least = math.ceil(len(group.members) / PAGE) if full else 1
+                group.marks.pages[full] = max(1, least, pages - 1)
             return
         names = set(self._by_name(group))
         await self._sweep(group, Progress(sweep, now, self._clock(), names, group.marks.watermark or 0.0))
         await self._describe(group, by_describe)
 
     async def _resume(self, group: _Group, progress: Progress) -> None:
-        """Goes on with a sweep that was refused. Where that takes long, the most overdue are described meanwhile."""
+        """Resumes a sweep that was refused. If that takes long, the most overdue members are described meanwhile."""
         now = asyncio.get_running_loop().time()
         slow = progress.refused >= sweeps.GIVE_UP_AFTER or now - progress.begun > _OVERDUE_SECONDS
         if slow and now >= progress.describe_after:
-            progress.describe_after = now + _RESCUED  # one Describe a second
+            progress.describe_after = now + _OVERDUE_DESCRIBES  # one Describe a second
             late = sweeps.overdue(
                 ((member.due, key) for key, member in group.members.items()),
                 now,
                 seconds=_OVERDUE_SECONDS,
-                most=_RESCUED,
+                most=_OVERDUE_DESCRIBES,
             )
             await self._describe(group, {key: group.members[key] for key in late})
         await self._sweep(group, progress)
 
     async def _describe(self, group: _Group, due: Mapping[ObjectKey, _Member]) -> None:
-        """Raises the last AwsError, after everybody else has been looked at."""
+        """Raises the last AwsError, after all other members have been described."""
         waiting = iter(list(due.items()))
         errors: list[AwsError] = []
 
-        async def describe_in_turn() -> None:
+        async def describe_next() -> None:
             for key, member in waiting:
                 handle, begun = member.handle, asyncio.get_running_loop().time()
                 try:
@@ -397,7 +395,7 @@ class Poller:
                 except AwsError as error:
                     if error.category is not ErrorCategory.NOT_FOUND:
                         if group.members.get(key) is member:
-                            self._miss(key, member, error)
+                            self._record_failure(key, member, error)
                         errors.append(error)
                         if error.category in _AFFECTS_ALL:
                             return
@@ -406,21 +404,21 @@ class Poller:
                 else:
                     observation = Observation(answer)
                 if group.members.get(key) is not member:
-                    continue  # its object, or the resource of its object, is another one by now
+                    continue  # its object, or the resource of its object, has been replaced
                 self._polled(member)
                 member.describe_at = self._describe_after(asyncio.get_running_loop().time())
                 self._publish(key, member, observation, begun)
 
-        # As many tasks as calls at once, not one per resource.
-        turns = (describe_in_turn() for _ in range(min(len(due), _CONCURRENT_DESCRIBES)))
-        results = await asyncio.gather(*turns, return_exceptions=True)
+        # One task per concurrent call, not one per resource.
+        workers = (describe_next() for _ in range(min(len(due), _CONCURRENT_DESCRIBES)))
+        results = await asyncio.gather(*workers, return_exceptions=True)
         for result in (*results, *errors[-1:]):
             if isinstance(result, BaseException):
                 raise result
 
     @staticmethod
     def _by_name(group: _Group) -> dict[sweeps.Name, list[tuple[ObjectKey, _Member]]]:
-        """One resource may have several objects: its owner, and others that only observe it."""
+        """The index of members by name. A resource may have several objects: its owner, and others that only observe it."""
         listing = group.kind.listing
         assert listing is not None  # noqa: S101  there is no sweep without
         if group.names is None:
@@ -447,7 +445,7 @@ class Poller:
                 raise
             for summary in answer.get(listing.result, ()):
                 name = sweeps.summary_name(group.kind, listing, summary, members)
-                progress.saw(name, sweeps.modified(summary), loop.time())
+                progress.record(name, sweeps.modified(summary), loop.time())
                 for key, member in members.get(name, ()):
                     if group.members.get(key) is member:
                         self._polled(member, sharing=len(group.members))
@@ -457,24 +455,24 @@ class Poller:
             if not progress.next_page(answer.get("NextToken")):
                 break
         marks.progress = None
-        marks.pages[progress.sweep.whole] = progress.pages
-        # Only now: a sweep that failed half-way has not observed what its later pages hold.
+        marks.pages[progress.sweep.full] = progress.pages
+        # Only now: a sweep that failed half-way has not observed its later pages.
         marks.watermark = progress.watermark or None
-        if progress.sweep.whole:
-            marks.whole_at = loop.time() + _WHOLE_EVERY
+        if progress.sweep.full:
+            marks.full_at = loop.time() + _FULL_EVERY
         group.not_before = loop.time() + (progress.pages - 1) / LIST_RATE
         members = self._by_name(group)
-        unseen = [key for name in progress.unseen for key, _ in members.get(name, ())]
+        not_shown = [key for name in progress.missing for key, _ in members.get(name, ())]
         sharing = len(group.members)
-        await self._describe(group, self._missing(group, unseen, whole=progress.sweep.whole, sharing=sharing))
+        await self._describe(group, self._missing(group, not_shown, full=progress.sweep.full, sharing=sharing))
 
     def _missing(
-        self, group: _Group, keys: Iterable[ObjectKey], *, whole: bool, sharing: int
+        self, group: _Group, keys: Iterable[ObjectKey], *, full: bool, sharing: int
     ) -> dict[ObjectKey, _Member]:
-        """Those that the sweep should have shown and did not, although they are old enough to be shown.
+        """Those of `keys`, which a sweep did not show, that it should have shown. The others count as polled.
 
-        A sweep of changes should show what this process has just changed; about the others its silence says that they
-        are as they were.
+        A full sweep should show all members that are old enough. A sweep of changes should show only those without an
+        observation, which this process has just created or changed; it confirms that all others are unchanged.
         """
         now = asyncio.get_running_loop().time()
         missing: dict[ObjectKey, _Member] = {}
@@ -482,14 +480,14 @@ class Poller:
             member = group.members.get(key)
             if member is None:
                 continue
-            if (whole or member.fingerprint is None) and now - member.since >= _LISTED_AFTER:
+            if (full or member.fingerprint is None) and now - member.since >= _LISTED_AFTER:
                 missing[key] = member
             else:
                 self._polled(member, sharing=sharing)
         return missing
 
     def _publish(self, key: ObjectKey, member: _Member, observation: Observation, begun: float) -> None:
-        """`begun` is when the call was sent that the observation answers."""
+        """`begun` is when the call of this observation was sent."""
         if begun < member.not_before:
             return
         fingerprint = sweeps.fingerprint(member.handle.kind, observation)
@@ -497,7 +495,7 @@ class Poller:
             return
         member.fingerprint = fingerprint
         member.changed = asyncio.get_running_loop().time()
-        self._seen[key] = (member.handle, observation)
+        self._observations[key] = (member.handle, observation)
         self._enqueue(key)
 
 
@@ -508,5 +506,5 @@ def _plan(group: _Group, due: Iterable[_Member], now: float) -> Sweep | None:
         group.marks,
         oldest=min(member.handle.created_at for member in group.members.values()),
         now=now,
-        whole=any(not member.swept or sweeps.is_leaving(member.handle) for member in due),
+        full=any(not member.swept or sweeps.is_deleting(member.handle) for member in due),
     )

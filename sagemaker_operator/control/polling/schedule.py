@@ -1,4 +1,4 @@
-"""When to look at an in-flight resource again, and whether by List or by Describe: pure functions."""
+"""When to poll a resource again, and whether by List or by Describe. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ PAGE = 100
 """Summaries per List call: SageMaker's maximum."""
 
 SHARED = 20
-"""Resources of one sweep from which on it pays to look more often: at 15 s each costs a tenth of its own Describes."""
+"""Resources in one sweep from which on it is polled more often: at 15 s each costs a tenth of its own Describes."""
 
 LIST_RATE = 1.0
-"""List pages per second that sweeps of one group may use: half of what SageMaker gives the whole account."""
+"""List pages per second for the sweeps of one group: half of SageMaker's quota for the whole account."""
 
 
 class Tier(StrEnum):
-    """What a kind's List can tell, and so how it is polled."""
+    """What a kind's List shows, which decides how the kind is polled."""
 
     CHANGES = "changes"
-    """Status, and only what was modified since: one page per sweep, however many run."""
+    """The status, and a filter for the time of modification: one page per sweep, for any number of resources."""
     STATUS = "status"
-    """Status of all: a page per 100."""
+    """The status, without such a filter: one page per 100 resources."""
     NONE = "none"
-    """No status, or a parent that is not known: one Describe each."""
+    """No status, or a required parent: one Describe per resource."""
 
 
 @cache
@@ -45,7 +45,7 @@ def tier(kind: Kind) -> Tier:
 
 @cache
 def parents(kind: Kind) -> tuple[str, ...]:
-    """Identifiers by which the List can be narrowed to one parent (apps, spaces and user profiles of one domain)."""
+    """Identifiers by which the List can be filtered for one parent (apps, spaces and user profiles of one domain)."""
     if kind.listing is None or len(kind.identifiers) < 2:
         return ()
     filters = input_members(kind.listing.operation)
@@ -54,7 +54,7 @@ def parents(kind: Kind) -> tuple[str, ...]:
 
 
 def describes_polling(kind: Kind) -> str:
-    """One line for people: how resources of this kind are followed."""
+    """One line for the user: how resources of this kind are polled."""
     if not any(state.in_transition for state in kind.classes.values()):
         return "never: it has no life cycle"
     listing = kind.listing
@@ -66,10 +66,10 @@ def describes_polling(kind: Kind) -> str:
 
 
 def interval(cadence: Cadence, *, polls: int, age: float, still: float, rng: random.Random, sharing: int = 1) -> float:
-    """Seconds until the next look at a resource.
+    """Seconds until the next poll of a resource.
 
-    It was looked at `looks` times, is followed for `age` seconds and has been in its present state for `still` seconds;
-    `sharing` resources are looked at by the same call.
+    It was polled `polls` times, has been tracked for `age` seconds and in its present state for `still` seconds; `sharing`
+    resources are polled by the same call.
     """
     if polls == 0:
         base = cadence.first
@@ -87,5 +87,5 @@ def interval(cadence: Cadence, *, polls: int, age: float, still: float, rng: ran
 
 
 def list_is_cheaper(polls: int, *, pages: int) -> bool:
-    """One Describe per resource, or one List call per page. A tie goes to Describe, which says more."""
+    """One Describe per resource, or one List call per page. A tie goes to Describe, which returns more."""
     return polls > pages

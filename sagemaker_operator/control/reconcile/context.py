@@ -15,7 +15,7 @@ from sagemaker_operator.control.placement.claim import claim_mark
 from sagemaker_operator.control.placement.target import place
 from sagemaker_operator.control.reconcile.facts import Sources, load_facts
 from sagemaker_operator.control.reconcile.memory import NOT_ACCEPTED
-from sagemaker_operator.control.spec.create_input import desired_input, identifiers, in_the_users_words
+from sagemaker_operator.control.spec.create_input import desired_input, identifiers, with_spec_paths
 from sagemaker_operator.control.spec.late_init import late_init
 from sagemaker_operator.control.spec.references import resolve
 from sagemaker_operator.control.spec.update import compare
@@ -198,7 +198,7 @@ class Context:
             return None
 
     def fail(self, error: AwsError, **facts: Any) -> None:
-        error.message = in_the_users_words(self.kind, error.message)
+        error.message = with_spec_paths(self.kind, error.message)
         if error.category is ErrorCategory.THROTTLED:
             now = asyncio.get_running_loop().time()
             facts["throttled"] = now - self.memory.throttled.setdefault(self.obj.metadata.uid, now)

@@ -162,7 +162,7 @@ def _conditions_of_features(sources: Sources, adoption: Adoption, *, managed: bo
     resolution, stored = sources.resolution, sources.stored
     return {
         **sources.placement.also,
-        **({REFERENCES_RESOLVED: resolution.told} if resolution.used else {}),
+        **({REFERENCES_RESOLVED: resolution.condition} if resolution.used else {}),
         **(adoption_conditions(adoption, stored.get("conditions") or ()) if managed else {}),
     }
 

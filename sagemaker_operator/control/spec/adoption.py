@@ -1,8 +1,9 @@
-"""Resources that were there before their object: what the annotations ask for, and what a pass does about it.
+"""Adoption of resources that are older than their object: reads the annotations and computes the patch.
 
-`adopt` takes the resource as it is and writes the spec from it. `adopt-or-create` keeps the spec: a resource that is found
-is brought to it, one that is not is created. Both are the user's explicit word, so a tag that names another object does not
-stop them; the object then says so with ACK.Advisory, because no cluster can see whether that other object still lives.
+`adopt` takes the resource as it is and writes the spec from it. `adopt-or-create` keeps the spec: a resource that exists is
+updated to match it, one that does not is created. Both are explicit requests, so a tag that names another object does not
+stop them. The object then has the condition ACK.Advisory: the other object may be in another cluster, so the operator
+cannot know whether it still exists.
 """
 
 from __future__ import annotations
@@ -33,11 +34,10 @@ if TYPE_CHECKING:
 ARN_KEY = "arn"
 
 CREATED_FOR_ANOTHER = "CreatedForAnotherObject"
-"""Reason of the ACK.Advisory on an adopted object whose resource bears the UID of another one."""
+"""Reason of the ACK.Advisory on an adopted object whose resource is tagged with the UID of another object."""
 
-
-_ANOTHER = (
-    "The resource's tag services.k8s.aws/uid names another object. If that object still lives, in this cluster or another, "
+_CREATED_FOR_ANOTHER_MESSAGE = (
+    "The resource's tag services.k8s.aws/uid names another object. If that object still exists, in this cluster or another, "
     "both will change the resource: delete one of them with the deletion policy retain, or make it read-only."
 )
 
@@ -54,16 +54,16 @@ class Adoption(msgspec.Struct, frozen=True):
     fields: Mapping[str, str] = msgspec.field(default_factory=dict)
     """The resource's identifiers by their CRD names, as `adoption-fields` has them."""
     arn: str | None = None
-    """The identifier of a kind that is known by its ARN alone."""
+    """The ARN, for a kind that is identified by nothing else."""
     adopted: bool = False
-    """A resource that was there before this object: if it is gone, nobody makes another."""
+    """The resource was adopted: if it is gone, the operator does not create another."""
     read_only: bool = False
     problem: str | None = None
     """What is wrong with the annotations, and what to write."""
 
     @property
     def named(self) -> bool:
-        """The annotations say which resource is meant."""
+        """Whether the annotations identify a resource."""
         return bool(self.fields or self.arn)
 
 
@@ -79,18 +79,18 @@ def adoption_keys(kind: Kind) -> tuple[tuple[str, ...], tuple[str, ...]]:
         elif member.field in kind.required or kind.id_in_arn:
             required.append(member.field)
         else:
-            # AWS makes the identifier, or may make it (a version of a model package).
+            # AWS assigns the identifier, or may do so (a version of a model package).
             required.append(ARN_KEY)
     return tuple(required), tuple(optional)
 
 
 def asked(kind: Kind, annotations: Mapping[str, str], spec: Mapping[str, Any], gates: FeatureGates) -> Adoption:
-    """What the annotations mean. A gate that is off makes its annotations mean nothing."""
+    """What the annotations request. Annotations of a disabled feature gate are ignored."""
     adopted = annotations.get(ADOPTED, "").lower() == "true"
     read_only = gates.read_only_resources and annotations.get(READ_ONLY, "").lower() == "true"
     for name in (ADOPTED, READ_ONLY) if gates.read_only_resources else (ADOPTED,):
         if annotations.get(name, "false").lower() not in ("true", "false"):
-            # A word that may mean yes would, taken for no, create what the user only wanted to look at.
+            # Reading an ambiguous value as false would create a resource that the user only wanted to observe.
             text = f"metadata.annotations[{name}]: must be true or false, not {annotations[name]!r}"
             return Adoption(adopted=adopted, read_only=read_only, problem=text)
     given = annotations.get(ADOPTION_POLICY) if gates.resource_adoption else None
@@ -130,29 +130,29 @@ def _fields(kind: Kind, text: str | None, *, needed: bool) -> tuple[dict[str, st
 
 
 def _contradiction(fields: Mapping[str, str], spec: Mapping[str, Any]) -> str | None:
-    """Where the spec stays the user's, it must not name another resource than the annotation does."""
-    for name, said in fields.items():
-        if spec.get(name, said) != said:
+    """What is wrong if the spec, where adoption keeps it, identifies another resource than the annotation."""
+    for name, value in fields.items():
+        if spec.get(name, value) != value:
             return (
-                f"metadata.annotations[{ADOPTION_FIELDS}]: {name} is {said!r}, but spec.{name} is {spec[name]!r}; "
-                "make them the same, or take the annotation away"
+                f"metadata.annotations[{ADOPTION_FIELDS}]: {name} is {value!r}, but spec.{name} is {spec[name]!r}; "
+                "make them equal, or remove the annotation"
             )
     return None
 
 
 def adopted_spec(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec that says what SageMaker has.
+    """The spec that describes the resource as SageMaker reports it.
 
-    Kept from `spec` is what no Describe tells: tags, and what the operator is told about updates.
+    Members that Describe does not return are kept from `spec`: tags, and options of updates.
     """
     found = with_create_names(kind, observed)
     inputs = input_members(kind.create)
-    told = output_members(kind.describe).keys() | {path.partition(".")[0] for path in kind.read_from}
+    reported = output_members(kind.describe).keys() | {path.partition(".")[0] for path in kind.read_from}
     wanted = dict(spec)
-    for member in inputs.keys() & told - {"Tags", kind.token_member}:
+    for member in inputs.keys() & reported - {"Tags", kind.token_member}:
         name = field_name(member)
         if reference_field(member) in spec:
-            continue  # said by a reference, which stays
+            continue  # a reference gives the value, and stays
         if found.get(member) is not None:
             wanted[name] = to_field(inputs[member], found[member])
         elif name not in kind.required:
@@ -160,19 +160,19 @@ def adopted_spec(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any
     for member, there in kind.described_by_arn.items():
         if reference_field(member) not in spec and observed.get(there):
             wanted.setdefault(field_name(member), observed[there])
-    made = {member.field for member in kind.identifiers}
+    identifiers = {member.field for member in kind.identifiers}
     for group in kind.either_or:
-        # SageMaker tells both names of a model package in a group, and takes only one: the one that the user gave, or
-        # without one the group's, because a version's own name is AWS's.
+        # SageMaker reports both names of a model package in a group, but accepts only one. Keep the one in `spec`, else the
+        # group's, because AWS assigns the name of a version.
         given = {name for name in group if name in wanted}
-        if len(given) > 1 and (kept := given & spec.keys() or given - made):
+        if len(given) > 1 and (kept := given & spec.keys() or given - identifiers):
             for name in given - kept:
                 del wanted[name]
     return wanted
 
 
 def adoption_patch(kind: Kind, obj: KubeObject, asked: Adoption, observed: Mapping[str, Any]) -> dict[str, Any]:
-    """What an adoption changes in the object, as one merge patch; empty if it is all there."""
+    """The changes that an adoption makes to the object, as one merge patch; empty if there are none left."""
     meta, spec = obj.metadata, obj.decode_spec()
     patch: dict[str, Any] = {}
     if kind.finalizer not in meta.finalizers:
@@ -186,10 +186,13 @@ def adoption_patch(kind: Kind, obj: KubeObject, asked: Adoption, observed: Mappi
 def adoption_conditions(
     asked: Adoption, stored: Sequence[Mapping[str, Any]], *, another: bool = False
 ) -> dict[str, ConditionValue]:
-    """The conditions of an adopted object. What the tags said is known from the stored conditions once it was told."""
+    """The conditions of an adopted object.
+
+    `another`: the tags name another object. Tags are read once; afterwards the stored advisory is kept.
+    """
     if not asked.adopted:
         return {}
-    told = {ADOPTED_CONDITION: ("True", "Adopted", "The resource was there before this object.")}
+    conditions = {ADOPTED_CONDITION: ("True", "Adopted", "The resource was there before this object.")}
     if another or any((c.get("type"), c.get("reason")) == (ADVISORY, CREATED_FOR_ANOTHER) for c in stored):
-        told[ADVISORY] = ("True", CREATED_FOR_ANOTHER, _ANOTHER)
-    return told
+        conditions[ADVISORY] = ("True", CREATED_FOR_ANOTHER, _CREATED_FOR_ANOTHER_MESSAGE)
+    return conditions

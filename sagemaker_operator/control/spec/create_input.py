@@ -1,4 +1,4 @@
-"""From an object's spec to requests: the Create input with its tags, the identifiers of a resource, and what is wrong."""
+"""Translates a spec into requests: the Create input with its tags, and the identifiers of a resource. Validates the spec."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject
 
-# One wrong object can break dozens of rules; the first few tell the story, and a condition has to stay readable.
+# One wrong object can violate dozens of rules; the first few explain it, and a condition has to stay readable.
 _SHOWN = 5
 
 
@@ -34,7 +34,7 @@ def spec_problems(kind: Kind, spec: Mapping[str, Any]) -> tuple[str, ...]:
     """What SageMaker would refuse in this spec, each with the field's path as the user wrote it. Empty: nothing found.
 
     The API server checks the same schema at apply; this catches objects stored before, or under ACK's looser CRDs. An
-    unknown value of an enum that came through is left to SageMaker, which may have learned it since this version.
+    unknown value of an enum is left to SageMaker, which may support it since this version.
     """
     errors = [error for error in _validator(kind).iter_errors(spec) if error.validator != "enum"]
     errors.sort(key=lambda error: error.json_path)
@@ -56,7 +56,7 @@ def _explain(error: ValidationError) -> str:
     given: Any = error.instance
     match error.validator:
         case "required":
-            # One error for each missing name, and only the text tells which.
+            # The library gives one error for each missing name, and the name only in the message.
             missing = next(name for name in wanted if error.message.startswith(repr(name)))
             return f"{path}.{missing}: required"
         case "type":
@@ -74,8 +74,8 @@ def _explain(error: ValidationError) -> str:
 _AT = re.compile(r"(?<=\bat ')[A-Za-z0-9.]+(?=')")
 
 
-def in_the_users_words(kind: Kind, message: str) -> str:
-    """AWS's report of a broken constraint, with the fields called as the user wrote them."""
+def with_spec_paths(kind: Kind, message: str) -> str:
+    """AWS's message about a violated constraint, with the paths of the spec in place of API paths."""
     shape = operation(kind.create).input_shape
     return _AT.sub(lambda path: field_path(shape, path.group()), message)
 
@@ -140,7 +140,7 @@ def identifiers(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[st
     for member in kind.identifiers:
         value = spec.get(member.field)
         if not isinstance(value, str | int):
-            # Of a type that no name has, as a CRD looser than ours stores it: it must not reach the poller.
+            # A CRD looser than ours can store any type. A value that cannot be a name must not reach the poller.
             value = None
         if recorded:
             value = recorded.get(member.api)
@@ -156,15 +156,15 @@ def identifiers(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[st
 
 
 def unclear_identity(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> str | None:
-    """What to write back, where the ARN names something and the spec no longer tells of which sort it is; else None.
+    """Which field to restore, if the spec no longer says which identifier a part of the ARN is; else None.
 
-    `identifiers` can only guess then, and a resource that is not found may be there all the same.
+    `identifiers` can only guess in that case, so "not found" does not prove that the resource is gone.
     """
     for members_of_part, part in _parts(kind, arn):
         fields = {member: field_name(member) for member in members_of_part}
         if len(fields) > 1 and not any(_same(spec.get(field), part) for field in fields.values()):
             named = " or ".join(f"spec.{field}" for field in fields.values())
-            return f"{named} cannot be changed after creation: one of them must be {part!r}, as it was."
+            return f"{named} identifies the resource and is immutable: one of them must be {part!r}, as it was."
     return None
 
 
@@ -180,7 +180,7 @@ def _recorded(kind: Kind, spec: Mapping[str, Any], arn: str | None) -> dict[str,
 
 
 def _parts(kind: Kind, arn: str | None) -> list[tuple[tuple[str, ...], str]]:
-    """(members, value) for each part of the ARN that the kind knows; nothing if it is of another form."""
+    """(members, value) for each part of the ARN that identifies the resource; empty if the ARN has another form."""
     parts = arn.rpartition(":")[2].split("/")[1:] if arn is not None else []
     return list(zip(kind.arn_path, parts, strict=True)) if len(parts) == len(kind.arn_path) else []
 

@@ -1,7 +1,7 @@
-"""Which members that the user set differ from what SageMaker says: the only kind of drift there is.
+"""Which members that the user set differ from what SageMaker reports. Nothing else counts as drift.
 
-What the user left out is SageMaker's to default. ACK compares unset fields as well, and that is the source of its
-perpetual updates and of its false `not implemented`.
+SageMaker chooses the defaults of members that the user left out. ACK compares those too, which causes its perpetual
+updates and its false `not implemented`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def differences(
 ) -> tuple[str, ...]:
     """Paths (`ResourceConfig.InstanceCount`, `InputDataConfig[]`) of `desired` that `observed` does not match.
 
-    Both have API member names, and are what is found at the path `at`. `ignored` holds paths, with `[]` for any element of a
-    list; `ordered` the names of lists whose order is part of the wish; `whole` the paths of maps that are to have no other keys;
-    `single` the paths of numbers that are compared in single precision.
+    Both have API member names, and are the values at the path `at`. `ignored`: paths, with `[]` for any element of a list;
+    `ordered`: names of lists whose order matters; `whole`: paths of maps in which a further key is a difference;
+    `single`: paths of numbers that are compared in single precision.
     `normalise(path, value)` is applied to both sides.
     """
-    rules = _Rules(frozenset(ignored), frozenset(ordered), frozenset(whole), frozenset(single), normalise or _as_it_is)
+    rules = _Rules(frozenset(ignored), frozenset(ordered), frozenset(whole), frozenset(single), normalise or _unchanged)
     return tuple(_walk(desired, observed, at, rules))
 
 
@@ -47,7 +47,7 @@ class _Rules(NamedTuple):
     normalise: Normalise
 
 
-def _as_it_is(_: str, value: Any) -> Any:
+def _unchanged(_: str, value: Any) -> Any:
     return value
 
 
@@ -68,7 +68,7 @@ def _walk(desired: Any, observed: Any, path: str, rules: _Rules) -> list[str]:
             elements = observed if isinstance(observed, list | tuple) else ()
             return [] if _same_elements(desired, elements, f"{path}[]", rules) else [path]
         case _ if desired == observed or (observed is None and not desired):
-            # "", 0, False and absent are the same wish: SageMaker leaves out what is at its zero value.
+            # "", 0, False and absent are equal: SageMaker omits members that have their zero value.
             return []
         case _ if path in rules.single and same_float(desired, observed):
             return []
@@ -76,72 +76,78 @@ def _walk(desired: Any, observed: Any, path: str, rules: _Rules) -> list[str]:
 
 
 def _same_elements(desired: Sequence[Any], observed: Sequence[Any], path: str, rules: _Rules) -> bool:
-    """SageMaker returns several of its lists re-ordered, and a drift that is none never ends: only where order is known to mean
-    something does it count."""
+    """Whether the elements are equal, in any order except for `ordered` lists.
+
+    SageMaker returns several of its lists re-ordered; to count that as drift would cause updates without end.
+    """
     if path in rules.ignored:
         return True
     if len(desired) != len(observed):
         return False
 
     @cache
-    def fits(wanted: int, there: int) -> bool:
-        return not _walk(desired[wanted], observed[there], path, rules)
+    def fits(desired_index: int, observed_index: int) -> bool:
+        return not _walk(desired[desired_index], observed[observed_index], path, rules)
 
     # Most lists come back as they were sent.
     if all(fits(index, index) for index in range(len(desired))):
         return True
     if path.rpartition(".")[2].removesuffix("[]") in rules.ordered:
         return False
-    return _can_be_paired(len(desired), fits, _Likely(desired, observed))
+    return _can_be_paired(len(desired), fits, _Candidates(desired, observed))
 
 
-def _can_be_paired(size: int, fits: Callable[[int, int], bool], likely: Callable[[int], Iterable[int]]) -> bool:
-    """Whether each of `size` wishes can have an element of its own that fits it.
+def _can_be_paired(size: int, fits: Callable[[int, int], bool], candidates: Callable[[int], Iterable[int]]) -> bool:
+    """Whether `size` desired and `size` observed elements can be matched one to one (Kuhn's algorithm).
 
-    The first that fits may be the only one for a later wish ({Image} fits what {Image, Environment} needs), so wishes give way to
-    each other along augmenting paths (Kuhn).
+    The first observed element that fits may be the only one for a later desired element ({Image} fits what
+    {Image, Environment} needs), so matches are moved along augmenting paths.
     """
-    holder: dict[int, int] = {}
-    held: dict[int, int] = {}
-    for newcomer in range(size):
-        asked_by: dict[int, int] = {}
-        asking = deque([newcomer])
+    desired_of: dict[int, int] = {}
+    observed_of: dict[int, int] = {}
+    for unmatched in range(size):
+        requested_by: dict[int, int] = {}
+        queue = deque([unmatched])
         free = None
-        while asking and free is None:
-            wish = asking.popleft()
-            for element in chain(likely(wish), range(size)):
-                if element in asked_by or not fits(wish, element):
+        while queue and free is None:
+            desired_index = queue.popleft()
+            for observed_index in chain(candidates(desired_index), range(size)):
+                if observed_index in requested_by or not fits(desired_index, observed_index):
                     continue
-                asked_by[element] = wish
-                if element not in holder:
-                    free = element
+                requested_by[observed_index] = desired_index
+                if observed_index not in desired_of:
+                    free = observed_index
                     break
-                asking.append(holder[element])
+                queue.append(desired_of[observed_index])
         if free is None:
             return False
         while free is not None:
-            wish = asked_by[free]
-            holder[free] = wish
-            held[wish], free = free, held.get(wish)
+            desired_index = requested_by[free]
+            desired_of[free] = desired_index
+            observed_of[desired_index], free = free, observed_of.get(desired_index)
     return True
 
 
-class _Likely:
-    """Where to look first: 2,500 shuffled features take 12 ms, and 7 s if each is compared with each."""
+class _Candidates:
+    """The observed elements that share a text with a desired one, to be compared first.
+
+    2,500 shuffled features take 12 ms, and 7 s if each is compared with each.
+    """
 
     def __init__(self, desired: Sequence[Any], observed: Sequence[Any]) -> None:
         self._desired = desired
-        self._places: dict[Any, list[int]] = {}
+        self._indices: dict[Any, list[int]] = {}
         for index, element in enumerate(observed):
-            for mark in _marks(element):
-                self._places.setdefault(mark, []).append(index)
+            for text in _texts(element):
+                self._indices.setdefault(text, []).append(index)
 
-    def __call__(self, wish: int) -> Sequence[int]:
-        return min((self._places.get(mark, []) for mark in _marks(self._desired[wish])), key=len, default=())
+    def __call__(self, desired_index: int) -> Sequence[int]:
+        texts = _texts(self._desired[desired_index])
+        return min((self._indices.get(text, []) for text in texts), key=len, default=())
 
 
-def _marks(element: Any) -> list[Any]:
-    """The texts by which an element may be told from others."""
+def _texts(element: Any) -> list[Any]:
+    """The texts that may distinguish an element from others."""
     if isinstance(element, Mapping):
         return [(name, value) for name, value in element.items() if isinstance(value, str)]
     return [element] if isinstance(element, str) else []

@@ -1,6 +1,6 @@
-"""SageMaker's defaults in spec, as ACK writes them: what the user left empty and SageMaker filled. Pure functions.
+"""Late initialization: writes SageMaker's defaults into fields of spec that the user left empty, as ACK does. Pure.
 
-Only with `--write-late-init`; otherwise spec is the user's, and nothing here is asked.
+Used only with `--write-late-init`; otherwise the operator does not write to spec.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _DELAYED = "Delayed Late Initialization"
 
 
 class LateInit(msgspec.Struct, frozen=True):
-    """The fields of a kind's late initialisation that are empty in spec."""
+    """The fields of a kind's late initialization that are empty in spec."""
 
     patch: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """Merge patch of spec: those of which SageMaker told a value."""
+    """Merge patch of spec: the values that SageMaker reported."""
     missing: tuple[str, ...] = ()
-    """Paths of those that it is still to tell, as the user would write them."""
+    """Paths of the fields that SageMaker has not reported yet, as the user would write them."""
     refused: str | None = None
-    """Why Kubernetes did not take `patch`."""
+    """Why Kubernetes rejected `patch`."""
 
 
 def late_init(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any]) -> LateInit:
     """`spec` has the values of its references; `observed` is a Describe output, or empty before the first.
 
-    A field below a structure that the user left out is not asked for: SageMaker's default is the whole structure.
+    Fields below a structure that the user left out are skipped: SageMaker's default is the whole structure.
     """
     shape = operation(kind.create).input_shape
     found = with_create_names(kind, observed)
@@ -74,7 +74,7 @@ def _at(data: Any, path: Sequence[str]) -> Any:
 
 
 def late_init_conditions(late: LateInit | None) -> dict[str, ConditionValue]:
-    """ACK's condition, in ACK's words as far as they are true: nothing here asks again every 5 seconds."""
+    """ACK's condition. Its texts are ACK's except the cause: unlike ACK, the operator does not retry every 5 seconds."""
     if late is None:
         return {}
     text = "Late initialization did not complete"
@@ -82,7 +82,7 @@ def late_init_conditions(late: LateInit | None) -> dict[str, ConditionValue]:
         return {LATE_INITIALIZED: ("False", _DELAYED, f"{text}: {late.refused}")}
     if late.missing:
         named = ", ".join(late.missing)
-        return {LATE_INITIALIZED: ("False", _DELAYED, f"{text}: SageMaker has not told {named}")}
+        return {LATE_INITIALIZED: ("False", _DELAYED, f"{text}: SageMaker has not reported {named}")}
     if late.patch:
         return {LATE_INITIALIZED: ("False", _DELAYED, f"{text}: SageMaker's defaults are being written")}
     return {LATE_INITIALIZED: ("True", _COMPLETE, _COMPLETE)}

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def replacing(stored: Any, wanted: Any) -> Any:
-    """A merge patch merges objects: what a new value no longer has must be named as null to go away."""
+    """The merge patch that turns `stored` into `wanted`: members that `wanted` does not have become null."""
     if not (isinstance(stored, Mapping) and isinstance(wanted, Mapping)):
         return wanted
     return {name: None for name in stored if name not in wanted} | {

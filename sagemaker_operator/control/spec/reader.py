@@ -1,4 +1,4 @@
-"""Reads a spec that may have any shape: a CRD that is looser than ours stores every one of them."""
+"""Reads specs of any shape: a CRD that is looser than ours accepts them all."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _NAMESPACE = re.compile(_LABEL)
 
 
 def is_object_name(text: str) -> bool:
-    """Whether Kubernetes takes it for the name of an object."""
+    """Whether it is a valid name of a Kubernetes object."""
     return _NAME.fullmatch(text) is not None
 
 
 class SpecReader:
-    """Reads members by their path; `problem` is the first mistake, with its field as the user wrote it."""
+    """Reads members by their path; `problem` is the first error, with the field as the user wrote it."""
 
     def __init__(self, spec: Any) -> None:
         self._spec = spec
         self.problem: str | None = None
 
     def text(self, path: str, *, required: bool = False) -> str:
-        """A string; empty if it is absent, or not a string."""
+        """A string; empty if it is absent or not a string."""
         value = self._get(path)
         if value is not None and not isinstance(value, str):
             self._note(path, f"must be a string, not {_what(value)}")
@@ -33,14 +33,14 @@ class SpecReader:
         return value or ""
 
     def object_name(self, path: str, *, required: bool = False) -> str:
-        """The name of an object. It becomes part of a URL: nothing else may pass, least of all a slash."""
+        """The name of an object. It becomes part of a URL, so anything else is rejected, above all a slash."""
         return self._named(path, _NAME, "an object", required)
 
     def namespace(self, path: str) -> str:
         return self._named(path, _NAMESPACE, "a namespace", required=False)
 
     def texts(self, path: str) -> dict[str, str]:
-        """An object whose values are strings, without the values that are not."""
+        """An object whose values are strings; other values are left out."""
         found = self.mapping(path)
         for name, value in found.items():
             if not isinstance(value, str):

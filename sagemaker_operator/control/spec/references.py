@@ -1,7 +1,7 @@
-"""References: the names of other objects in a spec, replaced by what those objects stand for. Pure.
+"""References: replaces the names of other objects in a spec by the identifiers of their resources. Pure.
 
-Nothing is ever written into spec. What a reference gave is remembered in status (`resolvedReferences`) from the moment the
-resource exists, so that the resource can be found, compared and deleted when the other object is long gone.
+Resolved values are never written into spec. They are recorded in status (`resolvedReferences`) as soon as the resource
+exists, so that it can be found, compared and deleted after the other object is gone.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
     from sagemaker_operator.runtime.store import Change
 
 Find = Callable[[ObjectKey], "KubeObject | None"]
-"""Looks an object up. Raises LookupError if this operator does not follow its kind."""
+"""Returns an object from the cache. Raises LookupError if this operator does not watch its kind."""
 
-_MARK = b'Ref"'
+_REFERENCE_SUFFIX = b'Ref"'
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """A spec with its references replaced. Those that gave nothing are left out."""
+    """A spec with its references replaced. Fields of unresolved references are left out."""
 
     spec: Mapping[str, Any]
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Path of the reference and the object that it names (`spec.modelRef=default/churn`) -> what it gave."""
+    """Path of the reference and the object that it names (`spec.modelRef=default/churn`) -> its value."""
     problems: tuple[str, ...] = ()
-    """What only an edit can mend."""
+    """Errors that only an edit can fix."""
     waiting: str | None = None
-    """What is waited for, for people."""
+    """What the first unresolved reference waits for, as a message to the user."""
     unrecorded: bool = False
-    """The resource was made from references whose values at that time are not known."""
+    """The resource was created from references whose values at that time are unknown."""
 
     @property
     def used(self) -> bool:
         return bool(self.values or self.problems or self.waiting or self.unrecorded)
 
     @property
-    def told(self) -> ConditionValue:
+    def condition(self) -> ConditionValue:
         """The condition ACK.ReferencesResolved."""
         if self.problems:
             return "False", "InvalidReference", "; ".join(self.problems)
@@ -68,12 +68,12 @@ def resolve(
     cross_namespace: bool,
     history: bool = False,
 ) -> Resolution:
-    """`recorded` is what the references gave when the resource was made; it stands in for objects that are gone.
+    """`recorded`: the values of the references when the resource was created; used for objects that are gone.
 
-    `history`: the resource is a job that was made already, and what became of the objects since then says nothing of it. Only a
-    reference that was edited since is resolved anew.
+    `history`: the resource is a job that exists already, so later changes of the referenced objects do not affect it. Only a
+    reference that was edited since is resolved again.
     """
-    if _MARK not in bytes(obj.spec):
+    if _REFERENCE_SUFFIX not in bytes(obj.spec):
         return Resolution(spec)
     walk = _Walk(find, recorded, obj.metadata.namespace, cross_namespace, history=history)
     resolved = walk.structure(operation(kind.create).input_shape, spec, "spec")
@@ -82,8 +82,8 @@ def resolve(
 
 
 def targets(kind: Kind, obj: KubeObject) -> frozenset[ObjectKey]:
-    """The objects that an object refers to."""
-    if _MARK not in bytes(obj.spec):
+    """The objects that an object references."""
+    if _REFERENCE_SUFFIX not in bytes(obj.spec):
         return frozenset()
     walk = _Walk(lambda key: None, {}, obj.metadata.namespace, True)
     walk.structure(operation(kind.create).input_shape, obj.decode_spec(), "spec")
@@ -142,10 +142,10 @@ class _Walk:
             self.problems.append(f"{path}: needs {chosen} beside it, one of {', '.join(reference.kinds)}")
             return None
         namespace = source.get("namespace") or self._namespace
-        # With the name: what one object gave says nothing of another that the reference was edited to.
-        remembered_as = f"{path}={namespace}/{name}"
-        if self._history and (known := self._recorded.get(remembered_as)) is not None:
-            self.values[remembered_as] = known
+        # The name is part of the key: an edited reference must not reuse the value of another object.
+        record_key = f"{path}={namespace}/{name}"
+        if self._history and (known := self._recorded.get(record_key)) is not None:
+            self.values[record_key] = known
             return known
         if self._history and not any(entry.startswith(f"{path}=") for entry in self._recorded):
             self.unrecorded = True
@@ -158,39 +158,42 @@ class _Walk:
             return None
         key = ObjectKey(kind, namespace, name)
         self.targets.append(key)
-        value = self._given_by(key, reference, path, self._recorded.get(remembered_as))
+        value = self._value_of(key, reference, path, self._recorded.get(record_key))
         if value is not None:
-            self.values[remembered_as] = value
+            self.values[record_key] = value
         return value
 
-    def _given_by(self, key: ObjectKey, reference: Reference, path: str, remembered: str | None) -> str | None:
+    def _value_of(self, key: ObjectKey, reference: Reference, path: str, recorded: str | None) -> str | None:
         about = f"{path} waits for {key.kind} {key.name}" + (
             f" in namespace {key.namespace}" if key.namespace != self._namespace else ""
         )
         try:
             other = self._find(key)
         except LookupError:
-            wait = f"{about}, and this operator does not follow that kind (--reconcile-resources)."
+            wait = f"{about}, and this operator does not reconcile that kind (--reconcile-resources)."
         else:
             if other is None:
                 wait = f"{about}, which does not exist yet."
             else:
-                value, wait = _offered(other, reference, near=key.namespace == self._namespace)
+                value, wait = _identifier(other, reference, same_namespace=key.namespace == self._namespace)
                 if value is not None:
                     return value
                 wait = f"{about}{wait}"
-        if remembered is None:
+        if recorded is None:
             self.waiting.append(wait)
-        return remembered
+        return recorded
 
 
-def _offered(other: KubeObject, reference: Reference, *, near: bool) -> tuple[str | None, str]:
-    """(the value, why there is none yet). What is wrong with an object of another namespace is told to its readers only."""
+def _identifier(other: KubeObject, reference: Reference, *, same_namespace: bool) -> tuple[str | None, str]:
+    """(the value, why there is none yet).
+
+    The message of an object in another namespace is not repeated: the reader may not be allowed to read that object.
+    """
     status = other.decode_status()
     conditions = {c.get("type"): c for c in status.get("conditions") or ()}
     terminal = conditions.get(TERMINAL, {})
     if terminal.get("status") == "True":
-        return None, ", which needs an edit" + (f": {terminal.get('message', '')}" if near else ".")
+        return None, ", which has a terminal error" + (f": {terminal.get('message', '')}" if same_namespace else ".")
     arn = (status.get("ackResourceMetadata") or {}).get("arn")
     if other.metadata.deletion_timestamp is not None:
         return None, ", which is being deleted."
@@ -201,11 +204,11 @@ def _offered(other: KubeObject, reference: Reference, *, near: bool) -> tuple[st
     return identifiers(catalog()[other.kind], other.decode_spec(), arn).get(reference.value), ", which has no name yet."
 
 
-# --- who waits for whom ----------------------------------------------------------------------------------------------
+# --- the index of references -----------------------------------------------------------------------------------------
 
 
 class Dependants:
-    """Wakes the objects that refer to one that changed. An index, so that nothing is ever listed."""
+    """Enqueues the objects that reference a changed one. It keeps an index, so nothing is listed."""
 
     def __init__(self, wake: Callable[[ObjectKey], None]) -> None:
         self._wake = wake
@@ -213,13 +216,15 @@ class Dependants:
         self._dependants: dict[ObjectKey, set[ObjectKey]] = {}
 
     def changed(self, change: Change, listed: bool) -> None:
-        """A listener of every kind's informer, our own writes included: they are what makes an object synced."""
+        """A listener of every kind's informer. It needs own writes too: those make an object synced."""
         old, new = change
         obj = new or old
         assert obj is not None  # noqa: S101  a change has one of them
         if old is None or new is None or bytes(old.spec) != bytes(new.spec):
             self._index(obj.key, targets(catalog()[obj.kind], new) if new is not None else frozenset())
-        if obj.key in self._dependants and (old is None or new is None or _offer(old) != _offer(new)):
+        if obj.key in self._dependants and (
+            old is None or new is None or _resolvable_state(old) != _resolvable_state(new)
+        ):
             for key in tuple(self._dependants[obj.key]):
                 self._wake(key)
 
@@ -237,10 +242,10 @@ class Dependants:
             self._targets.pop(key, None)
 
 
-def _offer(obj: KubeObject) -> tuple[Any, ...]:
-    """What a dependant could see of it."""
+def _resolvable_state(obj: KubeObject) -> tuple[Any, ...]:
+    """The parts of an object that the resolution of a reference depends on."""
     status = obj.decode_status()
     states = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
     arn = (status.get("ackResourceMetadata") or {}).get("arn")
-    going = obj.metadata.deletion_timestamp is not None
-    return obj.metadata.uid, arn, states.get(SYNCED), states.get(TERMINAL), going
+    deleting = obj.metadata.deletion_timestamp is not None
+    return obj.metadata.uid, arn, states.get(SYNCED), states.get(TERMINAL), deleting

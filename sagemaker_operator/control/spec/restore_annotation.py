@@ -1,7 +1,7 @@
-"""Which resource an object made whose identifier is AWS's, remembered where a backup keeps it: in an annotation.
+"""Records the ARN of a resource whose identifier AWS assigns, in an annotation, which a backup keeps.
 
-A restored object has a new UID and no status, and neither its token nor its tag leads to the resource any more: without this
-a second one would be made. The annotation names the object too, because people copy manifests under another name.
+A restored object has a new UID and no status, so neither its token nor its tag identifies the resource; without the
+annotation a second one would be created. The annotation names the object too, because users copy manifests under another name.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def mark(meta: Meta, arn: str) -> dict[str, str]:
-    """The annotation that says so."""
+    """The annotation to write."""
     return {CREATED: f"{meta.namespace}/{meta.name} {arn}"}
 
 
 def recalled_arn(meta: Meta, target: Target | None) -> str | None:
-    """The ARN that this very object is marked with, if it lies where the object belongs to."""
+    """The recorded ARN, if it was recorded for this object and is in the target's region and account."""
     name, _, arn = meta.annotations.get(CREATED, "").partition(" ")
     parts = arn.split(":", 5)
     if target is None or name != f"{meta.namespace}/{meta.name}" or len(parts) < 6 or parts[2] != "sagemaker":

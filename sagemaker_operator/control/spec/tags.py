@@ -1,7 +1,7 @@
-"""The user's tags, kept in SageMaker as spec has them. Pure functions.
+"""Compares the user's tags in spec with those of the resource. Pure functions.
 
-What we set we may remove: the keys that spec has, or had when it was last compared (`status.managedTagKeys`). Every other tag
-stays: AWS's own (`aws:...`), the operator's, and those of other people and services.
+The operator removes only tags that it has set: keys that spec has, or had at the last comparison
+(`status.managedTagKeys`). All other tags stay: AWS's own (`aws:...`), the operator's, and those of other users and services.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
     from sagemaker_operator.objects import KubeObject
 
-MOST = 50
-"""Tags of one resource, AWS's own aside."""
+MAX_TAGS = 50
+"""SageMaker's limit for one resource, without AWS's own tags."""
 
 
 class Tagging(msgspec.Struct, frozen=True):
-    """What a pass knows of the tags of a resource."""
+    """The tags of a resource in one reconcile."""
 
     wanted: Mapping[str, str] = msgspec.field(default_factory=dict)
     problem: str | None = None
     """What is wrong with the tags in spec."""
     due: bool = False
-    """They are to be compared with SageMaker's."""
+    """Whether this reconcile compares them with SageMaker's."""
     compared: bool = False
     add: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Tags that SageMaker does not have, or has with another value."""
     remove: tuple[str, ...] = ()
-    """Keys of ours that spec no longer has."""
+    """Managed keys that spec no longer has."""
     trouble: str | None = None
-    """Why they stay as they are."""
+    """Why SageMaker's tags could not be changed."""
 
     @property
     def differs(self) -> bool:
@@ -49,7 +49,7 @@ class Tagging(msgspec.Struct, frozen=True):
 
     @property
     def managed_keys(self) -> list[str]:
-        """For status: what spec has, and what is still to be removed."""
+        """For status: the keys in spec, and those that are still to be removed."""
         return sorted({*self.wanted, *self.remove})
 
 
@@ -57,23 +57,23 @@ UNTAGGED = Tagging()
 
 
 def tagging(kind: Kind, spec: Mapping[str, Any], managed: Sequence[str] | None, *, due: bool) -> Tagging:
-    """Before SageMaker is asked. `managed`: the status field; `due`: everything else is compared in this pass too."""
+    """The state before SageMaker's tags are read. `managed`: the status field; `due`: this reconcile compares everything."""
     if not kind.tags_on_create:
         return UNTAGGED
     problems = tag_problems(spec)
     wanted = {} if problems else {tag["key"]: tag.get("value", "") for tag in spec.get("tags") or ()}
-    # The operator's own is not the user's to set: it says whose the resource is.
+    # The operator's own tag, which identifies the owner of the resource, cannot be set by the user.
     wanted.pop(UID_TAG, None)
     return Tagging(wanted, "; ".join(problems) or None, due=due and not problems and bool(wanted or managed))
 
 
 def tag_problems(spec: Mapping[str, Any]) -> list[str]:
-    """What SageMaker would refuse and a CRD cannot say. A spec that is no list of tags is the schema's to refuse."""
+    """Errors that a CRD's schema cannot express. A value that is not a list of tags is left to the schema."""
     tags = spec.get("tags")
     if not isinstance(tags, list) or not all(isinstance(tag, dict) and isinstance(tag.get("key"), str) for tag in tags):
         return []
     keys = [tag["key"] for tag in tags]
-    problems = [f"spec.tags: {key!r} is there twice" for key, times in Counter(keys).items() if times > 1]
+    problems = [f"spec.tags: {key!r} is given twice" for key, times in Counter(keys).items() if times > 1]
     problems += [
         f"spec.tags: {key!r} cannot be set: keys that begin with aws: are AWS's own"
         for key in keys
@@ -83,7 +83,7 @@ def tag_problems(spec: Mapping[str, Any]) -> list[str]:
 
 
 def tags_on_create(obj: KubeObject, own: Sequence[Mapping[str, str]], templates: Sequence[str]) -> list[dict[str, str]]:
-    """The user's tags first and unchanged; a template never overrides one, and one that expands to nothing is left out.
+    """The user's tags first and unchanged. A template never overrides one; a template with an empty value is left out.
 
     Raises SpecError for more tags than a resource can have.
     """
@@ -103,20 +103,20 @@ def tags_on_create(obj: KubeObject, own: Sequence[Mapping[str, str]], templates:
             value = value.replace(token, text)
         if value:
             tags.setdefault(name, value)
-    # Last, and not to be overridden: it decides whose resource this is after a lost reply.
+    # Set last, so that nothing overrides it: it identifies the owner after the answer to a create was lost.
     tags[UID_TAG] = obj.metadata.uid
-    if len(tags) > MOST:
-        left = MOST - len(tags) + len(own)
-        raise SpecError("spec.tags", f"can have {left} tags here: SageMaker takes {MOST}, the operator's included")
+    if len(tags) > MAX_TAGS:
+        left = MAX_TAGS - len(tags) + len(own)
+        raise SpecError("spec.tags", f"can have {left} tags here: SageMaker allows {MAX_TAGS}, the operator's included")
     return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
 def compared(
     asked: Tagging, actual: Mapping[str, str], managed: Sequence[str] | None, templates: Iterable[str]
 ) -> Tagging:
-    """`actual` is what SageMaker has. `templates`: those of --resource-tags, whose keys are never removed.
+    """The differences to `actual`, SageMaker's tags. `templates`: those of --resource-tags, whose keys are never removed.
 
-    `managed` None: no tag is known to be ours but those that spec has now (the object may be older than that field).
+    `managed` None (the object may be older than that field): only the keys that spec has now are managed.
     """
     kept = {UID_TAG, *(template.partition("=")[0] for template in templates)}
     add = {key: value for key, value in asked.wanted.items() if actual.get(key) != value}
@@ -129,7 +129,7 @@ def compared(
 
 
 def refused(error: AwsError) -> str:
-    """For the user: the rest of the object is reconciled all the same."""
+    """The message to the user. The rest of the object is reconciled regardless."""
     code = f"{error.code}: " if error.code else ""
     text = f"The tags stay as they are in SageMaker: {error.operation}: {code}{error.message.rstrip('.')}. "
     if error.category is ErrorCategory.ACCESS_DENIED:

@@ -1,8 +1,8 @@
-"""What an edit of the spec means: an update SageMaker can make, or a reason why it cannot."""
+"""Turns an edit of the spec into an update request, or into the reason why SageMaker cannot make it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tuple[str, ...], Verdict]:
     """(the differing fields as the user wrote them, what to do). `edit.differing` is filled in here.
 
-    `identity` has every identifier of the resource that is known, its ARN included.
+    `identity` has all known identifiers of the resource, its ARN included.
     """
     observed = with_create_names(kind, edit.observed)
     returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
@@ -40,8 +40,7 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
     frozen = tuple(field for path, field in zip(paths, fields, strict=True) if not accepts(kind, path))
     proposal = NOTHING_TO_DO
     if frozen:
-        named = ", ".join(dict.fromkeys(frozen))
-        proposal = Verdict(reject=f"{named} cannot be changed after creation: SageMaker has no update for it.")
+        proposal = Verdict(reject=_immutable(tuple(dict.fromkeys(frozen))))
     elif paths:
         proposal = Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
     if kind.hooks.plan_update is None:
@@ -56,24 +55,32 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
     return fields, kind.hooks.plan_update(edit)
 
 
+def _immutable(fields: Sequence[str]) -> str:
+    verb, pronoun = ("is", "it") if len(fields) == 1 else ("are", "them")
+    return (
+        f"{', '.join(fields)} {verb} immutable: the SageMaker API cannot update {pronoun}. "
+        f"Create a new object to change {pronoun}."
+    )
+
+
 def update_request(
     kind: Kind, desired: Mapping[str, Any], changed: set[str], identity: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The update input: who it is, what changed, and what the operation requires although it did not change."""
-    assert kind.update is not None  # noqa: S101  asked by the caller
+    """The Update input: identifiers, changed members, and unchanged ones that the operation requires."""
+    assert kind.update is not None  # noqa: S101  checked by the caller
     names = kind.update_identifiers or tuple(member.api for member in kind.identifiers)
     request = {name: identity[name] for name in names if name in identity}
     for member, value in desired.items():
-        called = kind.update_names.get(member, member)
+        update_name = kind.update_names.get(member, member)
         if member in changed or (
-            called in required_members(operation(kind.update).input_shape) and called not in request
+            update_name in required_members(operation(kind.update).input_shape) and update_name not in request
         ):
-            request[called] = carried(kind, member, value)
+            request[update_name] = carried(kind, member, value)
     return request
 
 
 def with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
-    """What Describe calls otherwise than Create does, under the name that the spec has it by."""
+    """`observed` with the members that Describe names differently also under the names of Create."""
     found = dict(observed)
     for wanted, there in kind.read_from.items():
         value: Any = observed
