@@ -52,7 +52,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Our finalizer is on the object: a create may have been sent, now or before a restart."""
     claimed: bool = False
     """The finalizer was added in this reconcile, so no resource of ours can exist yet."""
-    held: tuple[str, ...] = ()
+    other_finalizers: tuple[str, ...] = ()
     """Other finalizers: they keep the object after ours is removed."""
     ready: bool = False
     """The stored condition Ready is True."""
@@ -60,7 +60,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """As recorded in status, or as SageMaker returned it in this reconcile."""
     displaced: bool = False
     """An unanswered create was sent to another account or region than the object names now: search there, and do not create."""
-    unsent: bool = False
+    create_unsent: bool = False
     """No create of this object has left this process since the finalizer was added."""
     retain: bool = False
     """Deleting the object leaves the resource in SageMaker."""
@@ -76,23 +76,23 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """AWS generates the identifier, so Describe cannot find the resource by spec."""
     restored: bool = False
     """Only an annotation has the ARN: the object was restored from a backup."""
-    unclear: str | None = None
+    unclear_identity: str | None = None
     """An edit changed what identifies the resource: \"not found\" proves nothing until the user restores these fields (a text)."""
-    erase: bool = False
+    delete_job_record: bool = False
     """Deleting the object also deletes SageMaker's record of the job."""
     due: bool = False
     """The resync interval has passed, or a reference has a new value: compare the resource with spec again."""
-    unseen: bool = False
+    never_observed: bool = False
     """This operator has never observed the resource (a new object, or one that ACK wrote)."""
-    drifts: bool = True
+    can_drift: bool = True
     """The spec can differ from the resource: it was edited once, or another client may change the resource."""
-    waiting: str | None = None
+    recoverable_reason: str | None = None
     """The reason of the stored Recoverable condition."""
     unconfirmed: bool = False
     """SageMaker accepted an update that no observation has shown yet."""
-    terminal: str | None = None
+    terminal_reason: str | None = None
     """The reason of the stored Terminal condition: empty if ACK wrote it, None without the condition."""
-    young: bool = False
+    recently_created: bool = False
     """Created within minutes: SageMaker's reads may not show it yet."""
     failures: int = 0
     """Reconciles of this key, and polls of its resource, that failed in a row."""
@@ -104,10 +104,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     observed: Observation | None = None
     """What SageMaker reported in this reconcile, or to the poller just before it."""
     owner: Owner = Owner.UNKNOWN
-    taken: AwsError | None = None
+    already_exists: AwsError | None = None
     """The error of a create: the name exists already."""
     mutation: Mutation | None = None
-    shown: bool | None = None
+    create_confirmed: bool | None = None
     """Whether the Describe after this reconcile's create returned the resource; None: not described yet."""
     error: AwsError | None = None
     """Of a call in this reconcile, or of the poller's."""
@@ -115,13 +115,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The fields in which spec and resource differ."""
     verdict: Verdict = NOTHING_TO_DO
     """What to do about them."""
-    repeated: int = 0
+    update_repeats: int = 0
     """How often this same update was accepted before without taking effect."""
     also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
     """Conditions that features (placement, references, adoption, tags) add to the findings."""
     refusal: Refusal | None = None
     """Why no call may be made: the account, the region or the role is not known."""
-    unreported: bool = False
+    placement_unreported: bool = False
     """The stored conditions report another decision about account, region and role than the current one."""
     adoption: Adoption = NO_ADOPTION
     late: LateInit | None = None

@@ -54,9 +54,9 @@ def observation_only(facts: Facts) -> Action:
         if facts.nameless and not asked.named and not (facts.managed and facts.arn):
             return _refused(_fields_required(facts))
         recalled = facts.recalled
-        if recalled is None or facts.edited or facts.unseen or facts.due or facts.requested or facts.failures:
+        if recalled is None or facts.edited or facts.never_observed or facts.due or facts.requested or facts.failures:
             return Observe()
-        if facts.terminal in PARKED:
+        if facts.terminal_reason in PARKED:
             return Observe()
         return Finish(None, Requeue.POLL if recalled.moving(kind) or recalled.lingers(kind) else Requeue.SETTLED)
     if not observed.found:

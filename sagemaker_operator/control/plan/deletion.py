@@ -58,13 +58,18 @@ def deletion(facts: Facts) -> Action:
     if facts.protected and facts.managed and not facts.retain:
         return _protected(facts)
     action = _deletion(facts)
-    if isinstance(action, Finish) and action.findings is None and facts.held:
+    if isinstance(action, Finish) and action.findings is None and facts.other_finalizers:
         # Our finalizer is removed now or was before, so status names those that keep the object. Without our finalizer it is
         # written once, which also corrects what an older version left.
-        reported = not action.release and not facts.ready and facts.waiting != _DELETING
+        reported = not action.release and not facts.ready and facts.recoverable_reason != _DELETING
         if action.release or not (facts.managed or reported):
             return replace(action, findings=_held_by_others(facts))
-    if isinstance(action, Finish) and action.findings is None and facts.ready and (facts.held or not action.release):
+    if (
+        isinstance(action, Finish)
+        and action.findings is None
+        and facts.ready
+        and (facts.other_finalizers or not action.release)
+    ):
         # Whether it waits for the rate limit or for another finalizer: an object that is being deleted is not Ready.
         return replace(action, findings=_waiting(facts, _DELETING_TEXT, reason="Terminating"))
     return action
@@ -87,7 +92,7 @@ def _deletion(facts: Facts) -> Action:
     if facts.arn is None and (action := _without_arn(facts)) is not None:
         return action
     last = facts.observed or facts.recalled
-    if last is None or (facts.observed is None and (facts.failures or facts.waiting == _DELETING)):
+    if last is None or (facts.observed is None and (facts.failures or facts.recoverable_reason == _DELETING)):
         # The call that was refused, or accepted, was based on the stored status, which may be out of date.
         return Observe()
     return _existing(facts, last)
@@ -108,17 +113,17 @@ def _after_mutation(facts: Facts, mutation: Mutation) -> Finish:
 
 def _absent(facts: Facts) -> Finish:
     """SageMaker does not have it (yet)."""
-    if facts.recalled is None and facts.waiting != _DELETING and facts.failures < MAX_DESCRIBES:
+    if facts.recalled is None and facts.recoverable_reason != _DELETING and facts.failures < MAX_DESCRIBES:
         return Finish(None, Requeue.BACKOFF)
-    if facts.unclear is not None:
-        return Finish(_waiting(facts, facts.unclear), Requeue.SLOW_BACKOFF)
+    if facts.unclear_identity is not None:
+        return Finish(_waiting(facts, facts.unclear_identity), Requeue.SLOW_BACKOFF)
     return Finish(None, Requeue.SETTLED, release=True)
 
 
 def _without_arn(facts: Facts) -> Action | None:
     """A create may have been sent, and no ARN was recorded. None: what was found is this object's."""
     if facts.observed is None:
-        if facts.taken is not None:
+        if facts.already_exists is not None:
             # The token did not return the resource, and would not the next time: its tags show which object it belongs to.
             return Finish(None, Requeue.BACKOFF) if facts.nameless else Observe()
         return search_for_resource(facts)
@@ -135,7 +140,7 @@ def _existing(facts: Facts, last: Observation) -> Action:
     kind, state = facts.kind, last.state(facts.kind)
     if state is StatusClass.GONE:
         return Finish(None, Requeue.SETTLED, release=True)
-    if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
+    if state is StatusClass.DELETE_FAILED and facts.recoverable_reason == _DELETING:
         # Our delete failed: report why before it is tried again.
         return _delete_failed(facts)
     if kind.stop_on_delete:
@@ -155,7 +160,9 @@ def _job(facts: Facts, last: Observation) -> Action:
         return Stop()
     if state in (StatusClass.STOPPING, StatusClass.DELETING):
         return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Requeue.POLL)
-    return Delete() if facts.erase and kind.delete is not None else Finish(None, Requeue.SETTLED, release=True)
+    return (
+        Delete() if facts.delete_job_record and kind.delete is not None else Finish(None, Requeue.SETTLED, release=True)
+    )
 
 
 def _protected(facts: Facts) -> Finish:
@@ -174,13 +181,13 @@ def _held_by_others(facts: Facts) -> Findings:
     gone = (observed is not None and not observed.found) or facts.mutation is Mutation.DELETED
     if facts.retain and facts.arn is not None:
         what = f"{facts.arn} stays in SageMaker: the deletion policy is retain."
-    elif gone or (not facts.managed and facts.waiting == _DELETING):
+    elif gone or (not facts.managed and facts.recoverable_reason == _DELETING):
         what = f"{kind} is gone in SageMaker."
     elif facts.managed and facts.kind.stop_on_delete and facts.arn is not None:
         what = f"{kind} has ended, and SageMaker keeps its record."
     else:
         what = "SageMaker has no resource to delete with this object."
-    names = ", ".join(facts.held)
+    names = ", ".join(facts.other_finalizers)
     text = f"{what} This object stays until its other finalizers are removed by the controllers that set them: {names}."
     return Findings(Progress.MOVING, text, reason="Terminating")
 

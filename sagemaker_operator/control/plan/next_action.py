@@ -110,9 +110,9 @@ def _action_of_branch(facts: Facts) -> Action:
 
 def _created(facts: Facts) -> Action:
     """A create was accepted: the first status has all that a Describe reports, if the Describe succeeds."""
-    if facts.shown is None:
+    if facts.create_confirmed is None:
         return Confirm()
-    if facts.shown and facts.observed is not None:
+    if facts.create_confirmed and facts.observed is not None:
         action = _judged(facts, facts.observed)
         if isinstance(action, Finish):
             return action
@@ -131,7 +131,7 @@ def _unanswered_elsewhere(facts: Facts) -> Action | None:
     if not facts.displaced or facts.arn is not None:
         return None
     release = Finish(None, Requeue.after(_NEXT_STEP_SECONDS), release=True)
-    if facts.unsent or facts.owner is Owner.FOREIGN:
+    if facts.create_unsent or facts.owner is Owner.FOREIGN:
         return release
     if facts.observed is None or (facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE):
         return None
@@ -149,11 +149,13 @@ def _acceptance(facts: Facts) -> Action:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, _REFERENCE, recoverable=facts.unresolved)
         return Finish(findings, Requeue.PARKED)
     if facts.observed is None:
-        if facts.arn is not None or (facts.taken and not facts.nameless):
+        if facts.arn is not None or (facts.already_exists and not facts.nameless):
             return Observe()
-        if facts.managed and not facts.claimed and not facts.taken and not (facts.nameless and facts.problems):
+        if facts.managed and not facts.claimed and not facts.already_exists and not (facts.nameless and facts.problems):
             return search_for_resource(facts)
-        if facts.terminal in _NOT_OURS and not (facts.managed or facts.taken or facts.nameless or facts.problems):
+        if facts.terminal_reason in _NOT_OURS and not (
+            facts.managed or facts.already_exists or facts.nameless or facts.problems
+        ):
             # The last time another object had the name: a create would be refused again, between two writes of the finalizer.
             return Observe()
     elif facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE:
@@ -174,18 +176,19 @@ def _acceptance(facts: Facts) -> Action:
         # Ours, but the finalizer was removed by another client. Add it: a deletion must not leave the job running.
         return _convergence(facts) if facts.managed else Claim()
     if facts.arn is not None and not facts.managed:
-        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal not in _NOT_OURS:
+        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal_reason not in _NOT_OURS:
             # Nothing indicates that the job was another object's: first the finalizer was lost, then the job.
             return _vanished(facts)
         # The recorded ARN may not be ours: ACK records that of an existing resource, and we do so for read-only objects.
         return Disown()
-    if facts.taken:
+    if facts.already_exists:
         findings = Findings(
             Progress.UNKNOWN,
             UNOBSERVED,
             reason="AlreadyExists",
             recoverable=(
-                f"{message_of(facts.taken)}. SageMaker cannot describe the {facts.kind.name} of this name yet; it is tried again."
+                f"{message_of(facts.already_exists)}. SageMaker cannot describe the {facts.kind.name} of this name yet; "
+                "it is tried again."
             ),
         )
         return Finish(findings, Requeue.BACKOFF)
@@ -202,28 +205,28 @@ def _acceptance(facts: Facts) -> Action:
 def _convergence(facts: Facts) -> Action:
     """SageMaker has the resource, or had it: observe it, and update it to the spec."""
     kind, observed = facts.kind, facts.observed
-    if facts.taken and (observed is None or not observed.found):
+    if facts.already_exists and (observed is None or not observed.found):
         return _replaced(facts)
     if observed is None:
         # Never observed since its create: the first poll is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
         finished = kind.stop_on_delete and not moving
-        placed_again = facts.waiting in REFUSALS or (facts.unreported and not finished)
+        placed_again = facts.recoverable_reason in REFUSALS or (facts.placement_unreported and not finished)
         # What a settled object waits for shows in no poll: a failed Describe must not be the last one until the resync.
-        waits = facts.waiting not in (None, UPDATING) and not moving
-        parked = facts.terminal in PARKED
+        waits = facts.recoverable_reason not in (None, UPDATING) and not moving
+        parked = facts.terminal_reason in PARKED
         # The poller failed to describe it and reported that: from then on the reconcile describes it, with the key's backoff.
-        waits = waits or facts.waiting in _FAILED_CALL_REASONS
+        waits = waits or facts.recoverable_reason in _FAILED_CALL_REASONS
         # The last reconcile did not find what was created: its Describes are counted.
         waits = waits or (facts.recalled is None and facts.failures > 0)
         asked = facts.edited or facts.due or facts.requested or facts.tagging.due
-        if asked or facts.unseen or placed_again or waits or parked:
+        if asked or facts.never_observed or placed_again or waits or parked:
             return Observe()
         moving = moving or facts.unconfirmed
         return Finish(None, Requeue.POLL if moving else Requeue.SETTLED)
     if not observed.found or observed.state(kind) is StatusClass.GONE:
         return _vanished(facts)
-    describes = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
+    describes = facts.edited or facts.terminal_reason is not None or facts.requested or facts.tagging.due
     if not observed.complete and (describes or not observed.moving(kind)):
         # A summary of a List lacks the failure reason, the artifacts and the fields to compare the spec with.
         return Observe()
@@ -254,13 +257,13 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     elif requeue == Requeue.SETTLED:
         requeue = Requeue.SLOW_BACKOFF
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
-        if facts.repeated:
+        if facts.update_repeats:
             # It is in transition because of this same update.
             return Finish(findings, Requeue.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
         return Finish(amended(findings, recoverable=text, reason=_BUSY), Requeue.POLL)
     if verdict.request is not None:
-        if facts.repeated < _REPEATS:
+        if facts.update_repeats < _REPEATS:
             return Update(verdict)
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
@@ -284,12 +287,12 @@ def _vanished(facts: Facts) -> Action:
     kind = facts.kind
     # SageMaker still describes it, with a status that means deleted.
     recorded = facts.observed is not None and facts.observed.found
-    if facts.young and not recorded:
+    if facts.recently_created and not recorded:
         return Finish(None, Requeue.POLL)
     if facts.recalled is None and not facts.adoption.adopted and facts.failures < MAX_DESCRIBES:
         return Finish(None, Requeue.BACKOFF)
-    if facts.unclear is not None:
-        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear)
+    if facts.unclear_identity is not None:
+        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear_identity)
         return Finish(findings, Requeue.PARKED)
     if facts.adoption.adopted:
         return absent(facts)
@@ -299,7 +302,7 @@ def _vanished(facts: Facts) -> Action:
             "delete and apply this object to run it again."
         )
         return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Requeue.SETTLED)
-    reported = facts.terminal == _VANISHED
+    reported = facts.terminal_reason == _VANISHED
     # A request that comes before it was reported asks for an observation, not for a new resource.
     if (recorded or not kind.recreated or reported) and not (facts.edited or (reported and facts.requested)):
         text = (

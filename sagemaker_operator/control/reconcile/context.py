@@ -152,7 +152,7 @@ class Context:
             late = late_init(self.kind, self.spec, observation.data)
             refused = self.memory.refused_fills.get(self.obj.metadata.uid)
             self.update_facts(late=refused if refused is not None and refused.patch == late.patch else late)
-        comparable = observation.found and observation.complete and self.facts.arn and self.facts.drifts
+        comparable = observation.found and observation.complete and self.facts.arn and self.facts.can_drift
         if not comparable or self.facts.deleting:
             return
         # Without what a reference stands for the wish is not known: an update would take that member away.
@@ -175,7 +175,7 @@ class Context:
             return
         last = self.memory.accepted_updates.get(meta.uid, {}).get(verdict.operation, NOT_ACCEPTED)
         again = (last.request, last.generation) == (verdict.request, meta.generation)
-        self.update_facts(differing=fields, verdict=verdict, repeated=last.times if again else 0)
+        self.update_facts(differing=fields, verdict=verdict, update_repeats=last.times if again else 0)
         if verdict.request is None and verdict.wait is None:
             self.memory.accepted_updates.pop(meta.uid, None)
 

@@ -121,7 +121,7 @@ async def _adopt(context: Context) -> None:
         context.reload_spec()
     adopted = replace(asked, adopted=True)
     also = adoption_conditions(adopted, (), another=owner not in (None, meta.uid))
-    context.update_facts(managed=True, arn=arn, adoption=adopted, drifts=True, also={**context.facts.also, **also})
+    context.update_facts(managed=True, arn=arn, adoption=adopted, can_drift=True, also={**context.facts.also, **also})
     context.observe(observed)
 
 
@@ -148,13 +148,13 @@ async def _create(context: Context) -> None:
             tagging=UNTAGGED,
         )
     elif context.facts.error is not None and context.facts.error.category is ErrorCategory.EXISTS:
-        context.update_facts(error=None, taken=context.facts.error, observed=None)
+        context.update_facts(error=None, already_exists=context.facts.error, observed=None)
 
 
 async def _confirm(context: Context) -> None:
     """The ARN is to be recorded whatever this call comes to, so none of its errors is the object's."""
     answer = await _read(context, context.kind.describe, context.identifiers())
-    context.update_facts(shown=False)
+    context.update_facts(create_confirmed=False)
     if answer is None:
         return
     observation = Observation(answer)
@@ -163,7 +163,7 @@ async def _confirm(context: Context) -> None:
         answer.get(context.kind.arn_member) == context.facts.arn
         and observation.state(context.kind) is not StatusClass.GONE
     ):
-        context.update_facts(shown=True)
+        context.update_facts(create_confirmed=True)
         context.observe(observation)
 
 
@@ -249,7 +249,7 @@ async def _update(context: Context, verdict: Verdict) -> None:
         await context.write({"metadata": lock, "status": memory}, subresource="status")
     if await context.call(verdict.operation or context.kind.update, request) is None:
         return
-    accepted = Accepted(request, context.obj.metadata.generation, context.facts.repeated + 1)
+    accepted = Accepted(request, context.obj.metadata.generation, context.facts.update_repeats + 1)
     context.memory.accepted_updates.setdefault(uid, {})[verdict.operation] = accepted
     before = context.facts.observed
     context.update_facts(mutation=Mutation.UPDATED, observed=_updating(context, verdict))

@@ -69,7 +69,7 @@ def _transitions(context: Context, action: Finish) -> list[Transition]:
             target=context.placement.target,
             before=facts.recalled,
             # None: found under this name, and not known to be this object's; or only what Create answered.
-            after=None if facts.arn is None or facts.shown is False else facts.observed,
+            after=None if facts.arn is None or facts.create_confirmed is False else facts.observed,
             mutation=facts.mutation,
             recovered=(facts.owner is Owner.OURS or facts.restored) and not facts.deleting,
             findings=action.findings,
