@@ -1,4 +1,4 @@
-"""The state of one pass over an object, and its two ports: what it knows, what it asks AWS, what it writes."""
+"""The state of one reconcile of an object, its calls to AWS and its writes to Kubernetes."""
 
 from __future__ import annotations
 
@@ -114,11 +114,11 @@ class Context:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """What the user wrote, with the values of its references."""
+        """The user's spec, with the values of its references."""
         return self.resolution.spec
 
     def reload(self) -> None:
-        """After a write that changed what the object says of its resource."""
+        """After a write that changed which resource the object has."""
         self.snapshot = load(self.kind, self.services, self.memory, self.obj, self._failures)
 
     def reload_spec(self) -> None:
@@ -143,7 +143,7 @@ class Context:
         self.snapshot = replace(self.snapshot, facts=replace(self.facts, **facts))
 
     def observe(self, observation: Observation) -> None:
-        """What SageMaker says of it now, and how that differs from spec."""
+        """Adds what SageMaker reports of the resource, and how that differs from spec."""
         self.update_facts(observed=observation)
         if self.facts.adoption.read_only and observation.found:
             self.update_facts(arn=observation.data.get(self.kind.arn_member, self.facts.arn))
@@ -155,7 +155,7 @@ class Context:
         comparable = observation.found and observation.complete and self.facts.arn and self.facts.can_drift
         if not comparable or self.facts.deleting:
             return
-        # Without what a reference stands for the wish is not known: an update would take that member away.
+        # With an unresolved reference the desired value is unknown; updating now would clear the field.
         if self.resolution.problems:
             self.update_facts(verdict=Verdict(reject="; ".join(self.resolution.problems)))
             return
@@ -188,9 +188,9 @@ class Context:
 
     async def call(self, operation: str | None, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer, or None if it failed: then the error is among the facts."""
-        assert operation is not None, f"{self.kind.name} has no such operation"  # noqa: S101  a descriptor's promise
+        assert operation is not None, f"{self.kind.name} has no such operation"  # noqa: S101  the catalogue's tests check it
         target = self.placement.target
-        assert target is not None, "the plan calls nobody without a place"  # noqa: S101
+        assert target is not None, "the plan makes no call without a target"  # noqa: S101
         try:
             return await self.services.aws.call(target, operation, params, kind=self.kind, caller=self.key.namespace)
         except AwsError as error:
@@ -205,20 +205,20 @@ class Context:
         self.update_facts(error=error, **facts)
 
     async def claim(self) -> None:
-        """Our finalizer, and where the create that may follow is sent."""
+        """Adds our finalizer, and the annotation that records where the create that may follow is sent."""
         meta, target = self.obj.metadata, self.placement.target
-        assert target is not None, "the plan claims nothing without a place"  # noqa: S101
+        assert target is not None, "the plan adds no finalizer without a target"  # noqa: S101
         mark = claim_mark(meta, target, self.placement.partition)
         await self._write_finalizers((*meta.finalizers, self.kind.finalizer), mark)
 
     async def release(self) -> None:
-        """Without our finalizer no create is unanswered."""
+        """Removes our finalizer, and the annotation of an unanswered create."""
         meta = self.obj.metadata
         kept = tuple(name for name in meta.finalizers if name != self.kind.finalizer)
         await self._write_finalizers(kept, {CREATE_SENT: None} if CREATE_SENT in meta.annotations else {})
 
     async def _write_finalizers(self, finalizers: tuple[str, ...], annotations: Mapping[str, str | None]) -> None:
-        """Locked on the resource version: a list that somebody else changed in between must not be overwritten."""
+        """Locked on the resource version: a list that another client changed meanwhile must not be overwritten."""
         change: dict[str, Any] = {
             "resourceVersion": self.obj.metadata.resource_version,
             "finalizers": list(finalizers),
@@ -228,7 +228,7 @@ class Context:
         await self.write({"metadata": change}, subresource=None)
 
     async def write(self, patch: Mapping[str, Any], *, subresource: str | None) -> None:
-        """A merge patch; the cache has it before the watch tells. Raises KubeError."""
+        """Sends a merge patch, and adds the answer to the cache before the watch delivers it. Raises KubeError."""
         obj = await self.services.kube.merge_patch(
             self.kind.resource, self.key.namespace, self.key.name, patch, subresource=subresource
         )
