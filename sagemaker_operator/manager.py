@@ -356,7 +356,7 @@ class Manager:
                 other_objects=self._other_object,
                 tracker=self.poller,
                 recorder=self.events,
-                told=controller.metrics.count_transition,
+                count_transition=controller.metrics.count_transition,
                 namespace_configs=self.namespace_configs,
                 regions=self._sessions.region_problem,
                 clock=self._clock,
