@@ -1,4 +1,4 @@
-"""`crds`, `kinds` and `manifests`: what the operator knows of its kinds, printed or written into a checkout."""
+"""`crds`, `kinds` and `manifests`: facts about the kinds, printed or written into a checkout."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def crds(out: Path | None, relaxed: bool) -> None:
 )
 @click.option("--check", is_flag=True, help="Write nothing; name the files that are stale and exit with 1.")
 def manifests(directory: Path, check: bool) -> None:
-    """Write what follows from the catalogue: CRDs, the lists of kinds in RBAC and kustomization, docs/kinds.md."""
+    """Write the files generated from the catalogue: CRDs, lists of kinds in RBAC and kustomization, docs/kinds.md."""
     wanted = dict(_generated(directory))
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
     orphans = sorted(set((directory / "manifests" / "crds").glob("*.yaml")) - set(wanted))

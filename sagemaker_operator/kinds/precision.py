@@ -34,7 +34,7 @@ def same_float(one: Any, other: Any) -> bool:
     try:
         return _FLOAT.pack(one) == _FLOAT.pack(other)
     except (OverflowError, struct.error):
-        return False  # beyond what 32 bits hold: SageMaker refuses it
+        return False  # not representable in 32 bits: SageMaker rejects it
 
 
 def _is_number(value: Any) -> bool:

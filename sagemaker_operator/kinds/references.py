@@ -1,4 +1,4 @@
-"""Which members of a Create input name a resource of another kind, and so can be given as a reference.
+"""The members of a Create input that name a resource of another kind and can be given as a reference.
 
 Beside `modelName` there is `modelRef: {from: {name, namespace}}`: the name of an object of ours instead of the resource's.
 Fields are called as ACK's runtime calls them: without Name, ID or ARN, and with Ref.

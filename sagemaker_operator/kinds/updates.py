@@ -1,4 +1,4 @@
-"""What an update operation has a place for: of a Create input often less, and sometimes under another name."""
+"""The members that an update operation takes: often fewer than the Create input, sometimes with other names."""
 
 from __future__ import annotations
 

@@ -162,8 +162,8 @@ def test_an_unknown_region_is_reported_with_the_field_that_names_it(
         ("https://vpce.example", False, ""),
         ("http://vpce.example", True, ""),
         ("http://vpce.example", False, "is not encrypted"),
-        ("vpce.example", True, "is no URL"),
-        ("https://", False, "is no URL"),
+        ("vpce.example", True, "is not a URL"),
+        ("https://", False, "is not a URL"),
     ],
 )
 def test_endpoint_of_the_namespace(url: str, unsafe: bool, problem: str) -> None:

@@ -91,8 +91,12 @@ DONE_PATHS = (
     *("docs/design", "docs/field-export.md", "docs/kinds.md", "docs/late-initialisation.md", "docs/logs.md"),
     *("docs/configuration.md", "docs/metrics.md", "sagemaker_operator/errors.py", "sagemaker_operator/listwatch.py"),
     *("sagemaker_operator/objects.py", "sagemaker_operator/clock.py", "sagemaker_operator/logs.py"),
-    *("sagemaker_operator/sandbox", "sagemaker_operator/kube", "sagemaker_operator/runtime"),
-    *("sagemaker_operator/backoff.py", "sagemaker_operator/guard.py"),
+    *("sagemaker_operator/aws", "sagemaker_operator/cli", "sagemaker_operator/crds", "sagemaker_operator/kinds"),
+    *("sagemaker_operator/kube", "sagemaker_operator/runtime", "sagemaker_operator/sandbox"),
+    *("sagemaker_operator/__init__.py", "sagemaker_operator/annotations.py", "sagemaker_operator/awsidentity.py"),
+    *("sagemaker_operator/backoff.py", "sagemaker_operator/conditions.py", "sagemaker_operator/guard.py"),
+    *("sagemaker_operator/health.py", "sagemaker_operator/manager.py", "sagemaker_operator/metrics.py"),
+    *("sagemaker_operator/scrape.py", "sagemaker_operator/settings.py"),
 )
 """Files already written in standard terms; in the end `words.PATHS`."""
 

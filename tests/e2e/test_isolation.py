@@ -277,7 +277,7 @@ async def test_an_exception_anywhere_is_counted_and_the_rest_continues(
 
 
 async def test_a_sweep_that_raises_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Poller, "_look", at_first(Poller._look))
+    monkeypatch.setattr(Poller, "_poll", at_first(Poller._poll))
     cloud = Cloud(kinds=["TrainingJob"])
     async with running(cloud):
         await cloud.apply(job("healthy"))

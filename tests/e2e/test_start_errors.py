@@ -104,8 +104,8 @@ async def test_an_unknown_context_is_shown_beside_the_known_ones(start: Start) -
 FLAGS = {
     "region missing": ((), {"AWS_REGION": ""}, "no AWS region: pass --aws-region, or set AWS_REGION"),
     "plain http": (("--aws-endpoint-url", "http://aws.test"), {}, "pass --allow-unsafe-aws-endpoint-urls to accept it"),
-    "no URL": (("--aws-identity-endpoint-url", "sts"), {}, "--aws-identity-endpoint-url 'sts' is no URL"),
-    "namespace": (("--watch-namespace", "ml,Team_A"), {}, "--watch-namespace: 'Team_A' is no name of a namespace"),
+    "no URL": (("--aws-identity-endpoint-url", "sts"), {}, "--aws-identity-endpoint-url 'sts' is not a URL"),
+    "namespace": (("--watch-namespace", "ml,Team_A"), {}, "--watch-namespace: 'Team_A' is not a namespace name"),
     "kind": (
         ("--reconcile-resources", "trainingjobs"),
         {},
@@ -117,7 +117,7 @@ FLAGS = {
         "--reconcile-resource-max-concurrent-syncs: there is no kind 'TrainJob' (did you mean TrainingJob?)",
     ),
     "address": (("--metrics-addr", "8080"), {}, "--metrics-addr '8080': write HOST:PORT, or 0 to turn it off"),
-    "tag": (("--resource-tags", "team"), {}, "--resource-tags: 'team' is no tag: write KEY=VALUE"),
+    "tag": (("--resource-tags", "team"), {}, "--resource-tags: 'team' is not a tag: write KEY=VALUE"),
 }
 
 
@@ -223,7 +223,7 @@ async def test_a_selector_that_the_server_cannot_parse_is_named(start: Start) ->
     async with cluster() as (_, url):
         start.cluster(url)
         assert (await start.complaint("--watch-selectors", "team in (a")).startswith(
-            "--watch-selectors: 'team in (a' is no label selector: "
+            "--watch-selectors: 'team in (a' is not a label selector: "
         )
 
 
@@ -336,7 +336,7 @@ AWS_ENVIRONMENT = {
         {"AWS_ENDPOINT_URL_STS": "http://sts.test"},
         "AWS_ENDPOINT_URL_STS 'http://sts.test' is not encrypted",
     ),
-    "no URL": ({"AWS_ENDPOINT_URL_SAGEMAKER": "vpce"}, "AWS_ENDPOINT_URL_SAGEMAKER 'vpce' is no URL"),
+    "no URL": ({"AWS_ENDPOINT_URL_SAGEMAKER": "vpce"}, "AWS_ENDPOINT_URL_SAGEMAKER 'vpce' is not a URL"),
     "plain http for all": (
         {"AWS_ENDPOINT_URL": "http://aws.test"},
         "AWS_ENDPOINT_URL 'http://aws.test' is not encrypted",

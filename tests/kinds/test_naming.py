@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sagemaker_operator.kinds.model import Shape, operation, service_model, words
+from sagemaker_operator.kinds.model import Shape, name_parts, operation, service_model
 from sagemaker_operator.kinds.naming import field_name, field_path, type_name
 from tests.kinds.facts import ACK_FIELDS
 
@@ -80,13 +80,13 @@ def _structure(name: str) -> Shape | None:
     ],
 )
 def test_a_name_is_split_into_words(name: str, parts: tuple[str, ...]) -> None:
-    assert words(name) == parts
+    assert name_parts(name) == parts
 
 
 def test_splitting_loses_no_letter_of_any_member() -> None:
     for name in service_model().shape_names:
         for member in getattr(service_model().shape_for(name), "members", ()):
-            assert "".join(words(member)) == member
+            assert "".join(name_parts(member)) == member
 
 
 @pytest.mark.parametrize(
