@@ -42,6 +42,9 @@ IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"}
 
 _READ_ANNOTATIONS = (DEFAULT_REGION, ENDPOINT_URL, NAMESPACE_DELETION_POLICY, OWNER_ACCOUNT_ID, TEAM_ID)
 
+_DELETED_NAMESPACES = 1000
+"""Kept at most, of 1 KB each. A cluster that makes a namespace per pull request deletes tens of thousands a year."""
+
 Concerned = Callable[[Resource, Meta], bool]
 """Whether a change of this configuration affects an object."""
 
@@ -68,7 +71,7 @@ class NamespaceConfigs:
         self._log = get_logger("surroundings")
         self._barrier_passed = False
         self._namespaces: dict[str, Meta] = {}
-        self._gone: set[str] = set()
+        self._gone: dict[str, None] = {}
         """Namespaces that were deleted. Another namespace of the same name may be created."""
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
@@ -163,14 +166,21 @@ class NamespaceConfigs:
         name = (new or old or Meta()).name
         if new is None:
             # Its objects were deleted first. If one is left, the annotations of the namespace still apply to it: keep them.
-            self._gone.add(name)
+            self._remember_deleted(name)
             return
         known = self._namespaces.get(name)
         recreated = name in self._gone or (known is not None and known.uid != new.uid)
-        self._gone.discard(name)
+        self._gone.pop(name, None)
         self._namespaces[name] = new
         if known is None or recreated or _annotations(known) != _annotations(new) or self._relabelled(known, new):
             self._changed(lambda resource, meta: meta.namespace == name)
+
+    def _remember_deleted(self, name: str) -> None:
+        self._gone[name] = None
+        if len(self._gone) > _DELETED_NAMESPACES:
+            oldest = next(iter(self._gone))
+            del self._gone[oldest]
+            self._namespaces.pop(oldest, None)
 
     def _relabelled(self, old: Meta, new: Meta) -> bool:
         return bool(self._selectors) and old.labels != new.labels
