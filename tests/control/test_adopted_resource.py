@@ -17,7 +17,7 @@ from sagemaker_operator.annotations import (
     REGION,
 )
 from sagemaker_operator.control.features import adopted_resource as ar
-from sagemaker_operator.control.spec.adoption import adoption_keys, asked
+from sagemaker_operator.control.spec.adoption import adoption_keys, requested_adoption
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, decode_object
 from sagemaker_operator.settings import FeatureGates
@@ -78,7 +78,7 @@ def test_annotations_written_to_the_object_are_those_that_adoption_reads(kind: s
     by_arn = required == ("arn",)
     aws = {"nameOrID": ARN} if by_arn else {"additionalKeys": dict.fromkeys(required, "x")}
     made = ar.manifest(request(kind, aws), catalog()[kind])
-    understood = asked(catalog()[kind], made["metadata"]["annotations"], {}, FeatureGates())
+    understood = requested_adoption(catalog()[kind], made["metadata"]["annotations"], {}, FeatureGates())
     assert understood.problem is None
     assert understood.policy == "adopt"
     assert understood.named
@@ -92,9 +92,9 @@ def test_annotations_written_to_the_object_are_those_that_adoption_reads(kind: s
         ("Model", {"nameOrID": ""}, "spec.aws.nameOrID: required"),
         ("Model", {"arn": ARN}, "spec.aws.nameOrID: required"),
         ("Model", {"nameOrID": ARN}, "spec.aws.nameOrID: must be the modelName of the Model, not its ARN"),
-        ("Model", {"nameOrID": "x", "additionalKeys": {"domainID": "d"}}, "Model has no domainID; it is known by"),
+        ("Model", {"nameOrID": "x", "additionalKeys": {"domainID": "d"}}, "Model has no domainID; its keys are"),
         ("UserProfile", {"nameOrID": "ada"}, "spec.aws.additionalKeys.domainID: required"),
-        ("ModelPackage", {}, "spec.aws.arn: required: ModelPackage is known by its ARN"),
+        ("ModelPackage", {}, "spec.aws.arn: required: ModelPackage is identified by its ARN"),
         ("ModelPackage", {"nameOrID": "churn"}, "spec.aws.nameOrID: must be the ARN of the ModelPackage"),
         ("ModelPackage", {"arn": "arn:aws:s3:::bucket"}, "spec.aws.arn: must be the ARN of the ModelPackage"),
         ("ModelPackage", {"arn": ARN.replace(":", "/")}, "spec.aws.arn: must be the ARN of the ModelPackage"),

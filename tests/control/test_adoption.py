@@ -21,7 +21,7 @@ from sagemaker_operator.control.plan.actions import (
 )
 from sagemaker_operator.control.plan.next_action import next_action
 from sagemaker_operator.control.requeue import Requeue
-from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
+from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, requested_adoption
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import FeatureGates
 from tests.kinds.facts import ACK_KINDS
@@ -80,7 +80,7 @@ def test_the_keys_are_acks(kind: str) -> None:
     ],
 )
 def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) -> None:
-    assert asked(MODEL, annotations, {}, FeatureGates()) == meaning
+    assert requested_adoption(MODEL, annotations, {}, FeatureGates()) == meaning
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) ->
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "["}, 'a JSON object of strings: write {"modelName": "..."}'),
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"modelName": 1}'}, "a JSON object of strings"),
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "{}"}, "modelName is missing"),
-        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"arn": "x"}'}, "has no arn; it is known by modelName"),
+        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"arn": "x"}'}, "has no arn; its keys are modelName"),
         ({ADOPTION_POLICY: "adopt-or-create", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
         ({READ_ONLY: "true", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
         ({READ_ONLY: "yes"}, "must be true or false, not 'yes'"),
@@ -99,7 +99,7 @@ def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) ->
     ],
 )
 def test_an_invalid_annotation_is_reported_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
-    meaning = asked(MODEL, annotations, {"modelName": "other"}, FeatureGates())
+    meaning = requested_adoption(MODEL, annotations, {"modelName": "other"}, FeatureGates())
     assert problem in str(meaning.problem)
     step = next_action(Facts(kind=MODEL, adoption=meaning))
     assert isinstance(step, Finish)
@@ -109,7 +109,7 @@ def test_an_invalid_annotation_is_reported_with_what_to_write(annotations: dict[
 
 def test_a_managed_object_stays_managed_whatever_its_annotation_says() -> None:
     """ACK took every word but true for no."""
-    meaning = asked(MODEL, {READ_ONLY: "yes"}, {}, FeatureGates())
+    meaning = requested_adoption(MODEL, {READ_ONLY: "yes"}, {}, FeatureGates())
     managed = Facts(kind=MODEL, adoption=meaning, managed=True, arn=ARN, recalled=FOUND)
     assert next_action(managed) == next_action(replace(managed, adoption=NO_ADOPTION))
 
@@ -117,7 +117,7 @@ def test_a_managed_object_stays_managed_whatever_its_annotation_says() -> None:
 def test_a_disabled_gate_ignores_its_annotations() -> None:
     annotations = {ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "[", READ_ONLY: "yes"}
     gates = FeatureGates(resource_adoption=False, read_only_resources=False)
-    assert asked(MODEL, annotations, {}, gates) == Adoption()
+    assert requested_adoption(MODEL, annotations, {}, gates) == Adoption()
 
 
 new = Facts(kind=MODEL)

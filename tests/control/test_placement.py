@@ -365,7 +365,7 @@ def test_a_placement_decision_is_reported_once() -> None:
 def in_deleted(finalizers: tuple[str, ...], created: str, stored: dict[str, Any] | None = None) -> Placement:
     meta = Meta(name="x", namespace="ns", finalizers=finalizers, creation_timestamp=created)
     gone = Meta(name="ns", annotations={OWNER_ACCOUNT_ID: OWN}, deletion_timestamp="2026-01-01T00:00:10Z")
-    around = NamespaceConfig(namespace=gone, gone=True, system_namespace="ack-system", accounts={OWN: role(OWN)})
+    around = NamespaceConfig(namespace=gone, deleted=True, system_namespace="ack-system", accounts={OWN: role(OWN)})
     return place(KIND, KubeObject(metadata=meta), stored or {}, around, Settings(**FLAGS), IDENTITY, regions)
 
 

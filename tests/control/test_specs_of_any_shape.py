@@ -53,7 +53,7 @@ def test_field_exports(spec: Any, status: Any) -> None:
         assert export.problem.startswith("spec")
     written = fe.written_of(stored(spec, status).decode_status())
     fe.refusal(export, ("TrainingJob",), cross_namespace=True)
-    fe.leftovers(export, written, deleting=True, others=[])
+    fe.targets_to_clean(export, written, deleting=True, others=[])
     fe.advisory(export)
 
 

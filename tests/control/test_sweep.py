@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sagemaker_operator.control.polling import sweep as sweeps
-from sagemaker_operator.control.polling.sweep import Marks, Progress, Sweep
+from sagemaker_operator.control.polling.sweep import Progress, Sweep, SweepState
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.model import input_members
@@ -25,8 +25,8 @@ _NARROWING = ("After", "Before", "Contains", "Equals")
 _PAGING = {"NextToken", "MaxResults", "SortBy", "SortOrder"}
 
 
-def plan(marks: Marks, *, now: float = 100.0, full: bool = False, kind: str = "TrainingJob") -> Sweep | None:
-    return sweeps.plan(catalog()[kind], (), marks, oldest=EPOCH, now=now, full=full)
+def plan(state: SweepState, *, now: float = 100.0, full: bool = False, kind: str = "TrainingJob") -> Sweep | None:
+    return sweeps.plan(catalog()[kind], (), state, oldest=EPOCH, now=now, full=full)
 
 
 def progress(*, limit: float = EPOCH, watermark: float = 0.0, missing: int = 2) -> Progress:
@@ -38,33 +38,33 @@ def error(category: ErrorCategory) -> AwsError:
 
 
 def test_a_sweep_of_changes_overlaps_the_last_one_and_misses_no_resource() -> None:
-    found = plan(Marks(watermark=MODIFIED, full_at=1000.0))
+    found = plan(SweepState(watermark=MODIFIED, full_at=1000.0))
     assert found == Sweep(
         {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": MODIFIED - 60.0}, full=False
     )
 
 
 @pytest.mark.parametrize(
-    ("marks", "full"),
+    ("state", "full"),
     [
-        (Marks(), False),
-        (Marks(watermark=MODIFIED, full_at=100.0), False),
-        (Marks(watermark=MODIFIED, full_at=1000.0), True),
+        (SweepState(), False),
+        (SweepState(watermark=MODIFIED, full_at=100.0), False),
+        (SweepState(watermark=MODIFIED, full_at=1000.0), True),
     ],
     ids=["nothing was observed", "ten minutes are over", "one of them will vanish"],
 )
-def test_a_full_sweep(marks: Marks, full: bool) -> None:
-    found = plan(marks, full=full)
+def test_a_full_sweep(state: SweepState, full: bool) -> None:
+    found = plan(state, full=full)
     assert found == Sweep({"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0}, full=True)
 
 
 def test_a_denied_list_is_not_retried_before_its_time() -> None:
-    assert plan(Marks(lists_after=101.0)) is None
-    assert plan(Marks(lists_after=100.0)) is not None
+    assert plan(SweepState(lists_after=101.0)) is None
+    assert plan(SweepState(lists_after=100.0)) is not None
 
 
 def test_model_packages_are_listed_with_and_without_a_version() -> None:
-    found = plan(Marks(), kind="ModelPackage")
+    found = plan(SweepState(), kind="ModelPackage")
     assert found is not None
     assert found.params["ModelPackageType"] == "Both"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sagemaker_operator.annotations import UID_TAG
-from sagemaker_operator.control.spec.tags import UNTAGGED, compared, tag_problems, tagging
+from sagemaker_operator.control.spec.tags import UNTAGGED, compare, tag_problems, tagging
 from sagemaker_operator.kinds.catalog import catalog
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_only_what_spec_has_or_had_is_touched(
     remove: Sequence[str],
 ) -> None:
     asked = tagging(MODEL, spec(**wanted), managed, due=True)
-    found = compared(asked, actual, managed, TEMPLATES)
+    found = compare(asked, actual, managed, TEMPLATES)
     assert (found.add, found.remove) == (add, remove)
     assert found.managed_keys == sorted({*wanted, *remove})
 
@@ -64,7 +64,7 @@ def test_tags_are_not_read_where_there_is_nothing_to_compare() -> None:
 
 
 def test_users_cannot_set_the_operators_tag() -> None:
-    assert tagging(MODEL, {"tags": [{"key": UID_TAG, "value": "mine"}]}, None, due=True).wanted == {}
+    assert tagging(MODEL, {"tags": [{"key": UID_TAG, "value": "mine"}]}, None, due=True).desired == {}
 
 
 @pytest.mark.parametrize(

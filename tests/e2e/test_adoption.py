@@ -164,7 +164,7 @@ async def test_a_terminal_object_is_adopted_as_soon_as_it_is_annotated() -> None
             ({ADOPTION_POLICY: "yes"}, "must be adopt or adopt-or-create"),
             ({ADOPTION_POLICY: "adopt"}, 'write {"modelName": "..."}'),
             ({ADOPTION_FIELDS: "nonsense"}, "JSON object of strings"),
-            ({ADOPTION_FIELDS: '{"name": "x"}'}, "has no name; it is known by modelName"),
+            ({ADOPTION_FIELDS: '{"name": "x"}'}, "has no name; its keys are modelName"),
         ):
             await stage.cloud.annotate(stage.name, wrong, kind="Model")
             await stage.cloud.pass_time(5)

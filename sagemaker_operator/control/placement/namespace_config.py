@@ -71,7 +71,7 @@ class NamespaceConfigs:
         self._log = get_logger("surroundings")
         self._barrier_passed = False
         self._namespaces: dict[str, Meta] = {}
-        self._gone: dict[str, None] = {}
+        self._deleted: dict[str, None] = {}
         """Namespaces that were deleted. Another namespace of the same name may be created."""
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
@@ -83,8 +83,8 @@ class NamespaceConfigs:
         for name in settings.watch_namespaces or ("",):
             selector = f"metadata.name={name}" if name else None
             self._watch(Collection(kube, NAMESPACES, field_selector=selector), self._namespace_changed)
-        for name, wanted in ((ACCOUNT_MAP, settings.enable_carm), (TEAM_MAP, gates.team_level_carm)):
-            if wanted:
+        for name, enabled in ((ACCOUNT_MAP, settings.enable_carm), (TEAM_MAP, gates.team_level_carm)):
+            if enabled:
                 source = Collection(kube, CONFIG_MAPS, field_selector=f"metadata.name={name}")
                 self._watch(source, self._map_changed, system_namespace)
         if gates.iam_role_selector:
@@ -114,7 +114,7 @@ class NamespaceConfigs:
         meta = self._namespaces.get(namespace) if read else Meta(name=namespace)
         return NamespaceConfig(
             namespace=meta,
-            gone=read and (namespace in self._gone or (meta is not None and meta.deletion_timestamp is not None)),
+            deleted=read and (namespace in self._deleted or (meta is not None and meta.deletion_timestamp is not None)),
             system_namespace=self._system_namespace,
             accounts=self._maps.get(ACCOUNT_MAP),
             teams=self._maps.get(TEAM_MAP),
@@ -169,17 +169,17 @@ class NamespaceConfigs:
             self._remember_deleted(name)
             return
         known = self._namespaces.get(name)
-        recreated = name in self._gone or (known is not None and known.uid != new.uid)
-        self._gone.pop(name, None)
+        recreated = name in self._deleted or (known is not None and known.uid != new.uid)
+        self._deleted.pop(name, None)
         self._namespaces[name] = new
         if known is None or recreated or _annotations(known) != _annotations(new) or self._relabelled(known, new):
             self._changed(lambda resource, meta: meta.namespace == name)
 
     def _remember_deleted(self, name: str) -> None:
-        self._gone[name] = None
-        if len(self._gone) > _DELETED_NAMESPACES:
-            oldest = next(iter(self._gone))
-            del self._gone[oldest]
+        self._deleted[name] = None
+        if len(self._deleted) > _DELETED_NAMESPACES:
+            oldest = next(iter(self._deleted))
+            del self._deleted[oldest]
             self._namespaces.pop(oldest, None)
 
     def _relabelled(self, old: Meta, new: Meta) -> bool:

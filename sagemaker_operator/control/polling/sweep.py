@@ -110,7 +110,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Marks:
+class SweepState:
     """The state of a group between sweeps."""
 
     watermark: float | None = None
@@ -125,21 +125,23 @@ class Marks:
     """A sweep that was refused and will resume."""
 
 
-def plan(kind: Kind, parent: Sequence[str], marks: Marks, *, oldest: float, now: float, full: bool) -> Sweep | None:
+def plan(
+    kind: Kind, parent: Sequence[str], state: SweepState, *, oldest: float, now: float, full: bool
+) -> Sweep | None:
     """The List request that shows the due members; None if no List can.
 
     `oldest` is the earliest creation time of all members, `now` loop time; `full`: a sweep of changes is not sufficient.
     """
     listing = kind.listing
-    if listing is None or tier(kind) is Tier.NONE or now < marks.lists_after:
+    if listing is None or tier(kind) is Tier.NONE or now < state.lists_after:
         return None
     params: dict[str, Any] = {"MaxResults": PAGE} | dict(listing.fixed)
     params |= {f"{name}Equals": value for name, value in zip(parents(kind), parent, strict=True)}
     if listing.created_after is not None:
         params[listing.created_after] = oldest - CLOCK_MARGIN
-    full = full or listing.modified_after is None or marks.watermark is None or now >= marks.full_at
-    if not full and listing.modified_after is not None and marks.watermark is not None:
-        params[listing.modified_after] = marks.watermark - OVERLAP
+    full = full or listing.modified_after is None or state.watermark is None or now >= state.full_at
+    if not full and listing.modified_after is not None and state.watermark is not None:
+        params[listing.modified_after] = state.watermark - OVERLAP
     return Sweep(params, full)
 
 

@@ -321,7 +321,7 @@ async def _read_tags(context: Context) -> None:
         _ignore_tag_error(context)
         return
     managed, templates = context.stored.get("managedTagKeys"), context.services.settings.resource_tags
-    found = tags.compared(facts.tagging, actual, managed, templates)
+    found = tags.compare(facts.tagging, actual, managed, templates)
     context.update_facts(tagging=found)
     if not found.differs:
         context.memory.retag.discard(context.obj.metadata.uid)

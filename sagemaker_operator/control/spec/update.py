@@ -57,7 +57,7 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
         observed=observed,
         differing=paths,
         proposal=proposal,
-        met=lambda path, wanted, there: not compared(wanted, there, at=path),
+        met=lambda path, desired, observed: not compared(desired, observed, at=path),
     )
     return fields, kind.hooks.plan_update(edit)
 
@@ -89,13 +89,13 @@ def update_request(
 def with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
     """`observed` with the members that Describe names differently also under the names of Create."""
     found = dict(observed)
-    for wanted, there in kind.read_from.items():
+    for create_path, describe_path in kind.read_from.items():
         value: Any = observed
-        for name in there.split("."):
+        for name in describe_path.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         if value is None:
             continue
-        *parents, last = wanted.split(".")
+        *parents, last = create_path.split(".")
         place = found
         for name in parents:
             place[name] = dict(place.get(name) or {})
