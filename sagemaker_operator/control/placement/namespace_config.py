@@ -72,7 +72,7 @@ class NamespaceConfigs:
         self._barrier_passed = False
         self._namespaces: dict[str, Meta] = {}
         self._deleted: dict[str, None] = {}
-        """Namespaces that were deleted. Another namespace of the same name may be created."""
+        """Deleted namespaces, oldest first. Another namespace of the same name may be created."""
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
         self.informers: list[Informer] = []

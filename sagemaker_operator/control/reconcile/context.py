@@ -208,8 +208,8 @@ class Context:
         """Adds our finalizer, and the annotation that records where the create that may follow is sent."""
         meta, target = self.obj.metadata, self.placement.target
         assert target is not None, "the plan adds no finalizer without a target"  # noqa: S101
-        mark = claim_annotation(meta, target, self.placement.partition)
-        await self._write_finalizers((*meta.finalizers, self.kind.finalizer), mark)
+        annotation = claim_annotation(meta, target, self.placement.partition)
+        await self._write_finalizers((*meta.finalizers, self.kind.finalizer), annotation)
 
     async def release(self) -> None:
         """Removes our finalizer, and the annotation of an unanswered create."""
