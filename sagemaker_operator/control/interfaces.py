@@ -124,7 +124,7 @@ class Services:
     other_objects: ObjectLookup
     tracker: Tracker
     recorder: Recorder
-    told: CountTransition
+    count_transition: CountTransition
     namespace_configs: NamespaceConfigs
     regions: Regions
     clock: Clock

@@ -182,7 +182,7 @@ class Hooks:
     """Describe output -> SageMaker's reason for a failure, where no member of its own has it."""
     pending: PendingReason | None = None
     advice: Advice | None = None
-    lingers: Callable[[Mapping[str, Any]], bool] | None = None
+    changes_when_settled: Callable[[Mapping[str, Any]], bool] | None = None
     """Describe output -> settled, yet its record changes once more by itself (a warm pool that will end)."""
 
 

@@ -257,7 +257,11 @@ OVERRIDES: Mapping[str, Override] = {
         # SageMaker adds metric definitions of its own to those of the user, and leaves out the record wrapper "None".
         "ignored": ("AlgorithmSpecification.MetricDefinitions", "InputDataConfig[].RecordWrapperType"),
         "either_or": (("algorithmSpecification.algorithmName", "algorithmSpecification.trainingImage"),),
-        "hooks": Hooks(plan_update=training.plan_update, pending=training.pending, lingers=training.lingers),
+        "hooks": Hooks(
+            plan_update=training.plan_update,
+            pending=training.pending,
+            changes_when_settled=training.changes_when_settled,
+        ),
         "updates_while_moving": True,
     },
     "TransformJob": {

@@ -202,7 +202,7 @@ def _convergence(facts: Facts) -> Action:
         return _replaced(facts)
     if observed is None:
         # Created and never seen since: the poller's first look is seconds away.
-        moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
+        moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.changes_when_settled(kind)
         finished = kind.stop_on_delete and not moving
         healed = facts.waiting in REFUSALS or (facts.unreported and not finished)
         # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
@@ -235,7 +235,7 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     """What follows from the comparison of spec and resource."""
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
-    requeue = Requeue.POLL if observed.moving(kind) or observed.lingers(kind) else Requeue.SETTLED
+    requeue = Requeue.POLL if observed.moving(kind) or observed.changes_when_settled(kind) else Requeue.SETTLED
     tagging = facts.tagging
     if tagging.problem is not None:
         return Finish(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), requeue)

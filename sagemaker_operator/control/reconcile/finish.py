@@ -84,7 +84,7 @@ def _report(context: Context, transition: Transition) -> None:
     shown = {"readOnly": True} if context.facts.adoption.read_only else {}
     emit(context.log, transition.event, **transition.fields, **shown)
     if not (shown and transition.event in _ENDS_OF_JOBS):
-        context.services.told(transition.event, terminal=transition.event is Event.RESOURCE_TERMINAL)
+        context.services.count_transition(transition.event, terminal=transition.event is Event.RESOURCE_TERMINAL)
     if transition.note is not None:
         note = transition.note
         context.services.recorder.record(
@@ -129,7 +129,7 @@ def _track(context: Context, action: Finish) -> None:
     """Whatever the state of its spec, what moves in SageMaker is followed."""
     facts = context.facts
     last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
-    moves = last is not None and (last.moving(context.kind) or last.lingers(context.kind))
+    moves = last is not None and (last.moving(context.kind) or last.changes_when_settled(context.kind))
     target = context.placement.target
     if facts.arn is None or action.release or target is None or not (moves or action.requeue.when is When.POLL):
         context.services.tracker.untrack(context.key)
