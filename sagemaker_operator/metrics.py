@@ -219,7 +219,7 @@ class ControllerMetrics:
         self._name = name
         self._transitions = metrics.transitions
 
-    def passed(self, result: str, seconds: float) -> None:
+    def reconciled(self, result: str, seconds: float) -> None:
         """A reconcile has ended; `result` is one of controller-runtime's four."""
         self._results[result].inc()
         self._seconds.observe(seconds)
@@ -233,7 +233,7 @@ class ControllerMetrics:
         self._panics.inc()
 
     def count_transition(self, event: str, *, terminal: bool) -> None:
-        """A change was logged as `event`; `terminal`: only an edit of spec can fix the object."""
+        """A transition was logged as `event`. `terminal`: only an edit of the object helps."""
         self._transitions.labels(self._name, event).inc()
         if terminal:
             self._terminal.inc()

@@ -1,4 +1,4 @@
-"""One kind at work: watchers fill stores, changes that matter become keys on the queue, workers reconcile them."""
+"""The controller of one kind: watchers fill stores, relevant changes add keys to the queue, workers reconcile them."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import KubeObject, Meta, ObjectKey, Resource
     from sagemaker_operator.runtime.informer import Source
 
-# Passes of one worker between two turns of the loop: one over an object at rest waits for nothing, and 10,000 of them
-# after a start would hold the loop for 0.7 s.
-_BREATH = 8
+# Reconciles of one worker before it yields to the event loop. That of a settled object awaits nothing, and 10,000 of them
+# after a start would block the loop for 0.7 s.
+_RECONCILES_PER_TURN = 8
 _BACKOFFS = {When.BACKOFF: RECONCILE, When.SLOW_BACKOFF: SLOW}
 
 
 class ObjectReconciler(Protocol):
-    """What makes one pass over an object: a `Reconciler`, or anything in its place."""
+    """Reconciles one object at a time: a `Reconciler` or a feature controller."""
 
     async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
-        """`failures` counts the passes of this key that failed in a row. Raises OperatorError for the key's backoff."""
+        """`failures` counts the reconciles of this key that failed in a row. Raises OperatorError, for which the key backs off."""
 
     def forget(self, obj: KubeObject) -> None:
-        """The object is gone."""
+        """The object does not exist any more."""
 
     def remembered(self) -> int:
         """Entries that are kept of objects between reconciles."""
 
 
 class Trouble(Protocol):
-    """Tells an object's users what kept a pass from doing so itself."""
+    """Reports on an object why its reconcile ended without writing a status."""
 
     async def internal_error(self, obj: KubeObject, error: BaseException) -> None:
-        """A bug of the operator ended the pass."""
+        """A bug of the operator ended the reconcile."""
 
     def too_large(self, obj: KubeObject) -> None:
-        """Kubernetes does not store what was to be written."""
+        """Kubernetes refused the write because the object would be too large."""
 
 
 class Controller:
-    """Wires one collection. `attach` what reconciles, `watch()` always, `work()` only while leading."""
+    """Connects watch, queue and reconciler of one collection: `attach` a reconciler, `watch()` always, `work()` while leading."""
 
     def __init__(
         self,
@@ -72,8 +72,11 @@ class Controller:
         owns: Callable[[str], bool] = lambda uid: True,
         guard: Guard | None = None,
     ) -> None:
-        """`owns` tells by its UID whether an object is this process's to reconcile: the cache has all of them, because what
-        refers to what does not follow the shards. `timeout` is one pass's, in seconds. Needs a running loop."""
+        """Needs a running loop.
+
+        `owns` returns by its UID whether this process reconciles an object: the cache has the objects of all shards, because
+        references cross them. `timeout` is that of one reconcile, in seconds.
+        """
         self.resource = resource
         self._name = resource.kind.lower()
         self.workers = workers
@@ -96,28 +99,30 @@ class Controller:
     def __repr__(self) -> str:
         return f"<Controller {self.resource.kind} {self.queue!r}>"
 
-    def attach(self, passes: ObjectReconciler) -> None:
-        self._reconciler = passes
+    def attach(self, reconciler: ObjectReconciler) -> None:
+        self._reconciler = reconciler
 
     def explain_with(self, trouble: Trouble) -> None:
-        """`trouble` tells an object's users what ended a pass that told them nothing itself."""
+        """`trouble` reports on the object what ended a reconcile before it wrote a status."""
         self._trouble = trouble
 
     def _watch_failed(self, error: KubeError, delay: float) -> None:
         self._log.warning("Watch failed", controller=self._name, err=error.message, retryAfterSeconds=round(delay, 1))
 
-    # --- the cache, as the reconciler sees it -----------------------------------------------------------------------
+    # --- the cache that the reconciler uses ------------------------------------------------------------------------
 
     def get(self, key: ObjectKey) -> KubeObject | None:
         return self.informer.store.get(key.namespace, key.name)
 
     async def read(self, key: ObjectKey) -> KubeObject | None:
-        """The object past the watch and the store. Raises KubeError."""
+        """The object from the API server, not from the store. Raises KubeError."""
         return await self.informer.read(key.namespace, key.name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
-        """What answers our write (or was read past the watch) also has what somebody else wrote just before it, and then the
-        watch brings nothing new."""
+        """Stores the answer to a write of ours, or an object that `read` returned.
+
+        It may contain what another client wrote just before. The watch does not report that again, so it is handled here.
+        """
         cached = self.get(obj.key)
         self.informer.apply_own_write(obj)
         if cached is not None and cached.version < obj.version and _matters(cached.metadata, obj.metadata):
@@ -133,7 +138,7 @@ class Controller:
         return self.informer.degraded
 
     def explain(self) -> dict[str, int]:
-        """What is held of objects, by number."""
+        """Numbers of the objects and entries that are held in memory."""
         return {
             "cached": len(self.informer.store),
             "queued": len(self.queue) + self.queue.delayed + len(self.queue.unfinished()),
@@ -154,24 +159,26 @@ class Controller:
             return
         if not self.owns(new.metadata.uid):
             return
-        # Of an etcd that was restored: what the status recorded since is lost, and is found again by a reconcile.
+        # Etcd was restored from a backup: what status recorded since then is lost, and a reconcile finds it again.
         went_back = change.old is not None and 0 < new.version < change.old.version
         if change.old is not None and not went_back and not _matters(change.old.metadata, new.metadata):
             return
         waiting = Priority.LOW if listed else Priority.NORMAL
-        urgent = new.metadata.deletion_timestamp is not None or (change.old is not None and _asks(change.old, new))
+        urgent = new.metadata.deletion_timestamp is not None or (
+            change.old is not None and _reconcile_requested(change.old, new)
+        )
         priority = Priority.HIGH if urgent else waiting
-        # An edit is a new chance: what failed before says nothing about it.
+        # After an edit, earlier failures do not count.
         self.queue.forget(new.key)
         self.add(new.key, priority)
 
     def add(self, key: ObjectKey, priority: Priority = Priority.NORMAL) -> None:
-        """Want a pass over `key`. A standby keeps no queue: `work()` begins with every object that the cache has."""
+        """Queue `key`. A standby keeps no queue: `work()` begins with all objects of the cache."""
         if self._working:
             self.queue.add(key, priority)
 
     def wake(self, concerned: Callable[[Meta], bool]) -> None:
-        """Reconcile these objects when there is time: something around them has changed, and so failures count anew."""
+        """Reconcile these objects with low priority, because what they depend on has changed; earlier failures do not count."""
 
         def wake(obj: KubeObject) -> None:
             if self.owns(obj.metadata.uid) and concerned(obj.metadata):
@@ -199,7 +206,7 @@ class Controller:
 
     async def _worker(self) -> None:
         for number in itertools.count(1):
-            if number % _BREATH == 0:
+            if number % _RECONCILES_PER_TURN == 0:
                 await asyncio.sleep(0)
             try:
                 key = await self.queue.get()
@@ -211,7 +218,7 @@ class Controller:
                 self.queue.done(key)
 
     async def _reconcile(self, key: ObjectKey) -> None:
-        """One pass and the switch on its result: the only place that decides when a key comes back."""
+        """One reconcile, and what follows from its result or error: the only place that requeues a key."""
         assert self._reconciler is not None, "work() before attach()"  # noqa: S101
         cached = self.get(key)
         if cached is not None and not self.owns(cached.metadata.uid):
@@ -224,7 +231,7 @@ class Controller:
                 requeue = await self._reconciler.reconcile(key, self.queue.failures(key))
             outcome = self._schedule(key, requeue)
         except NotFound:
-            # The object went away during the reconcile; the watch reports when it is really gone.
+            # The object was deleted during the reconcile; the watch reports when it is removed.
             self.queue.forget(key)
             if self.get(key) is not None:
                 self.queue.add_rate_limited(key, RECONCILE)
@@ -239,22 +246,22 @@ class Controller:
             if late:
                 self.metrics.timed_out()
             what = "took too long" if late else str(error)
-            self._log.warning("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
+            self._log.warning("Reconcile failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
             large = isinstance(error, TooLarge)
             if large and self._trouble is not None and cached is not None:
                 self._guard.call(self._name, self._trouble.too_large, cached, about=cached)
             self.queue.add_rate_limited(key, SLOW if large else RECONCILE)
             outcome = "error"
         except Exception as error:
-            # One object's bug must not take a worker down, nor may it spin.
+            # A bug with one object must not end the worker, and must not make it spin.
             self._guard.failed(self._name, error, about=self.get(key), key=key)
             self.queue.add_rate_limited(key, SLOW)
             await self._explain(key, error)
             outcome = "error"
-        self.metrics.passed(outcome, loop.time() - started)
+        self.metrics.reconciled(outcome, loop.time() - started)
 
     async def _explain(self, key: ObjectKey, error: Exception) -> None:
-        """A condition says why nothing happens to the object. Best effort: the log line and the metric are there."""
+        """Write a condition about the internal error. Best effort: the log line and the metric exist already."""
         obj = self.get(key)
         if obj is None or self._trouble is None:
             return
@@ -263,27 +270,27 @@ class Controller:
                 await self._trouble.internal_error(obj, error)
         except (OperatorError, TimeoutError) as failure:
             what = str(failure) or "took too long"
-            self._log.warning("Pass failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
+            self._log.warning("Reconcile failed", kind=key.kind, namespace=key.namespace, name=key.name, err=what)
         except Exception as failure:
             self._guard.failed(self._name, failure, key=key)
 
     async def _refresh(self, key: ObjectKey) -> None:
-        """Read an object of which the watch tells no news.
+        """Read an object whose version in the cache is old, because its watch may be stalled.
 
-        A stalled watch is found after 90 s, or at its timeout of ten minutes: until then every pass would ask AWS and
-        be refused by the API server, and a deletion would not be seen.
+        A stalled watch is detected after 90 s, or at its timeout of ten minutes. Until then every reconcile would call AWS and
+        be refused by the API server, and a deletion would go unnoticed.
         """
         try:
             obj = await self.informer.read(key.namespace, key.name)
         except OperatorError:
-            return  # the next pass meets the same trouble, and tells it
+            return  # the next reconcile meets the same error, and reports it
         if obj is not None:
             self.apply_own_write(obj)
 
     def _schedule(self, key: ObjectKey, requeue: Requeue) -> str:
         """Returns the label `result` of the reconcile's metrics."""
         if self.get(key) is None:
-            # Our own write ended it: no event follows that would take the key off the queue.
+            # Our own write removed the object: no event follows that would remove the key from the queue.
             self.queue.forget(key)
             return "success"
         if requeue.when in _BACKOFFS:
@@ -297,10 +304,10 @@ class Controller:
 
 
 def _matters(old: Meta, new: Meta) -> bool:
-    """Whether a pass could come to another result.
+    """Whether a reconcile could have another result.
 
-    Status, labels and foreign annotations cannot change one. Finalizers must not count either: the watch may tell of our
-    own write before its answer arrives, and a refused create would be tried again at once, for ever.
+    It does not depend on status, labels and annotations of others. Finalizers must not count either: the watch may deliver our
+    own write before its answer arrives, and a refused create would be tried again at once, indefinitely.
     """
     return (
         old.uid != new.uid
@@ -310,8 +317,8 @@ def _matters(old: Meta, new: Meta) -> bool:
     )
 
 
-def _asks(old: KubeObject, new: KubeObject) -> bool:
-    """Somebody waits for an answer."""
+def _reconcile_requested(old: KubeObject, new: KubeObject) -> bool:
+    """The annotation that requests a reconcile has a new value: a user waits for it."""
     before, after = (obj.metadata.annotations.get(RECONCILE_REQUESTED) for obj in (old, new))
     return after is not None and after != before
 

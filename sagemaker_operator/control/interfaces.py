@@ -1,4 +1,4 @@
-"""What a reconciler needs of the world, as types: the two boundaries, its cache, the poller, the event recorder."""
+"""What a reconciler depends on, as protocols: AWS, Kubernetes, its cache, the poller, the event recorder."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Cache(Protocol):
 
 
 class Sources(Cache, Protocol):
-    """The store of a kind, as a feature beside the kinds needs it."""
+    """The store of a kind, as a feature controller needs it."""
 
     @property
     def synced(self) -> bool: ...
@@ -62,7 +62,7 @@ class ObjectLookup(Protocol):
     """The objects of all kinds, for references."""
 
     def __call__(self, key: ObjectKey) -> KubeObject | None:
-        """Raises LookupError if this operator does not follow the kind."""
+        """Raises LookupError if this operator does not watch the kind."""
 
 
 class Tracker(Protocol):
@@ -83,7 +83,7 @@ class Recorder(Protocol):
 
 class CountTransition(Protocol):
     def __call__(self, event: Event, *, terminal: bool) -> None:
-        """A change was logged as `event`; `terminal`: only an edit can mend it."""
+        """A transition was logged as `event`. `terminal`: only an edit of the object helps."""
 
 
 class NamespaceConfigs(Protocol):
@@ -93,7 +93,7 @@ class NamespaceConfigs(Protocol):
 
 
 class Handle(msgspec.Struct, frozen=True):
-    """What the poller needs to follow one resource."""
+    """What the poller needs to poll one resource."""
 
     kind: Kind
     target: Target
@@ -101,11 +101,11 @@ class Handle(msgspec.Struct, frozen=True):
     created_at: float
     """A lower bound of the resource's creation time, seconds since the epoch."""
     last: Observation | None
-    """What is known already: only a change of it is reported. None: whatever is observed next."""
+    """What was observed last: only a change of it is reported. None: the next observation is reported in any case."""
     uid: str = ""
-    """Of the object: another one of its name is another object."""
+    """Of the object: another object may have the same name later."""
     mutated: bool = False
-    """A mutating call was just accepted: what was asked before it does not count."""
+    """A mutating call was just accepted: answers to reads that were sent before it do not count."""
 
     def same_resource(self, other: Handle) -> bool:
         """Whether both are about one object and one resource."""
@@ -114,7 +114,7 @@ class Handle(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """All of it, for one kind."""
+    """All that the reconciler of one kind depends on."""
 
     settings: Settings
     identity: Identity

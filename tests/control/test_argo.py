@@ -85,7 +85,7 @@ def test_every_kind_with_an_impossible_edit_or_in_deletion(name: str) -> None:
     observed = Observation({kind.status_member or "": status, kind.arn_member: ARN})
     facts = Facts(kind=kind, managed=True, arn=ARN, observed=observed)
     assert read(kind, settled(replace(facts, verdict=Verdict(reject="no")))) == "Degraded"
-    going = replace(facts, deleting=True, ready=True, held=("example.com/hold",), retain=True)
+    going = replace(facts, deleting=True, ready=True, other_finalizers=("example.com/hold",), retain=True)
     assert read(kind, settled(going)) == "Progressing"
 
 

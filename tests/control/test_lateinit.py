@@ -158,7 +158,12 @@ def test_an_update_comes_before_the_defaults() -> None:
 def test_the_first_status_announces_the_defaults() -> None:
     """The CRD's rule of what cannot change lets them through while it does."""
     created = Facts(
-        kind=MODEL, managed=True, mutation=Mutation.CREATED, arn=ARN, shown=False, late=late_init(MODEL, {}, {})
+        kind=MODEL,
+        managed=True,
+        mutation=Mutation.CREATED,
+        arn=ARN,
+        create_confirmed=False,
+        late=late_init(MODEL, {}, {}),
     )
     step = next_action(created)
     assert isinstance(step, Finish)

@@ -51,7 +51,7 @@ def failed(category: ErrorCategory, operation: str = "CreateTrainingJob", **kwar
 new = Facts(kind=KIND)
 claimed = replace(new, managed=True, claimed=True)
 found_again = replace(new, managed=True)
-running = replace(new, managed=True, arn=ARN, recalled=seen("InProgress", complete=False), drifts=False)
+running = replace(new, managed=True, arn=ARN, recalled=seen("InProgress", complete=False), can_drift=False)
 finished = replace(running, recalled=seen("Completed", complete=False))
 deleting = replace(running, deleting=True)
 
@@ -88,7 +88,7 @@ def test_a_foreign_resource_is_terminal_and_removes_the_finalizer() -> None:
 
 
 def test_a_name_that_exists_is_described() -> None:
-    taken = replace(claimed, taken=failed(ErrorCategory.EXISTS))
+    taken = replace(claimed, already_exists=failed(ErrorCategory.EXISTS))
     assert next_action(taken) == Observe()
     step = next_action(replace(taken, observed=ABSENT))
     assert isinstance(step, Finish)
@@ -119,8 +119,8 @@ def test_a_job_that_lost_its_finalizer_and_then_its_record_is_not_run_again() ->
     assert isinstance(step, Finish)
     assert step.findings is not None
     assert "not run a second time" in str(step.findings.terminal)
-    assert next_action(replace(ran, terminal="Vanished")) == step
-    for was_not_ours in ({"terminal": ""}, {"edited": True}, {"recalled": None}):
+    assert next_action(replace(ran, terminal_reason="Vanished")) == step
+    for was_not_ours in ({"terminal_reason": ""}, {"edited": True}, {"recalled": None}):
         assert next_action(replace(ran, **was_not_ours)) == Disown()
 
 
@@ -144,7 +144,7 @@ created = replace(claimed, mutation=Mutation.CREATED, arn=ARN, observed=seen("In
 def test_a_create_is_described_once_before_the_first_status() -> None:
     assert next_action(created) == Confirm()
     for shown, reason in ((True, "InProgress"), (False, "Created")):
-        step = next_action(replace(created, shown=shown))
+        step = next_action(replace(created, create_confirmed=shown))
         assert isinstance(step, Finish)
         assert step.requeue == Requeue.POLL
         assert step.findings is not None
@@ -155,7 +155,12 @@ def test_a_create_is_followed_by_no_other_change_in_the_same_reconcile() -> None
     """What was created differs from spec already: the ARN is recorded before the update is sent."""
     verdict = Verdict(request={"EndpointName": "x"})
     facts = replace(
-        created, kind=ENDPOINT, shown=True, observed=endpoint("InService"), verdict=verdict, tagging=Tagging(due=True)
+        created,
+        kind=ENDPOINT,
+        create_confirmed=True,
+        observed=endpoint("InService"),
+        verdict=verdict,
+        tagging=Tagging(due=True),
     )
     step = next_action(facts)
     assert isinstance(step, Finish)
@@ -165,7 +170,7 @@ def test_a_create_is_followed_by_no_other_change_in_the_same_reconcile() -> None
 
 
 def test_a_kind_that_is_settled_after_its_create_is_ready_at_once() -> None:
-    facts = replace(created, kind=catalog()["Model"], shown=True, observed=Observation({"ModelArn": ARN}))
+    facts = replace(created, kind=catalog()["Model"], create_confirmed=True, observed=Observation({"ModelArn": ARN}))
     step = next_action(facts)
     assert isinstance(step, Finish)
     assert step.findings is not None
@@ -181,7 +186,7 @@ def test_a_finished_job_costs_nothing() -> None:
 
 
 def test_an_object_that_ack_wrote_is_described_once() -> None:
-    assert next_action(replace(finished, unseen=True)) == Observe()
+    assert next_action(replace(finished, never_observed=True)) == Observe()
 
 
 def test_a_summary_is_enough_while_it_runs_and_not_at_its_end() -> None:
@@ -226,7 +231,7 @@ def test_a_job_that_vanished_is_not_run_again() -> None:
 
 
 def test_a_job_that_is_not_visible_yet_has_not_vanished() -> None:
-    assert next_action(replace(running, observed=ABSENT, young=True)) == Finish(None, Requeue.POLL)
+    assert next_action(replace(running, observed=ABSENT, recently_created=True)) == Finish(None, Requeue.POLL)
 
 
 def test_a_job_that_waited_long_for_its_create_has_not_vanished_either() -> None:
@@ -249,7 +254,7 @@ def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_t
 
 
 def test_an_updatable_edit_is_sent_and_waited_for() -> None:
-    facts = replace(running, edited=True, drifts=True, observed=seen("InProgress"))
+    facts = replace(running, edited=True, can_drift=True, observed=seen("InProgress"))
     verdict = Verdict(request={"TrainingJobName": "xgb"})
     assert next_action(replace(facts, verdict=verdict)) == Update(verdict)
     after = next_action(replace(facts, verdict=verdict, mutation=Mutation.UPDATED))
@@ -258,7 +263,9 @@ def test_an_updatable_edit_is_sent_and_waited_for() -> None:
 
 
 def test_an_update_without_effect_ends_with_the_fields_name() -> None:
-    facts = replace(running, drifts=True, observed=seen("InProgress"), differing=("spec.profilerConfig",), repeated=2)
+    facts = replace(
+        running, can_drift=True, observed=seen("InProgress"), differing=("spec.profilerConfig",), update_repeats=2
+    )
     step = next_action(replace(facts, verdict=Verdict(request={"TrainingJobName": "xgb"})))
     assert isinstance(step, Finish)
     assert step.findings is not None
@@ -399,7 +406,7 @@ def possible(facts: Facts) -> bool:
     ours = facts.managed and facts.arn is not None
     match facts.mutation:
         case Mutation.CREATED:
-            return ours and compared and facts.shown is not None
+            return ours and compared and facts.create_confirmed is not None
         case Mutation.UPDATED | Mutation.RETAGGED:
             return ours and compared and not facts.deleting
         case Mutation.STOPPED | Mutation.DELETED:
@@ -447,7 +454,7 @@ def test_every_combination_of_facts_has_a_step(name: str) -> None:
             recalled=recalled,
             owner=owner,
             mutation=mutation,
-            shown=observed is not None if mutation is Mutation.CREATED else None,
+            create_confirmed=observed is not None if mutation is Mutation.CREATED else None,
             error=error,
             verdict=verdict,
             tagging=tagging,
@@ -477,7 +484,7 @@ def test_an_endpoint_that_changes_by_the_operators_update_is_not_reported_busy()
         (1, None),
         (0, "Endpoint in Updating state cannot be modified or deleted."),
     ):
-        step = next_action(replace(facts, repeated=repeated))
+        step = next_action(replace(facts, update_repeats=repeated))
         assert isinstance(step, Finish)
         assert step.findings is not None
         assert (step.findings.recoverable, step.requeue) == (text, Requeue.POLL)
@@ -494,7 +501,7 @@ def test_a_wait_of_a_hook_is_polled_though_no_status_shows_it() -> None:
     step = next_action(facts)
     assert isinstance(step, Finish)
     assert step.requeue == Requeue.poll_and_after(30.0)
-    later = replace(facts, observed=None, verdict=Verdict(), recalled=endpoint("InService"), waiting="Busy")
+    later = replace(facts, observed=None, verdict=Verdict(), recalled=endpoint("InService"), recoverable_reason="Busy")
     assert next_action(later) == Observe()
     assert next_action(replace(later, recalled=endpoint("Updating"))) == Finish(None, Requeue.POLL)
 
@@ -502,23 +509,25 @@ def test_a_wait_of_a_hook_is_polled_though_no_status_shows_it() -> None:
 @pytest.mark.parametrize("reason", ["Transient", "Throttled", "Busy"])
 def test_a_settled_object_with_a_pending_wait_is_described_when_due(reason: str) -> None:
     """Or the retry of a Describe that failed would find nothing to do, and be the last one until the resync."""
-    assert next_action(replace(finished, waiting=reason)) == Observe()
+    assert next_action(replace(finished, recoverable_reason=reason)) == Observe()
 
 
 def test_a_resource_that_the_poller_could_not_observe_is_described_by_the_reconcile() -> None:
-    assert next_action(replace(running, waiting="Transient")) == Observe()
-    assert next_action(replace(running, waiting="Busy")) == Finish(None, Requeue.POLL)
+    assert next_action(replace(running, recoverable_reason="Transient")) == Observe()
+    assert next_action(replace(running, recoverable_reason="Busy")) == Finish(None, Requeue.POLL)
 
 
 @pytest.mark.parametrize("reason", ["ValidationFailed", "NotConverging"])
 def test_a_terminal_error_from_sagemaker_is_described_again(reason: str) -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
-    assert next_action(replace(facts, terminal=reason)) == Observe()
-    assert next_action(replace(facts, terminal="ImmutableField")) == Finish(None, Requeue.SETTLED)
+    assert next_action(replace(facts, terminal_reason=reason)) == Observe()
+    assert next_action(replace(facts, terminal_reason="ImmutableField")) == Finish(None, Requeue.SETTLED)
 
 
 def test_an_update_without_effect_is_parked_and_not_settled() -> None:
-    facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=UPDATE, repeated=2)
+    facts = Facts(
+        kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=UPDATE, update_repeats=2
+    )
     step = next_action(facts)
     assert isinstance(step, Finish)
     assert step.requeue == Requeue.PARKED
@@ -534,7 +543,7 @@ def test_a_resource_that_was_never_observed_is_not_gone_after_one_describe() -> 
     created = replace(running, recalled=None, deleting=True, observed=ABSENT)
     assert next_action(created) == Finish(None, Requeue.BACKOFF)
     assert next_action(replace(created, failures=7)) == Finish(None, Requeue.SETTLED, release=True)
-    assert next_action(replace(created, waiting="Deleting")) == Finish(None, Requeue.SETTLED, release=True)
+    assert next_action(replace(created, recoverable_reason="Deleting")) == Finish(None, Requeue.SETTLED, release=True)
 
 
 def test_a_create_by_token_during_deletion_does_not_count_as_an_accepted_delete() -> None:
@@ -542,13 +551,16 @@ def test_a_create_by_token_during_deletion_does_not_count_as_an_accepted_delete(
     step = next_action(made)
     assert isinstance(step, Finish)
     assert step.findings is not None
-    unseen = replace(made, mutation=None, waiting=step.findings.reason, observed=ABSENT)
+    unseen = replace(made, mutation=None, recoverable_reason=step.findings.reason, observed=ABSENT)
     assert next_action(unseen) == Finish(None, Requeue.BACKOFF)
 
 
 def test_a_deletion_checks_who_owns_the_name_if_the_token_finds_nothing() -> None:
     taken = replace(
-        found_again, kind=catalog()["Pipeline"], deleting=True, taken=failed(ErrorCategory.EXISTS, "CreatePipeline")
+        found_again,
+        kind=catalog()["Pipeline"],
+        deleting=True,
+        already_exists=failed(ErrorCategory.EXISTS, "CreatePipeline"),
     )
     assert next_action(taken) == Observe()
     assert next_action(replace(taken, nameless=True)) == Finish(None, Requeue.BACKOFF)
@@ -569,7 +581,7 @@ def test_a_create_sent_elsewhere_is_searched_for_there_and_not_repeated_there() 
 
 
 def test_a_create_that_was_not_sent_is_not_searched_for() -> None:
-    assert next_action(replace(displaced, unsent=True)) == FREE
+    assert next_action(replace(displaced, create_unsent=True)) == FREE
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -585,18 +597,18 @@ def test_an_app_that_was_closed_is_created_again_only_when_its_user_asks_for_it(
     assert (step.findings.reason, step.requeue) == ("Vanished", Requeue.SETTLED)
     assert next_action(replace(facts, requested=True)) == step, "it was not reported yet"
     assert next_action(replace(facts, edited=True)) == Create()
-    assert next_action(replace(facts, terminal="Vanished", requested=True)) == Create()
-    assert next_action(replace(facts, terminal="Vanished")) == step
-    assert next_action(replace(facts, terminal="Vanished", observed=None)) == Finish(None, Requeue.SETTLED)
+    assert next_action(replace(facts, terminal_reason="Vanished", requested=True)) == Create()
+    assert next_action(replace(facts, terminal_reason="Vanished")) == step
+    assert next_action(replace(facts, terminal_reason="Vanished", observed=None)) == Finish(None, Requeue.SETTLED)
 
 
 def test_a_job_that_failed_and_then_lost_its_finalizer_and_its_record_is_not_run_again() -> None:
     """The Terminal of a failed job is about its end, not about another's resource."""
     facts = replace(
-        finished, recalled=seen("Failed", complete=False), terminal="Failed", managed=False, observed=ABSENT
+        finished, recalled=seen("Failed", complete=False), terminal_reason="Failed", managed=False, observed=ABSENT
     )
     step = next_action(facts)
     assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.findings.reason == "Vanished"
-    assert next_action(replace(facts, terminal="AlreadyExists")) == Disown()
+    assert next_action(replace(facts, terminal_reason="AlreadyExists")) == Disown()

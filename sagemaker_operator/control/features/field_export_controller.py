@@ -252,10 +252,10 @@ class _Reconcile:
     # --- the end of a reconcile --------------------------------------------------------------------------------------
 
     async def _finish(
-        self, findings: Findings, result: Requeue = Requeue.SETTLED, written: fe.Written | None = None
+        self, findings: Findings, requeue: Requeue = Requeue.SETTLED, written: fe.Written | None = None
     ) -> Requeue:
         if not findings.terminal:
             findings = replace(findings, also=fe.advisory(self._export))
         more = {"exported": written.as_status()} if written is not None else {}
         await self._writer.write_status(findings, **more)
-        return result
+        return requeue

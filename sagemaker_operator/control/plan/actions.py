@@ -1,4 +1,4 @@
-"""What a pass knows (`Facts`) and what it can do next (`Step`): the vocabulary of the plan."""
+"""The input of the plan (`Facts`) and its output (`Action`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Owner(StrEnum):
-    """Whose resource it is that bears our name."""
+    """Which object the resource under this object's name belongs to, by its tags."""
 
     UNKNOWN = "Unknown"
     OURS = "Ours"
@@ -31,7 +31,7 @@ class Owner(StrEnum):
 
 
 class Mutation(StrEnum):
-    """The mutating call that this pass made, and SageMaker accepted."""
+    """The mutating call of this reconcile that SageMaker accepted."""
 
     CREATED = "Created"
     UPDATED = "Updated"
@@ -41,102 +41,106 @@ class Mutation(StrEnum):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a pass knows. Immutable: the reconciler replaces fields as it learns.
+    """What is known during a reconcile. Immutable: the reconciler replaces fields after each action.
 
-    A Struct and no dataclass: making one and replacing fields of it three times cost a pass 40 of its 230 us.
+    A Struct rather than a dataclass: creating one and replacing fields three times took 40 of a reconcile's 230 us.
     """
 
     kind: Kind
     deleting: bool = False
     managed: bool = False
-    """Our finalizer is on the object: a create may have been sent, now or in an earlier life."""
+    """Our finalizer is on the object: a create may have been sent, now or before a restart."""
     claimed: bool = False
-    """The finalizer was put on in this pass, so nothing of ours can exist yet."""
-    held: tuple[str, ...] = ()
-    """Other finalizers, which keep the object when ours is off."""
+    """The finalizer was added in this reconcile, so no resource of ours can exist yet."""
+    other_finalizers: tuple[str, ...] = ()
+    """Other finalizers: they keep the object after ours is removed."""
     ready: bool = False
-    """The stored conditions say so."""
+    """The stored condition Ready is True."""
     arn: str | None = None
-    """Recorded in status, or learned in this pass."""
+    """As recorded in status, or as SageMaker returned it in this reconcile."""
     displaced: bool = False
-    """A create without an answer was sent elsewhere than the object asks for now: the pass looks there, and creates nothing."""
-    unsent: bool = False
-    """...but this process knows that it never left."""
+    """An unanswered create was sent to another account or region than the object names now: search there, and do not create."""
+    create_unsent: bool = False
+    """No create of this object has left this process since the finalizer was added."""
     retain: bool = False
+    """Deleting the object leaves the resource in SageMaker."""
     protected: bool = False
-    """Deleting the object waits until its annotation deletion-protection is taken off."""
+    """Deleting the object waits until its annotation deletion-protection is removed."""
     problems: tuple[str, ...] = ()
-    """What is wrong with the spec, each with the field's path."""
+    """Errors in the spec, each with the path of its field."""
     unresolved: str | None = None
-    """What a reference in the spec waits for."""
+    """What a reference in spec waits for, as a text for the user."""
     edited: bool = False
-    """The spec was changed since it was last observed."""
+    """The spec has changed since status recorded its generation."""
     nameless: bool = False
-    """The spec has nothing that Describe could find the resource by: AWS makes its identifier."""
+    """AWS generates the identifier, so Describe cannot find the resource by spec."""
     restored: bool = False
-    """The ARN is known from an annotation alone: the object comes from a backup."""
-    unclear: str | None = None
-    """What to write back into spec before a resource that is not found can be believed to be gone."""
-    erase: bool = False
-    """Deleting the object deletes SageMaker's record of the job too."""
+    """Only an annotation has the ARN: the object was restored from a backup."""
+    unclear_identity: str | None = None
+    """An edit changed what identifies the resource: \"not found\" proves nothing until the user restores these fields (a text)."""
+    delete_job_record: bool = False
+    """Deleting the object also deletes SageMaker's record of the job."""
     due: bool = False
-    """At rest for so long that it is to be compared with its spec again."""
-    unseen: bool = False
-    """No pass of ours has ever observed this resource (a new object, or one that ACK wrote)."""
-    drifts: bool = True
-    """The spec can differ from the resource: it was edited once, or something else than us may change the resource."""
-    waiting: str | None = None
+    """The resync interval has passed, or a reference has a new value: compare the resource with spec again."""
+    never_observed: bool = False
+    """This operator has never observed the resource (a new object, or one that ACK wrote)."""
+    can_drift: bool = True
+    """The spec can differ from the resource: it was edited once, or another client may change the resource."""
+    recoverable_reason: str | None = None
     """The reason of the stored Recoverable condition."""
     unconfirmed: bool = False
-    """SageMaker accepted an update, and no observation since then is recorded."""
-    terminal: str | None = None
-    """The reason of the stored Terminal condition; empty if ACK wrote it, None if there is none."""
-    young: bool = False
-    """Created minutes ago: SageMaker's reads may not show it yet."""
+    """SageMaker accepted an update that no observation has shown yet."""
+    terminal_reason: str | None = None
+    """The reason of the stored Terminal condition: empty if ACK wrote it, None without the condition."""
+    recently_created: bool = False
+    """Created within minutes: SageMaker's reads may not show it yet."""
     failures: int = 0
-    """Passes of this key, and looks of the poller's, that failed in a row."""
+    """Reconciles of this key, and polls of its resource, that failed in a row."""
     throttled: float = 0.0
-    """Seconds for which calls have been throttled and no pass has come to anything else."""
+    """Seconds since when every reconcile has ended in a throttled call."""
 
     recalled: Observation | None = None
-    """What the stored status says."""
+    """The resource as the stored status describes it."""
     observed: Observation | None = None
-    """What SageMaker said in this pass, or to the poller just before it."""
+    """What SageMaker reported in this reconcile, or to the poller just before it."""
     owner: Owner = Owner.UNKNOWN
-    taken: AwsError | None = None
-    """The answer to a create: the name is taken."""
+    already_exists: AwsError | None = None
+    """The error of a create: the name exists already."""
     mutation: Mutation | None = None
-    shown: bool | None = None
-    """Whether the Describe after this pass's create showed the resource; None: not described yet."""
+    create_confirmed: bool | None = None
+    """Whether the Describe after this reconcile's create returned the resource; None: not described yet."""
     error: AwsError | None = None
+    """Of a call in this reconcile, or of the poller's."""
     differing: tuple[str, ...] = ()
+    """The fields in which spec and resource differ."""
     verdict: Verdict = NOTHING_TO_DO
-    repeated: int = 0
-    """How often this very update was accepted before without taking effect."""
+    """What to do about them."""
+    update_repeats: int = 0
+    """How often this same update was accepted before without taking effect."""
     also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
-    """Conditions that features add to whatever the pass finds."""
+    """Conditions that features (placement, references, adoption, tags) add to the findings."""
     refusal: Refusal | None = None
-    """Why no call may be made: where to, or as whom, is not known."""
-    unreported: bool = False
-    """The stored conditions tell of another decision about place and role."""
+    """Why no call may be made: the account, the region or the role is not known."""
+    placement_unreported: bool = False
+    """The stored conditions report another decision about account, region and role than the current one."""
     adoption: Adoption = NO_ADOPTION
     late: LateInit | None = None
-    """What late initialisation has to do; None: it is off, or the kind has none."""
+    """The fields that late initialisation has to fill; None: it is off, or the kind has no such fields."""
     tagging: Tagging = UNTAGGED
     requested: bool = False
-    """The user asks for a look at SageMaker now."""
+    """The user requests a Describe now, by annotation."""
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Put our finalizer on."""
+    """Add our finalizer."""
 
 
 class Disown(msgspec.Struct, frozen=True):
-    """Take what status says of a resource that is not this object's out of it, and begin anew."""
+    """Clear the status of a resource that is not this object's, and start again."""
 
 
 class Adopt(msgspec.Struct, frozen=True):
-    """Take over the resource that was observed: our finalizer, the mark, and the spec if the policy says so."""
+    """Take over the observed resource: write our finalizer, the annotation `adopted`, and spec if the policy requires it."""
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -144,19 +148,19 @@ class Create(msgspec.Struct, frozen=True):
 
 
 class Confirm(msgspec.Struct, frozen=True):
-    """Describe what this pass created, once and within seconds: the first status must not wait for it."""
+    """Describe what this reconcile created, once and with a short timeout: the first status must not wait for it."""
 
 
 class Observe(msgspec.Struct, frozen=True):
-    """Describe it."""
+    """Describe the resource."""
 
 
 class Find(msgspec.Struct, frozen=True):
-    """Search the List for a resource of this name that bears our UID."""
+    """Search the List for a resource of this name that has our UID as a tag."""
 
 
 class Identify(msgspec.Struct, frozen=True):
-    """Ask for the tags, to know whose it is."""
+    """Read the tags, to know which object the resource belongs to."""
 
 
 class Update(msgspec.Struct, frozen=True):
@@ -164,15 +168,15 @@ class Update(msgspec.Struct, frozen=True):
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """Write what SageMaker made of the fields that the user left empty into spec."""
+    """Write SageMaker's values of the fields that the user left empty into spec."""
 
 
 class ReadTags(msgspec.Struct, frozen=True):
-    """Compare the tags that it has with those of the spec."""
+    """Compare the tags of the resource with those of spec."""
 
 
 class Retag(msgspec.Struct, frozen=True):
-    """Remove those of ours that are not wanted any more, or else set those that are missing: one call."""
+    """Remove our tags that spec no longer has, or else add those that are missing: one call."""
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -184,12 +188,12 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """The end of the pass: what to tell the user (None: nothing new), and when to look again."""
+    """End the reconcile: what to report in status (None: nothing new), and when to reconcile again."""
 
     findings: Findings | None
     requeue: Requeue
     release: bool = False
-    """Take our finalizer off."""
+    """Remove our finalizer."""
 
 
 Action = (

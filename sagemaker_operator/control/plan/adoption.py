@@ -1,4 +1,4 @@
-"""The steps of adoption and of observation alone: pure functions from facts to a step."""
+"""The branches of adoption and of read-only objects: pure functions from facts to an action."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plan_adoption(facts: Facts) -> Action | None:
-    """What adoption says about an object without a resource. None: nothing, it is accepted like any other."""
+    """The action of an object that has no resource yet. None: adoption does not apply, it is created like any other."""
     asked, observed = facts.adoption, facts.observed
     if asked.problem is not None:
         return _refused(asked.problem)
@@ -27,15 +27,15 @@ def plan_adoption(facts: Facts) -> Action | None:
     creates = asked.policy is Policy.ADOPT_OR_CREATE and not asked.adopted
     if observed is None:
         if creates and (facts.claimed or facts.managed or (facts.nameless and not asked.named)):
-            # A create was sent or is about to be, or nothing says what to look for.
+            # A create was sent or is about to be, or nothing identifies a resource to adopt.
             return None
         if facts.nameless and not asked.named:
-            return _refused(_which(facts))
+            return _refused(_fields_required(facts))
         return Observe()
     if not observed.found:
         return None if creates else absent(facts)
     if asked.policy is None:
-        # `adopted` alone is no wish to adopt.
+        # The annotation `adopted` alone does not ask for adoption.
         return None
     if facts.managed and creates and facts.owner is not Owner.FOREIGN:
         # An earlier create of ours may have made it.
@@ -46,17 +46,17 @@ def plan_adoption(facts: Facts) -> Action | None:
 
 
 def observation_only(facts: Facts) -> Action:
-    """A read-only object: SageMaker is asked and never told."""
+    """The action of a read-only object: it makes read calls only."""
     kind, observed, asked = facts.kind, facts.observed, facts.adoption
     if asked.problem is not None:
         return _refused(asked.problem)
     if observed is None:
         if facts.nameless and not asked.named and not (facts.managed and facts.arn):
-            return _refused(_which(facts))
+            return _refused(_fields_required(facts))
         recalled = facts.recalled
-        if recalled is None or facts.edited or facts.unseen or facts.due or facts.requested or facts.failures:
+        if recalled is None or facts.edited or facts.never_observed or facts.due or facts.requested or facts.failures:
             return Observe()
-        if facts.terminal in PARKED:
+        if facts.terminal_reason in PARKED:
             return Observe()
         return Finish(
             None, Requeue.POLL if recalled.moving(kind) or recalled.changes_when_settled(kind) else Requeue.SETTLED
@@ -75,23 +75,23 @@ def observation_only(facts: Facts) -> Action:
 
 
 def absent(facts: Facts) -> Finish:
-    """There is nothing to adopt or to observe, and nothing is ever created in its place."""
+    """The resource to adopt or to observe does not exist, and must not be created in its place."""
     kind = facts.kind.name
     if facts.adoption.read_only:
-        text = f"SageMaker has no such {kind} to observe. Take {READ_ONLY} away to have it created."
+        text = f"SageMaker has no such {kind} to observe. Remove the annotation {READ_ONLY} to have it created."
     else:
         text = f"SageMaker has no such {kind}. An adopted resource is never created: delete this object, or create it there."
-    text += " It is looked for again every 1 to 15 minutes."
+    text += " The operator checks again every 1 to 15 minutes."
     return Finish(Findings(Progress.UNKNOWN, UNOBSERVED, reason="NotFound", recoverable=text), Requeue.SLOW_BACKOFF)
 
 
 def _refused(problem: str) -> Finish:
     findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidAdoption", terminal=problem)
-    # Wrong annotations stay wrong until they are edited, and an edit is an event: no timer.
+    # Only an edit corrects an annotation, and an edit is an event: no timer.
     return Finish(findings, Requeue.SETTLED)
 
 
-def _which(facts: Facts) -> str:
+def _fields_required(facts: Facts) -> str:
     required, _ = adoption_keys(facts.kind)
     example = "{" + ", ".join(f'"{key}": "..."' for key in required) + "}"
     return f"metadata.annotations[{ADOPTION_FIELDS}]: required, because AWS makes the identifier: write {example}"

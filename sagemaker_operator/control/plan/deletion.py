@@ -1,4 +1,4 @@
-"""How an object that is being deleted lets go of its resource."""
+"""The branch of an object that is being deleted: what becomes of its resource, and when its finalizer is removed."""
 
 from __future__ import annotations
 
@@ -32,21 +32,24 @@ if TYPE_CHECKING:
     from sagemaker_operator.control.observation import Observation
 
 _DELETING = "Deleting"
-# What a deletion leaves behind (a mount target, a stack) is cleared away by people; ten calls each time.
-_AGAIN_SECONDS = 300.0
-_GOING = "This object is being deleted."
+# What blocks a deletion (a mount target, a stack) is removed by a person; each attempt costs ten calls.
+_RETRY_SECONDS = 300.0
+_DELETING_TEXT = "This object is being deleted."
 MAX_DESCRIBES = 7
-"""Looks before what was never seen is believed not to be there. It may have been created a second ago, whatever the object's
-age (it may have waited for a quota), and SageMaker's reads lag behind its writes by seconds; seven looks take half a minute."""
+"""Describes that must return "not found" before a resource that was never observed counts as absent.
+
+It may have been created a second ago, whatever the object's age (it may have waited for a quota), and SageMaker's reads lag
+behind its writes by seconds. Seven Describes with the key's backoff take half a minute.
+"""
 
 
 def search_for_resource(facts: Facts) -> Action:
-    """How to know whether an earlier create took effect."""
+    """The action that finds out whether an earlier create took effect."""
     if facts.adoption.adopted:
         return Observe()
     if facts.kind.token_member is not None:
-        # The token brings back the one that there is. If there is none, it makes one: on a deletion that costs seconds of
-        # a run that is stopped at once, where looking away could leave one running for ever.
+        # With the same token, SageMaker returns the resource that the earlier create made. If it made none, this call does: on a
+        # deletion that costs seconds of a run that is stopped at once, where no search could leave a run going indefinitely.
         return Create()
     return Find() if facts.nameless else Observe()
 
@@ -55,14 +58,20 @@ def deletion(facts: Facts) -> Action:
     if facts.protected and facts.managed and not facts.retain:
         return _protected(facts)
     action = _deletion(facts)
-    if isinstance(action, Finish) and action.findings is None and facts.held:
-        # Ours goes, or is off already: what is left to say is what keeps the object. Said once, and for what an older version left.
-        silent = not action.release and not facts.ready and facts.waiting != _DELETING
-        if action.release or not (facts.managed or silent):
-            return replace(action, findings=_held(facts))
-    if isinstance(action, Finish) and action.findings is None and facts.ready and (facts.held or not action.release):
-        # Whatever it waits for, a slot or another's finalizer: what is going away is not Ready.
-        return replace(action, findings=_waiting(facts, _GOING, reason="Terminating"))
+    if isinstance(action, Finish) and action.findings is None and facts.other_finalizers:
+        # Our finalizer is removed now or was before, so status names those that keep the object. Without our finalizer it is
+        # written once, which also corrects what an older version left.
+        reported = not action.release and not facts.ready and facts.recoverable_reason != _DELETING
+        if action.release or not (facts.managed or reported):
+            return replace(action, findings=_held_by_others(facts))
+    if (
+        isinstance(action, Finish)
+        and action.findings is None
+        and facts.ready
+        and (facts.other_finalizers or not action.release)
+    ):
+        # Whether it waits for the rate limit or for another finalizer: an object that is being deleted is not Ready.
+        return replace(action, findings=_waiting(facts, _DELETING_TEXT, reason="Terminating"))
     return action
 
 
@@ -83,8 +92,8 @@ def _deletion(facts: Facts) -> Action:
     if facts.arn is None and (action := _without_arn(facts)) is not None:
         return action
     last = facts.observed or facts.recalled
-    if last is None or (facts.observed is None and (facts.failures or facts.waiting == _DELETING)):
-        # What was refused, or accepted, was asked for because of what the stored status says: it may be out of date.
+    if last is None or (facts.observed is None and (facts.failures or facts.recoverable_reason == _DELETING)):
+        # The call that was refused, or accepted, was based on the stored status, which may be out of date.
         return Observe()
     return _existing(facts, last)
 
@@ -93,10 +102,10 @@ def _after_mutation(facts: Facts, mutation: Mutation) -> Finish:
     """A call was accepted in this reconcile."""
     kind = facts.kind
     if mutation is Mutation.DELETED and kind.status_member is None:
-        # It has no lifecycle: a delete that was accepted is done.
+        # Without a lifecycle, a delete that was accepted is complete.
         return Finish(None, Requeue.SETTLED, release=True)
     if mutation is Mutation.CREATED:
-        # The token's answer, and no Describe yet: until SageMaker shows it, "not found" is no proof that it is gone.
+        # The token returned its ARN, and it was not described yet: until then "not found" does not prove that it is gone.
         return Finish(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Requeue.POLL)
     doing = "Stopping" if mutation is Mutation.STOPPED else "Deleting"
     return Finish(_waiting(facts, f"{kind.name} is {doing}."), Requeue.POLL)
@@ -104,22 +113,22 @@ def _after_mutation(facts: Facts, mutation: Mutation) -> Finish:
 
 def _absent(facts: Facts) -> Finish:
     """SageMaker does not have it (yet)."""
-    if facts.recalled is None and facts.waiting != _DELETING and facts.failures < MAX_DESCRIBES:
+    if facts.recalled is None and facts.recoverable_reason != _DELETING and facts.failures < MAX_DESCRIBES:
         return Finish(None, Requeue.BACKOFF)
-    if facts.unclear is not None:
-        return Finish(_waiting(facts, facts.unclear), Requeue.SLOW_BACKOFF)
+    if facts.unclear_identity is not None:
+        return Finish(_waiting(facts, facts.unclear_identity), Requeue.SLOW_BACKOFF)
     return Finish(None, Requeue.SETTLED, release=True)
 
 
 def _without_arn(facts: Facts) -> Action | None:
     """A create may have been sent, and no ARN was recorded. None: what was found is this object's."""
     if facts.observed is None:
-        if facts.taken is not None:
-            # The token did not bring it back, and would not the next time: the tags say whose the name is.
+        if facts.already_exists is not None:
+            # The token did not return the resource, and would not the next time: its tags show which object it belongs to.
             return Finish(None, Requeue.BACKOFF) if facts.nameless else Observe()
         return search_for_resource(facts)
     if facts.adoption.adopted and facts.adoption.policy is not None:
-        # The adoption was cut off before its ARN was recorded; the mark is ours, so the adoption was carried out.
+        # A crash ended the adoption before its ARN was recorded; our annotation proves that it was carried out.
         return Adopt()
     if facts.owner is Owner.UNKNOWN:
         return Identify()
@@ -131,8 +140,8 @@ def _existing(facts: Facts, last: Observation) -> Action:
     kind, state = facts.kind, last.state(facts.kind)
     if state is StatusClass.GONE:
         return Finish(None, Requeue.SETTLED, release=True)
-    if state is StatusClass.DELETE_FAILED and facts.waiting == _DELETING:
-        # The delete that we asked for: why, before it is asked for again.
+    if state is StatusClass.DELETE_FAILED and facts.recoverable_reason == _DELETING:
+        # Our delete failed: report why before it is tried again.
         return _delete_failed(facts)
     if kind.stop_on_delete:
         return _job(facts, last)
@@ -145,13 +154,15 @@ def _existing(facts: Facts, last: Observation) -> Action:
 
 
 def _job(facts: Facts, last: Observation) -> Action:
-    """A running job is stopped; its record stays, unless the user asks for its deletion."""
+    """Stop a running job. Its record stays, unless the user asks for its deletion."""
     kind, state = facts.kind, last.state(facts.kind)
     if state is StatusClass.IN_PROGRESS:
         return Stop()
     if state in (StatusClass.STOPPING, StatusClass.DELETING):
         return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Requeue.POLL)
-    return Delete() if facts.erase and kind.delete is not None else Finish(None, Requeue.SETTLED, release=True)
+    return (
+        Delete() if facts.delete_job_record and kind.delete is not None else Finish(None, Requeue.SETTLED, release=True)
+    )
 
 
 def _protected(facts: Facts) -> Finish:
@@ -159,25 +170,25 @@ def _protected(facts: Facts) -> Finish:
     requeue = Requeue.POLL if last is not None and last.found and last.moving(facts.kind) else Requeue.SETTLED
     text = (
         f"This object is being deleted, but its annotation {DELETION_PROTECTION} protects the {facts.kind.name} in SageMaker: "
-        f"nothing is stopped or deleted. Take the annotation off, or set it to false, to let the deletion go on."
+        f"nothing is stopped or deleted. Remove the annotation, or set it to false, to continue the deletion."
     )
     return Finish(_waiting(facts, text, reason="DeletionProtected"), requeue)
 
 
-def _held(facts: Facts) -> Findings:
-    """What became of the resource, and what keeps the object nevertheless."""
+def _held_by_others(facts: Facts) -> Findings:
+    """What became of the resource, and which finalizers still keep the object."""
     kind, observed = facts.kind.name, facts.observed
     gone = (observed is not None and not observed.found) or facts.mutation is Mutation.DELETED
     if facts.retain and facts.arn is not None:
         what = f"{facts.arn} stays in SageMaker: the deletion policy is retain."
-    elif gone or (not facts.managed and facts.waiting == _DELETING):
+    elif gone or (not facts.managed and facts.recoverable_reason == _DELETING):
         what = f"{kind} is gone in SageMaker."
     elif facts.managed and facts.kind.stop_on_delete and facts.arn is not None:
         what = f"{kind} has ended, and SageMaker keeps its record."
     else:
-        what = "SageMaker has nothing that is to be deleted with this object."
-    names = ", ".join(facts.held)
-    text = f"{what} This object stays until its other finalizers are taken off, by whatever set them: {names}."
+        what = "SageMaker has no resource to delete with this object."
+    names = ", ".join(facts.other_finalizers)
+    text = f"{what} This object stays until its other finalizers are removed by the controllers that set them: {names}."
     return Findings(Progress.MOVING, text, reason="Terminating")
 
 
@@ -188,7 +199,7 @@ def _delete_failed(facts: Facts) -> Action:
     findings = progress_of(facts, observed)
     why = f": {findings.failure.rstrip('.')}" if findings.failure else ""
     text = f"SageMaker could not delete it{why}. It is tried again every 5 minutes."
-    return Finish(amended(findings, reason=findings.reason, recoverable=text), Requeue.after(_AGAIN_SECONDS))
+    return Finish(amended(findings, reason=findings.reason, recoverable=text), Requeue.after(_RETRY_SECONDS))
 
 
 def _waiting(facts: Facts, text: str, reason: str = _DELETING) -> Findings:

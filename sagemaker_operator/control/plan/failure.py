@@ -1,4 +1,4 @@
-"""What follows from an AWS call that failed: what to tell, when to come back, whether the finalizer may go."""
+"""The branch of a failed AWS call: what to report, when to retry, whether the finalizer may be removed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sagemaker_operator.errors import UNCERTAIN, AwsError, ErrorCategory
 if TYPE_CHECKING:
     from sagemaker_operator.control.plan.actions import Action
 
-# A create that got no answer is retried in silence twice: the first status of an accepted object carries the ARN, and a
-# lost reply is usually found again within two seconds.
+# A create without an answer is retried twice without a condition: the first status of an accepted object has the ARN, and the
+# resource of a lost reply is usually found within two seconds.
 _SILENT_FAILURES = 2
 
-# A slot is seconds away when many objects come at once; whoever still has none after this wants to know why.
+# When many objects come at once, a call waits for the rate limit for seconds. After this long, status reports it.
 _THROTTLED_SECONDS = 120.0
-# The same for every operation and whoever holds the call back, AWS or our own rate limit: or the status would be rewritten.
-_THROTTLED = "SageMaker throttles this account: calls wait for their turn, and this one is made as soon as it has it."
+# One text for every operation, and for AWS and our own rate limit alike: otherwise the status would be rewritten each time.
+_THROTTLED = "SageMaker throttles this account. The call is made as soon as the rate limit allows it."
 
-_NEXT = {
+_REQUEUE_AND_HINT = {
     ErrorCategory.QUOTA: (Requeue.SLOW_BACKOFF, "It is tried again every 1 to 15 minutes until the quota allows it."),
     ErrorCategory.ACCESS_DENIED: (
         Requeue.SLOW_BACKOFF,
@@ -48,22 +48,22 @@ _ASSUME_ROLE_HINT = (
 
 
 def message_of(error: AwsError) -> str:
-    """SageMaker's own words, and what they answer."""
+    """The operation and SageMaker's own message."""
     code = f"{error.code}: " if error.code else ""
     return f"{error.operation}: {code}{error.message}".rstrip(".: ")
 
 
 def failed(facts: Facts, error: AwsError) -> Action:
-    """An AWS call of this pass failed, and nothing was changed (or nobody knows)."""
-    # A call of the very pass that put the finalizer on, and that never left: nothing of ours can exist (a role refused).
+    """An AWS call of this reconcile failed: nothing was changed, or the outcome is unknown."""
+    # The call never left, in the reconcile that added the finalizer: no resource of ours can exist (a role was refused).
     unsent = facts.claimed and not error.sent
     creating = facts.arn is None and facts.managed and not facts.deleting
     creating = creating and (error.operation == facts.kind.create or unsent)
     known = facts.arn is not None and facts.observed is not None and facts.observed.found
     base = progress_of(facts, facts.observed) if known and facts.observed else Findings(Progress.UNKNOWN, UNOBSERVED)
     if error.category is ErrorCategory.THROTTLED:
-        # Not a failure of the object: no condition changes, and the finalizer stays for the few seconds until the slot.
-        # What is at rest waits for a look at most, and is no worse for it however long that takes.
+        # Not a failure of the object: no condition changes, and the finalizer stays for the few seconds until the call is made.
+        # A settled object waits for a Describe at most, so a delay of any length does not harm it.
         asked_for = (facts.arn is None or facts.edited) and not facts.deleting
         long = facts.throttled >= _THROTTLED_SECONDS and asked_for
         findings = amended(base, reason=error.category.value, recoverable=_THROTTLED) if long else None
@@ -76,10 +76,10 @@ def failed(facts: Facts, error: AwsError) -> Action:
     if error.category is ErrorCategory.VALIDATION and not facts.deleting:
         findings = amended(base, reason=reason, terminal=f"{text}. {_PARKED_HINT}")
         return Finish(findings, Requeue.PARKED, release=creating)
-    requeue, hint = _NEXT.get(error.category, (Requeue.BACKOFF, "It is tried again."))
+    requeue, hint = _REQUEUE_AND_HINT.get(error.category, (Requeue.BACKOFF, "It is tried again."))
     if error.operation == "AssumeRole" and error.category is ErrorCategory.ACCESS_DENIED:
         hint = _ASSUME_ROLE_HINT
     findings = amended(base, reason=reason, recoverable=f"{text}. {hint}")
-    # A definite refusal leaves no finalizer behind, so that deleting the object never blocks. An unanswered create keeps
-    # it: it is the only record that a resource of ours may exist.
+    # After a definite refusal the finalizer is removed, so that deleting the object never blocks. After an unanswered create it
+    # stays: it is the only record that a resource of ours may exist.
     return Finish(findings, requeue, release=creating and not unanswered)

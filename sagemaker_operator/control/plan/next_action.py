@@ -1,7 +1,8 @@
-"""What to do next with one object: a pure function from facts to one step.
+"""What to do next with one object: a pure function from facts to one action.
 
-The reconciler asks, carries the step out, adds what it learned to the facts and asks again, until the step is `Settle`.
-A pass makes at most one mutating AWS call: after one, every branch here settles.
+The reconciler asks for an action, carries it out, updates the facts and asks again, until the action is `Finish`.
+
+Guarantees: a reconcile makes at most one mutating AWS call, because after one every branch here returns `Finish` (or a read).
 """
 
 from __future__ import annotations
@@ -53,35 +54,37 @@ if TYPE_CHECKING:
 _VANISHED = "Vanished"
 _EXISTS = "AlreadyExists"
 _NOT_OURS = ("", _EXISTS)
-"""Reasons of a Terminal that says that the resource is another's; ACK's has none."""
+"""Reasons of a Terminal that reports that the resource belongs to another object. ACK's Terminal has no reason."""
+# Attempts of an update that SageMaker accepts without effect.
 _REPEATS = 2
-# Half a second and more of backoff: a namespace's news has long arrived.
+# Half a second and more of backoff: by then the watch has delivered the namespace.
 _FLEETING_FAILURES = 3
 
 _BUSY = "Busy"
 _REFERENCE = "ReferenceNotReady"
-_FAILED_LOOKS = frozenset(category.value for category in ErrorCategory)
-# The next call on the tags, or the look that finds nothing more to do.
-_TAGS_SECONDS = 1.0
-# As often as ACK looks.
+_FAILED_CALL_REASONS = frozenset(category.value for category in ErrorCategory)
+# Until the next step of what takes several reconciles: the next call on the tags, or a create after a release.
+_NEXT_STEP_SECONDS = 1.0
+# As often as ACK requeues.
 _WAIT_SECONDS = 30.0
 
 
 def next_action(facts: Facts) -> Action:
-    """The one decision function. Total: every combination of facts has a step."""
-    action = _next_step(facts)
-    if facts.refusal is None or (isinstance(action, Finish) and _needs_no_place(facts, action)):
+    """The decision function. Total: every combination of facts has an action."""
+    action = _action_of_branch(facts)
+    if facts.refusal is None or (isinstance(action, Finish) and _needs_no_calls(facts, action)):
         return action
-    return _refused(facts, facts.refusal)
+    return _no_calls(facts, facts.refusal)
 
 
-def _needs_no_place(facts: Facts, action: Finish) -> bool:
-    """Letting go, a mistake in the spec, a finished job. Whatever would call or poll waits, and so does the finalizer."""
-    at_rest = facts.kind.stop_on_delete or not facts.managed or action.findings is not None
-    return action.release or (action.requeue.when is not When.POLL and at_rest)
+def _needs_no_calls(facts: Facts, action: Finish) -> bool:
+    """Whether the action ends the reconcile without a call or poll: a release, an error in the spec, a finished job."""
+    settled = facts.kind.stop_on_delete or not facts.managed or action.findings is not None
+    return action.release or (action.requeue.when is not When.POLL and settled)
 
 
-def _refused(facts: Facts, refusal: Refusal) -> Finish:
+def _no_calls(facts: Facts, refusal: Refusal) -> Finish:
+    """The account, the region or the role is not known: report it and retry."""
     if refusal.fleeting and facts.failures < _FLEETING_FAILURES:
         return Finish(None, Requeue.BACKOFF)
     base = progress_of(facts, facts.recalled) if facts.arn and facts.recalled else Findings(Progress.MOVING, "")
@@ -91,7 +94,7 @@ def _refused(facts: Facts, refusal: Refusal) -> Finish:
     return Finish(findings, Requeue.after(refusal.after))
 
 
-def _next_step(facts: Facts) -> Action:
+def _action_of_branch(facts: Facts) -> Action:
     if facts.deleting:
         return deletion(facts)
     if facts.error is not None:
@@ -101,56 +104,59 @@ def _next_step(facts: Facts) -> Action:
     if facts.mutation is Mutation.CREATED:
         return _created(facts)
     if facts.arn is None or not facts.managed:
-        return _elsewhere(facts) or plan_adoption(facts) or _acceptance(facts)
+        return _unanswered_elsewhere(facts) or plan_adoption(facts) or _acceptance(facts)
     return _convergence(facts)
 
 
 def _created(facts: Facts) -> Action:
-    """The first status has all that a Describe reports, where it can be had."""
-    if facts.shown is None:
+    """A create was accepted: the first status has all that a Describe reports, if the Describe succeeds."""
+    if facts.create_confirmed is None:
         return Confirm()
-    if facts.shown and facts.observed is not None:
+    if facts.create_confirmed and facts.observed is not None:
         action = _judged(facts, facts.observed)
         if isinstance(action, Finish):
             return action
-    # Not described, or there is more to do: that is for a reconcile of its own, after the ARN was recorded.
+    # Not described, or there is more to do: the next reconcile does it, after the ARN was recorded.
     message = f"{facts.kind.name} was accepted by SageMaker."
     also = late_init_conditions(facts.late)
     return Finish(Findings(Progress.MOVING, message, reason=CREATED, also=also), Requeue.POLL)
 
 
-def _elsewhere(facts: Facts) -> Action | None:
-    """A create without an answer was sent to another place than the object asks for now. None: look for its resource there.
+def _unanswered_elsewhere(facts: Facts) -> Action | None:
+    """An unanswered create was sent to another account or region than the object names now.
 
-    Releasing makes the next pass claim, and create, where the object asks to be.
+    None: search for its resource there. Without one, our finalizer is removed, so that the next reconcile adds it and creates
+    the resource where the object names it.
     """
     if not facts.displaced or facts.arn is not None:
         return None
-    free = Finish(None, Requeue.after(_TAGS_SECONDS), release=True)
-    if facts.unsent or facts.owner is Owner.FOREIGN:
-        return free
+    release = Finish(None, Requeue.after(_NEXT_STEP_SECONDS), release=True)
+    if facts.create_unsent or facts.owner is Owner.FOREIGN:
+        return release
     if facts.observed is None or (facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE):
         return None
-    # No name stands in the way of a second one elsewhere, and SageMaker's reads lag behind its creates.
-    return Finish(None, Requeue.BACKOFF) if facts.failures < MAX_DESCRIBES else free
+    # Elsewhere no name prevents a second resource, and SageMaker's reads lag behind its creates.
+    return Finish(None, Requeue.BACKOFF) if facts.failures < MAX_DESCRIBES else release
 
 
 def _acceptance(facts: Facts) -> Action:
-    """Nothing says yet that SageMaker has a resource of ours."""
+    """No resource is known to be this object's: search for one, or create it."""
     if facts.restored and not facts.managed:
-        # But the mark: only the finalizer was lost.
+        # The annotation of the backup proves that it is ours: only the finalizer is missing.
         return Claim()
     if facts.unresolved is not None:
-        # Not even a name to look for may be known.
+        # Even the name may be unknown, so there is nothing to search for.
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, _REFERENCE, recoverable=facts.unresolved)
         return Finish(findings, Requeue.PARKED)
     if facts.observed is None:
-        if facts.arn is not None or (facts.taken and not facts.nameless):
+        if facts.arn is not None or (facts.already_exists and not facts.nameless):
             return Observe()
-        if facts.managed and not facts.claimed and not facts.taken and not (facts.nameless and facts.problems):
+        if facts.managed and not facts.claimed and not facts.already_exists and not (facts.nameless and facts.problems):
             return search_for_resource(facts)
-        if facts.terminal in _NOT_OURS and not (facts.managed or facts.taken or facts.nameless or facts.problems):
-            # The name was another's the last time: a create would be refused again, between two writes of the finalizer.
+        if facts.terminal_reason in _NOT_OURS and not (
+            facts.managed or facts.already_exists or facts.nameless or facts.problems
+        ):
+            # The last time another object had the name: a create would be refused again, between two writes of the finalizer.
             return Observe()
     elif facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE:
         if facts.owner is Owner.UNKNOWN:
@@ -162,77 +168,78 @@ def _acceptance(facts: Facts) -> Action:
                 reason=_EXISTS,
                 terminal=(
                     f"Resource already exists: SageMaker has another {facts.kind.name} of this name, not created for this "
-                    f"object. Choose another name, delete that resource, or take it over: annotate this object with "
+                    f"object. Choose another name, delete that resource, or adopt it: annotate this object with "
                     f"{ADOPTION_POLICY}=adopt-or-create."
                 ),
             )
             return Finish(findings, Requeue.PARKED, release=facts.managed)
-        # Ours although the finalizer is gone: somebody took it off, and a deletion must not leave the job behind.
+        # Ours, but the finalizer was removed by another client. Add it: a deletion must not leave the job running.
         return _convergence(facts) if facts.managed else Claim()
     if facts.arn is not None and not facts.managed:
-        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal not in _NOT_OURS:
-            # Nothing says that the job was somebody else's: only the finalizer was lost, and then the job.
+        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal_reason not in _NOT_OURS:
+            # Nothing indicates that the job was another object's: first the finalizer was lost, then the job.
             return _vanished(facts)
-        # ACK records the ARN of what it only found to exist, and so do we while an object is read-only.
+        # The recorded ARN may not be ours: ACK records that of an existing resource, and we do so for read-only objects.
         return Disown()
-    if facts.taken:
+    if facts.already_exists:
         findings = Findings(
             Progress.UNKNOWN,
             UNOBSERVED,
             reason="AlreadyExists",
             recoverable=(
-                f"{message_of(facts.taken)}. SageMaker cannot describe the {facts.kind.name} of this name yet; it is tried again."
+                f"{message_of(facts.already_exists)}. SageMaker cannot describe the {facts.kind.name} of this name yet; "
+                "it is tried again."
             ),
         )
         return Finish(findings, Requeue.BACKOFF)
     if facts.problems:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidSpec", terminal="; ".join(facts.problems))
-        # A spec that is wrong stays wrong until it is edited, and an edit is an event: no timer.
+        # Only an edit corrects a spec, and an edit is an event: no timer.
         return Finish(findings, Requeue.SETTLED, release=facts.managed)
     if facts.nameless and facts.managed and not facts.claimed and facts.failures < MAX_DESCRIBES:
-        # No name is taken that would refuse a second one: what an unanswered create made may only not be listed yet.
+        # No name prevents a second resource, and what an unanswered create made may not be listed yet.
         return Finish(None, Requeue.BACKOFF)
     return Create() if facts.managed else Claim()
 
 
 def _convergence(facts: Facts) -> Action:
-    """SageMaker has it, or had it: watch it, and keep it as the spec says."""
+    """SageMaker has the resource, or had it: observe it, and update it to the spec."""
     kind, observed = facts.kind, facts.observed
-    if facts.taken and (observed is None or not observed.found):
+    if facts.already_exists and (observed is None or not observed.found):
         return _replaced(facts)
     if observed is None:
-        # Created and never seen since: the poller's first look is seconds away.
+        # Never observed since its create: the first poll is seconds away.
         moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.changes_when_settled(kind)
         finished = kind.stop_on_delete and not moving
-        healed = facts.waiting in REFUSALS or (facts.unreported and not finished)
-        # What is waited for at rest shows nowhere else: a failed look must not be the last one until the resync.
-        waits = facts.waiting not in (None, UPDATING) and not moving
-        parked = facts.terminal in PARKED
-        # The poller could not see it and said so: from then on the pass looks, with the key's backoff.
-        waits = waits or facts.waiting in _FAILED_LOOKS
-        # Nor could the last pass see what was created: its looks are counted.
+        placed_again = facts.recoverable_reason in REFUSALS or (facts.placement_unreported and not finished)
+        # What a settled object waits for shows in no poll: a failed Describe must not be the last one until the resync.
+        waits = facts.recoverable_reason not in (None, UPDATING) and not moving
+        parked = facts.terminal_reason in PARKED
+        # The poller failed to describe it and reported that: from then on the reconcile describes it, with the key's backoff.
+        waits = waits or facts.recoverable_reason in _FAILED_CALL_REASONS
+        # The last reconcile did not find what was created: its Describes are counted.
         waits = waits or (facts.recalled is None and facts.failures > 0)
         asked = facts.edited or facts.due or facts.requested or facts.tagging.due
-        if asked or facts.unseen or healed or waits or parked:
+        if asked or facts.never_observed or placed_again or waits or parked:
             return Observe()
         moving = moving or facts.unconfirmed
         return Finish(None, Requeue.POLL if moving else Requeue.SETTLED)
     if not observed.found or observed.state(kind) is StatusClass.GONE:
         return _vanished(facts)
-    describes = facts.edited or facts.terminal is not None or facts.requested or facts.tagging.due
+    describes = facts.edited or facts.terminal_reason is not None or facts.requested or facts.tagging.due
     if not observed.complete and (describes or not observed.moving(kind)):
-        # A summary has no failure reason, no artifacts and nothing to compare the spec with.
+        # A summary of a List lacks the failure reason, the artifacts and the fields to compare the spec with.
         return Observe()
     if facts.mutation is Mutation.UPDATED:
         message = progress_of(facts, observed).message if observed.moving(kind) else f"{kind.name} is updating."
         return Finish(Findings(Progress.MOVING, message, UPDATING), Requeue.POLL)
     if facts.mutation is Mutation.RETAGGED:
-        return Finish(progress_of(facts, observed), Requeue.after(_TAGS_SECONDS))
+        return Finish(progress_of(facts, observed), Requeue.after(_NEXT_STEP_SECONDS))
     return _judged(facts, observed)
 
 
 def _judged(facts: Facts, observed: Observation) -> Action:
-    """What follows from the comparison of spec and resource."""
+    """The action that follows from the comparison of spec and resource."""
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
     requeue = Requeue.POLL if observed.moving(kind) or observed.changes_when_settled(kind) else Requeue.SETTLED
@@ -242,7 +249,7 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     if facts.unresolved is not None:
         return Finish(amended(findings, recoverable=facts.unresolved, reason=_REFERENCE), requeue)
     if tagging.trouble is None:
-        # Before an update, after which nothing would tell that the tags were edited too.
+        # Before an update, after which nothing would show that the tags were edited too.
         if tagging.due and not tagging.compared:
             return ReadTags()
         if tagging.differs:
@@ -250,13 +257,13 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     elif requeue == Requeue.SETTLED:
         requeue = Requeue.SLOW_BACKOFF
     if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
-        if facts.repeated:
-            # It moves because of this very update.
+        if facts.update_repeats:
+            # It is in transition because of this same update.
             return Finish(findings, Requeue.POLL)
         text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
         return Finish(amended(findings, recoverable=text, reason=_BUSY), Requeue.POLL)
     if verdict.request is not None:
-        if facts.repeated < _REPEATS:
+        if facts.update_repeats < _REPEATS:
             return Update(verdict)
         fields = ", ".join(facts.differing)
         text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
@@ -265,7 +272,7 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     if verdict.reject is not None:
         return Finish(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), requeue)
     if verdict.wait is not None:
-        # What is waited for shows in no status, and so in no List either: an execution of a monitoring schedule.
+        # It waits for what no status and no List shows: an execution of a monitoring schedule.
         requeue = Requeue.POLL if observed.moving(kind) else Requeue.poll_and_after(_WAIT_SECONDS)
         return Finish(amended(findings, recoverable=verdict.wait, reason=_BUSY), requeue)
     if not observed.complete:
@@ -276,15 +283,16 @@ def _judged(facts: Facts, observed: Observation) -> Action:
 
 
 def _vanished(facts: Facts) -> Action:
+    """SageMaker does not have the resource any more."""
     kind = facts.kind
-    # SageMaker still describes it, as one that is no more.
+    # SageMaker still describes it, with a status that means deleted.
     recorded = facts.observed is not None and facts.observed.found
-    if facts.young and not recorded:
+    if facts.recently_created and not recorded:
         return Finish(None, Requeue.POLL)
     if facts.recalled is None and not facts.adoption.adopted and facts.failures < MAX_DESCRIBES:
         return Finish(None, Requeue.BACKOFF)
-    if facts.unclear is not None:
-        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear)
+    if facts.unclear_identity is not None:
+        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="ImmutableField", terminal=facts.unclear_identity)
         return Finish(findings, Requeue.PARKED)
     if facts.adoption.adopted:
         return absent(facts)
@@ -294,7 +302,7 @@ def _vanished(facts: Facts) -> Action:
             "delete and apply this object to run it again."
         )
         return Finish(Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_VANISHED, terminal=text), Requeue.SETTLED)
-    reported = facts.terminal == _VANISHED
+    reported = facts.terminal_reason == _VANISHED
     # A request that comes before it was reported asks for an observation, not for a new resource.
     if (recorded or not kind.recreated or reported) and not (facts.edited or (reported and facts.requested)):
         text = (
@@ -306,7 +314,7 @@ def _vanished(facts: Facts) -> Action:
 
 
 def _replaced(facts: Facts) -> Finish:
-    """The resource is gone, and a create under the name in spec was refused."""
+    """SageMaker does not have the resource any more, and refused to create it: the name in spec exists."""
     text = (
         f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {facts.kind.name}. Write the old "
         "name back, choose one that is free, or delete the other resource."

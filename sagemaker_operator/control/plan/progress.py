@@ -1,4 +1,4 @@
-"""How far the resource is, in the words of the conditions: pure functions of what was observed."""
+"""The conditions that follow from what was observed: pure functions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NOT_SYNCED = "Resource not synced"
 
 NOT_CONVERGING = "NotConverging"
 PARKED = (ErrorCategory.VALIDATION.value, NOT_CONVERGING)
-"""Reasons of a Terminal that SageMaker's word is behind, so that its next word may be another: what a request names was made
-meanwhile, a role may do more. The others follow from the object alone, and only an edit of it mends them."""
+"""Reasons of a Terminal that SageMaker's answer caused, so its next answer may differ: another resource was created meanwhile, a
+role got a permission. The other reasons follow from the object alone, and only an edit of it removes them."""
 
 _PROGRESS = {
     StatusClass.IN_PROGRESS: Progress.MOVING,
@@ -42,12 +42,12 @@ def progress_of(facts: Facts, observed: Observation) -> Findings:
     message = f"{kind.name} is in {status} status." if status else "Resource synced successfully"
     failure = observed.failure(kind) or None
     state = observed.state(kind)
-    at_rest = state is StatusClass.STOPPED and not kind.stop_on_delete
-    # A stopped notebook is at rest, and may be meant to be; a stopped job has not done what it was asked for.
-    progress = Progress.SETTLED if at_rest else _PROGRESS[state]
+    # A stopped notebook may be stopped on purpose; a stopped job has not done its work.
+    settled = state is StatusClass.STOPPED and not kind.stop_on_delete
+    progress = Progress.SETTLED if settled else _PROGRESS[state]
     terminal = None
     if status in kind.terminal_statuses:
-        # ACK's words, and after them SageMaker's.
+        # ACK's text, then SageMaker's.
         where = "Check the FailureReason." if kind.failure_member else failure or "SageMaker gives no reason."
         terminal = f"{kind.name} status reached terminal state: {status}. {where}"
         terminal = f"{terminal} {failure}" if failure and kind.failure_member else terminal
@@ -57,5 +57,5 @@ def progress_of(facts: Facts, observed: Observation) -> Findings:
 def amended(
     findings: Findings, *, reason: str, terminal: str | None = None, recoverable: str | None = None, hint: str = ""
 ) -> Findings:
-    """The same progress, with a trouble."""
+    """The same progress, with an error."""
     return Findings(findings.progress, findings.message, reason, terminal, recoverable, findings.failure, hint)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +93,11 @@ class _Group:
     target: Target
     parent: tuple[str, ...] = ()
     members: dict[ObjectKey, _Member] = field(default_factory=dict)
-    names: dict[sweeps.Name, list[tuple[ObjectKey, _Member]]] | None = None
-    """The members by the name in a List, replaced (never changed) when one comes or goes; None: not built yet."""
+    by_name: dict[sweeps.Name, dict[ObjectKey, _Member]] = field(default_factory=dict)
+    """The index of members by their name in a List. A resource may have several objects: its owner, and observers.
+
+    It is kept up to date, because it takes 28 ms to build for 3,000 members, and members change between two pages.
+    """
     marks: Marks = field(default_factory=Marks)
     not_before: float = 0.0
     """Loop time before which no sweep begins: after a long one the List quota of the account is left to other clients."""
@@ -105,6 +107,22 @@ class _Group:
     @property
     def key(self) -> tuple[str, Target, tuple[str, ...]]:
         return (self.kind.name, self.target, self.parent)
+
+    def add(self, key: ObjectKey, member: _Member) -> None:
+        self.members[key] = member
+        self.by_name.setdefault(self._name(member), {})[key] = member
+
+    def remove(self, key: ObjectKey) -> None:
+        member = self.members.pop(key, None)
+        if member is not None:
+            name = self._name(member)
+            del self.by_name[name][key]
+            if not self.by_name[name]:
+                del self.by_name[name]
+
+    def _name(self, member: _Member) -> sweeps.Name:
+        listing = self.kind.listing
+        return sweeps.handle_name(listing, member.handle) if listing is not None else ()
 
 
 class Poller:
@@ -168,10 +186,8 @@ class Poller:
         if member is None:
             due = now + interval(self._cadence, polls=0, age=0.0, still=0.0, rng=self._rng)
             # Without a last observation this process has just changed it, so the next sweep of changes shows it.
-            group.names = None
-            member = group.members[key] = _Member(
-                handle, now, now, due, self._describe_after(now), swept=handle.last is None
-            )
+            member = _Member(handle, now, now, due, self._describe_after(now), swept=handle.last is None)
+            group.add(key, member)
         member.handle = handle
         if handle.mutated:
             member.not_before = now
@@ -219,8 +235,7 @@ class Poller:
         self._observations.pop(key, None)
         group = self._group_of.pop(key, None)
         if group is not None:
-            group.members.pop(key, None)
-            group.names = None
+            group.remove(key)
 
     def take(self, key: ObjectKey, uid: str, identifiers: Mapping[str, Any]) -> Observation | Missed | None:
         """Removes and returns the newest observation, or the failure of polling; None if there is nothing new.
@@ -361,7 +376,7 @@ class Poller:
                 least = math.ceil(len(group.members) / PAGE) if full else 1
                 group.marks.pages[full] = max(1, least, pages - 1)
             return
-        names = set(self._by_name(group))
+        names = set(group.by_name)
         await self._sweep(group, Progress(sweep, now, self._clock(), names, group.marks.watermark or 0.0))
         await self._describe(group, by_describe)
 
@@ -416,25 +431,13 @@ class Poller:
             if isinstance(result, BaseException):
                 raise result
 
-    @staticmethod
-    def _by_name(group: _Group) -> dict[sweeps.Name, list[tuple[ObjectKey, _Member]]]:
-        """The index of members by name. A resource may have several objects: its owner, and others that only observe it."""
-        listing = group.kind.listing
-        assert listing is not None  # noqa: S101  there is no sweep without
-        if group.names is None:
-            found: dict[sweeps.Name, list[tuple[ObjectKey, _Member]]] = defaultdict(list)
-            for key, member in group.members.items():
-                found[sweeps.handle_name(listing, member.handle)].append((key, member))
-            group.names = found
-        return group.names
-
     async def _sweep(self, group: _Group, progress: Progress) -> None:
         """All pages of one List. Pages may be short or empty before the last: filters come after paging."""
         listing, marks = group.kind.listing, group.marks
         assert listing is not None  # noqa: S101  there is no sweep without
         loop = asyncio.get_running_loop()
         while True:
-            members, begun = self._by_name(group), loop.time()
+            begun = loop.time()
             try:
                 answer = await self._aws.call(group.target, listing.operation, progress.params(), kind=group.kind)
             except AwsError as error:
@@ -444,10 +447,11 @@ class Poller:
                 marks.progress = progress if progress.resumes(error, loop.time()) else None
                 raise
             for summary in answer.get(listing.result, ()):
-                name = sweeps.summary_name(group.kind, listing, summary, members)
+                name = sweeps.summary_name(group.kind, listing, summary, group.by_name)
                 progress.record(name, sweeps.modified(summary), loop.time())
-                for key, member in members.get(name, ()):
-                    if group.members.get(key) is member:
+                for key, member in tuple(group.by_name.get(name, {}).items()):
+                    # A member that was added after the call may be another resource than the one in the answer.
+                    if member.since < begun:
                         self._polled(member, sharing=len(group.members))
                         member.swept = True
                         shown = {name: summary[name] for name in listing.observed if name in summary}
@@ -461,8 +465,7 @@ class Poller:
         if progress.sweep.full:
             marks.full_at = loop.time() + _FULL_EVERY
         group.not_before = loop.time() + (progress.pages - 1) / LIST_RATE
-        members = self._by_name(group)
-        not_shown = [key for name in progress.missing for key, _ in members.get(name, ())]
+        not_shown = [key for name in progress.missing for key in group.by_name.get(name, ())]
         sharing = len(group.members)
         await self._describe(group, self._missing(group, not_shown, full=progress.sweep.full, sharing=sharing))
 

@@ -1,4 +1,4 @@
-"""How each step of the plan is carried out: a call or a write, and what was learned from it."""
+"""Carries out each action of the plan: a call or a write, and its outcome as facts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sagemaker_operator.control.plan.actions import (
     Stop,
     Update,
 )
-from sagemaker_operator.control.reconcile.facts import Accepted
+from sagemaker_operator.control.reconcile.memory import Accepted
 from sagemaker_operator.control.spec import tags
 from sagemaker_operator.control.spec.adoption import adoption_conditions, adoption_patch
 from sagemaker_operator.control.spec.create_input import create_request, desired_input
@@ -49,17 +49,23 @@ if TYPE_CHECKING:
     from sagemaker_operator.errors import AwsError
     from sagemaker_operator.kinds.descriptor import Verdict
 
-_TAGS_ONLY = (ErrorCategory.ACCESS_DENIED, ErrorCategory.VALIDATION, ErrorCategory.QUOTA, ErrorCategory.NOT_FOUND)
+# Errors of calls on tags that do not keep the rest of the reconcile from being done.
+_IGNORED_TAG_ERRORS = (
+    ErrorCategory.ACCESS_DENIED,
+    ErrorCategory.VALIDATION,
+    ErrorCategory.QUOTA,
+    ErrorCategory.NOT_FOUND,
+)
 
-# A Describe takes 0.1 s. One that waits for longer is refused, throttled or without an answer, and the poller makes the next.
+# A Describe takes 0.1 s. One that takes longer is throttled or gets no answer, and the poller makes the next.
 _READ_SECONDS = 3.0
 
-_OF_THE_OBJECT = frozenset({"conditions", "lastHandledReconcileAt"})
-"""What status says of the object itself. All else it says of the resource."""
+_STATUS_OF_THE_OBJECT = frozenset({"conditions", "lastHandledReconcileAt"})
+"""Status fields about the object itself. All others are about the resource."""
 
 
 async def execute(context: Context, action: Action) -> None:
-    """One step that is not the last. Raises KubeError if Kubernetes refused a write; an AWS error is a fact."""
+    """Any action but Finish. Raises KubeError if Kubernetes refused a write; an AWS error becomes a fact."""
     match action:
         case Claim():
             await context.claim()
@@ -89,22 +95,22 @@ async def execute(context: Context, action: Action) -> None:
         case Stop() | Delete():
             await _end(context, action)
         case Finish():
-            raise AssertionError("a pass ends with it")
+            raise AssertionError("Finish ends the reconcile")
 
 
 async def _disown(context: Context) -> None:
-    """Before the finalizer: beside that a recorded ARN is ours, to be updated and deleted."""
+    """Before the finalizer is added: with it, a recorded ARN counts as ours, and would be updated and deleted."""
     meta = context.obj.metadata
     lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
-    gone = {name: None for name in context.stored if name not in _OF_THE_OBJECT}
-    await context.write({"metadata": lock, "status": gone}, subresource="status")
-    context.load()
+    removed = {name: None for name in context.stored if name not in _STATUS_OF_THE_OBJECT}
+    await context.write({"metadata": lock, "status": removed}, subresource="status")
+    context.reload()
 
 
 async def _adopt(context: Context) -> None:
-    """One write: a crash leaves the object either as it was, or with all that the adoption writes into it."""
+    """In one write, so that a crash leaves the object either unchanged or adopted."""
     observed, meta, asked = context.facts.observed, context.obj.metadata, context.facts.adoption
-    assert observed is not None  # noqa: S101  the plan adopts only what it has seen
+    assert observed is not None  # noqa: S101  the plan adopts only an observed resource
     arn = observed.data[context.kind.arn_member]
     owner = None if context.facts.deleting else await _owner(context, arn)
     if context.facts.error is not None:
@@ -121,7 +127,7 @@ async def _adopt(context: Context) -> None:
         context.reload_spec()
     adopted = replace(asked, adopted=True)
     also = adoption_conditions(adopted, (), another=owner not in (None, meta.uid))
-    context.update_facts(managed=True, arn=arn, adoption=adopted, drifts=True, also={**context.facts.also, **also})
+    context.update_facts(managed=True, arn=arn, adoption=adopted, can_drift=True, also={**context.facts.also, **also})
     context.observe(observed)
 
 
@@ -134,13 +140,13 @@ async def _create(context: Context) -> None:
         context.update_facts(problems=(str(error),), observed=context.facts.observed or ABSENT)
         return
     uid = context.obj.metadata.uid
-    none_left = context.facts.claimed or uid in context.memory.unsent
+    never_sent = context.facts.claimed or uid in context.memory.unsent
     context.memory.unsent.discard(uid)
     answer = await context.call(context.kind.create, request)
-    if none_left and context.facts.error is not None and not context.facts.error.sent:
+    if never_sent and context.facts.error is not None and not context.facts.error.sent:
         context.memory.unsent.add(uid)
     if answer is not None:
-        # The tags were sent with it: there is nothing to compare. What it says is all that is known until it is described.
+        # The tags were sent with the create: nothing to compare. Until a Describe, its answer is all that is known.
         context.update_facts(
             mutation=Mutation.CREATED,
             arn=answer[context.kind.arn_member],
@@ -148,13 +154,13 @@ async def _create(context: Context) -> None:
             tagging=UNTAGGED,
         )
     elif context.facts.error is not None and context.facts.error.category is ErrorCategory.EXISTS:
-        context.update_facts(error=None, taken=context.facts.error, observed=None)
+        context.update_facts(error=None, already_exists=context.facts.error, observed=None)
 
 
 async def _confirm(context: Context) -> None:
-    """The ARN is to be recorded whatever this call comes to, so none of its errors is the object's."""
+    """The ARN must be recorded whatever the outcome of this call, so its errors are ignored."""
     answer = await _read(context, context.kind.describe, context.identifiers())
-    context.update_facts(shown=False)
+    context.update_facts(create_confirmed=False)
     if answer is None:
         return
     observation = Observation(answer)
@@ -163,12 +169,12 @@ async def _confirm(context: Context) -> None:
         answer.get(context.kind.arn_member) == context.facts.arn
         and observation.state(context.kind) is not StatusClass.GONE
     ):
-        context.update_facts(shown=True)
+        context.update_facts(create_confirmed=True)
         context.observe(observation)
 
 
 async def _read(context: Context, operation: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One read after a change, within seconds; None: it failed, which is no fault of the object's."""
+    """One read after a change, with a short timeout. None: it failed, which is not an error of the object."""
     answer = None
     try:
         async with asyncio.timeout(_READ_SECONDS):
@@ -190,7 +196,7 @@ async def _observe(context: Context) -> None:
 
 async def _identify(context: Context) -> None:
     observed = context.facts.observed
-    assert observed is not None  # noqa: S101  the plan identifies only what it has seen
+    assert observed is not None  # noqa: S101  the plan identifies only an observed resource
     arn = observed.data[context.kind.arn_member]
     ours = await _is_ours(context, arn)
     if ours is not None:
@@ -198,18 +204,18 @@ async def _identify(context: Context) -> None:
 
 
 async def _is_ours(context: Context, arn: str) -> bool | None:
-    """Whether its tags bear our UID. None: they could not be had."""
+    """Whether the resource has our UID as a tag. None: its tags could not be read."""
     owner = await _owner(context, arn)
     return None if context.facts.error is not None else owner == context.obj.metadata.uid
 
 
 async def _owner(context: Context, arn: str) -> str | None:
-    """The UID of the object that it was created for, by its tags."""
+    """The UID of the object that the resource was created for, by its tags."""
     return (await _tags(context, arn) or {}).get(UID_TAG)
 
 
 async def _tags(context: Context, arn: str) -> dict[str, str] | None:
-    """All of a resource's tags, or None if they could not be had."""
+    """All of a resource's tags, or None if they could not be read."""
     found: dict[str, str] = {}
     params = {"ResourceArn": arn, "MaxResults": 100}
     while (answer := await context.call("ListTags", params)) is not None:
@@ -221,9 +227,9 @@ async def _tags(context: Context, arn: str) -> dict[str, str] | None:
 
 
 async def _find(context: Context) -> None:
-    """Whose name AWS makes can only be found among all: by the name that people call it, and our tag."""
+    """Search the whole List, because AWS generates the identifier: by the display name, and by our tag."""
     listing = context.kind.listing
-    assert listing is not None  # noqa: S101  a descriptor's promise for such kinds
+    assert listing is not None  # noqa: S101  the catalogue's tests check it for such kinds
     wanted = desired_input(context.kind, context.spec).get(context.kind.name_member)
     params: dict[str, Any] = {"MaxResults": 100}
     while (answer := await context.call(listing.operation, params)) is not None:
@@ -242,14 +248,14 @@ async def _find(context: Context) -> None:
 async def _update(context: Context, verdict: Verdict) -> None:
     uid = context.obj.metadata.uid
     request = verdict.request or {}
-    memory = {name: value for name, value in verdict.status.items() if value not in (None, context.stored.get(name))}
-    if verdict.operation is not None and memory:
-        # Written first: a crash after the call must not leave a notebook stopped that nobody knows to start again.
+    recorded = {name: value for name, value in verdict.status.items() if value not in (None, context.stored.get(name))}
+    if verdict.operation is not None and recorded:
+        # Written first: after a crash following the call, status must record that this stopped notebook is to be started.
         lock = {"uid": context.obj.metadata.uid, "resourceVersion": context.obj.metadata.resource_version}
-        await context.write({"metadata": lock, "status": memory}, subresource="status")
+        await context.write({"metadata": lock, "status": recorded}, subresource="status")
     if await context.call(verdict.operation or context.kind.update, request) is None:
         return
-    accepted = Accepted(request, context.obj.metadata.generation, context.facts.repeated + 1)
+    accepted = Accepted(request, context.obj.metadata.generation, context.facts.update_repeats + 1)
     context.memory.accepted_updates.setdefault(uid, {})[verdict.operation] = accepted
     before = context.facts.observed
     context.update_facts(mutation=Mutation.UPDATED, observed=_updating(context, verdict))
@@ -260,7 +266,7 @@ async def _update(context: Context, verdict: Verdict) -> None:
 
 
 async def _advised(context: Context, before: Observation, request: Mapping[str, Any]) -> dict[str, ConditionValue]:
-    """An advisory on the update that was just accepted. It costs at most one read, and never the update's record."""
+    """An advisory about the update that was just accepted. At most one read, whose failure is ignored."""
     advice = context.kind.hooks.advice
     desired = desired_input(context.kind, context.spec)
     params = advice.params(desired, request) if advice is not None else None
@@ -272,7 +278,7 @@ async def _advised(context: Context, before: Observation, request: Mapping[str, 
 
 
 def _updating(context: Context, verdict: Verdict) -> Observation | None:
-    """What was observed before the update, in the status that the update puts it in, as ACK shows it."""
+    """What was observed before the update, with the status that the update leads to, as ACK reports it."""
     observed, status = context.facts.observed, context.kind.updating_status
     if observed is None or status is None or context.kind.status_member is None or verdict.operation is not None:
         return observed
@@ -280,18 +286,20 @@ def _updating(context: Context, verdict: Verdict) -> Observation | None:
 
 
 async def _fill(context: Context) -> None:
-    """Locked on the resource version: a field that the user set meanwhile is the user's."""
+    """Locked on the resource version, so that it does not overwrite a field that the user set meanwhile."""
     facts, meta = context.facts, context.obj.metadata
-    assert facts.late is not None  # noqa: S101  the plan fills only what is known
+    assert facts.late is not None  # noqa: S101  the plan fills only after an observation
     assert facts.observed is not None  # noqa: S101
-    told = late_init_conditions(facts.late)
+    late_initialized = late_init_conditions(facts.late)
     conditions = context.stored.get("conditions") or ()
     if not any((c.get("type"), c.get("status")) == (LATE_INITIALIZED, "False") for c in conditions):
-        # The CRD lets a field that no update can change be filled only while the status says that some are not.
-        wanted = with_conditions(conditions, told, generation=meta.generation, now=rfc3339(context.services.clock()))
+        # The CRD allows an immutable field to be filled only while the condition LateInitialized is False.
+        wanted = with_conditions(
+            conditions, late_initialized, generation=meta.generation, now=rfc3339(context.services.clock())
+        )
         lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
         await context.write({"metadata": lock, "status": {"conditions": wanted}}, subresource="status")
-        context.stored = context.obj.decode_status()
+        context.reload_status()
     lock = {"resourceVersion": context.obj.metadata.resource_version}
     try:
         await context.write({"metadata": lock, "spec": facts.late.patch}, subresource=None)
@@ -334,12 +342,12 @@ async def _retag(context: Context) -> None:
 
 
 def _ignore_tag_error(context: Context) -> None:
-    """What is said of the tags alone keeps nothing else from being done."""
+    """Tag errors must not block the rest of the reconcile: they become an advisory."""
     error = context.facts.error
-    if error is not None and error.category in _TAGS_ONLY:
+    if error is not None and error.category in _IGNORED_TAG_ERRORS:
         text = tags.refused(error)
-        told = {**context.facts.also, ADVISORY: ("True", "TagsNotManaged", text)}
-        context.update_facts(error=None, tagging=replace(context.facts.tagging, trouble=text), also=told)
+        also = {**context.facts.also, ADVISORY: ("True", "TagsNotManaged", text)}
+        context.update_facts(error=None, tagging=replace(context.facts.tagging, trouble=text), also=also)
 
 
 async def _end(context: Context, action: Stop | Delete) -> None:
@@ -358,14 +366,17 @@ async def _mutate(context: Context, operation: str | None, mutation: Mutation) -
     if error is not None and error.category is ErrorCategory.NOT_FOUND:
         await _confirm_absence(context, error)
     elif error is not None and error.category is ErrorCategory.VALIDATION and context.facts.observed is None:
-        # It ended since we last looked: a finished job refuses to be stopped.
+        # It has ended since it was last observed: a finished job refuses to be stopped.
         context.update_facts(error=None)
         await _observe(context)
 
 
 async def _confirm_absence(context: Context, error: AwsError) -> None:
-    """A Stop or Delete says "not found" in words that may be about another thing (a role, a key): only a Describe says that the
-    resource is gone, and the finalizer may come off. One call more, where something else had deleted it first."""
+    """Describe the resource after a Stop or Delete answered "not found".
+
+    That may be about something else (a role, a key); only a Describe proves that the resource does not exist, and that the
+    finalizer may be removed. It costs one call, and only where another client had deleted the resource first.
+    """
     context.update_facts(error=None)
     await _observe(context)
     observed = context.facts.observed

@@ -1,10 +1,11 @@
-"""The facts a pass begins with: what the object, its status and our memory of it say, before anybody is asked."""
+"""The facts that a reconcile begins with: what the object, its status and our memory of it report, before any call."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from sagemaker_operator.annotations import DELETION_PROTECTION, JOB_RECORD, RECONCILE_REQUESTED
 from sagemaker_operator.clock import parse_rfc3339
@@ -12,177 +13,130 @@ from sagemaker_operator.conditions import READY, RECONCILING, RECOVERABLE, REFER
 from sagemaker_operator.control.observation import recall, status_fields
 from sagemaker_operator.control.placement.target import Placement, is_unreported
 from sagemaker_operator.control.plan.actions import Facts
-from sagemaker_operator.control.spec.adoption import adoption_conditions, asked
+from sagemaker_operator.control.spec.adoption import Adoption, adoption_conditions, asked
 from sagemaker_operator.control.spec.create_input import identifiers, spec_problems, unclear_identity
-from sagemaker_operator.control.spec.late_init import late_init
+from sagemaker_operator.control.spec.late_init import LateInit, late_init
 from sagemaker_operator.control.spec.restore_annotation import recalled_arn
-from sagemaker_operator.control.spec.tags import UNTAGGED, tagging
+from sagemaker_operator.control.spec.tags import UNTAGGED, Tagging, tagging
 from sagemaker_operator.settings import DeletionPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sagemaker_operator.clock import Clock
+    from sagemaker_operator.conditions import ConditionValue
     from sagemaker_operator.control.interfaces import Services
-    from sagemaker_operator.control.spec.late_init import LateInit
+    from sagemaker_operator.control.reconcile.memory import Memory
     from sagemaker_operator.control.spec.references import Resolution
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.objects import KubeObject, Meta
+    from sagemaker_operator.objects import KubeObject
 
 # SageMaker's reads may lag behind a create for seconds; five minutes is far beyond that and far below a job's patience.
 _YOUNG_SECONDS = 300.0
 # Of the resync interval, which is jittered by a tenth.
 _DUE = 0.9
-_WAITS = (RECOVERABLE, "True")
-_STANDS = (TERMINAL, "True")
-_READY = (READY, "True")
-_UPDATING = (RECONCILING, "True", UPDATING)
 
 
-class Accepted(NamedTuple):
-    """An update that SageMaker took."""
+class Sources(msgspec.Struct, frozen=True):
+    """What the facts are derived from."""
 
-    request: Mapping[str, Any]
-    generation: int
-    """Of the spec that it was for: a notebook is stopped and started with the same words for every edit."""
-    times: int
-
-
-NEVER = Accepted({}, 0, 0)
-
-
-@dataclass(slots=True)
-class Memory:
-    """What outlives a pass, by UID. It only saves work: a restart without it ends in the same state."""
-
-    accepted_updates: dict[str, dict[str | None, Accepted]] = field(default_factory=dict)
-    """The last update of each operation: one that never takes effect must not loop."""
-    described: dict[str, float] = field(default_factory=dict)
-    """Loop time of the last look, for the resync. A restart spreads the first looks over one interval."""
-    requests: dict[str, str] = field(default_factory=dict)
-    """The last reconcile request that was carried out."""
-    refused_fills: dict[str, LateInit] = field(default_factory=dict)
-    """What Kubernetes did not take into spec: it is not offered again at every look."""
-    retag: set[str] = field(default_factory=set)
-    """UIDs of objects whose tags are to be compared in the next pass: the last one could not, or has changed some."""
-    throttled: dict[str, float] = field(default_factory=dict)
-    """Loop time since when calls have been throttled and no pass has come to anything else."""
-
-    unsent: set[str] = field(default_factory=set)
-    """UIDs of objects whose finalizer is on, and of which no create ever left this process."""
-
-    def __len__(self) -> int:
-        by_uid = (self.accepted_updates, self.described, self.requests, self.refused_fills, self.throttled)
-        return len(self.retag) + len(self.unsent) + sum(len(kept) for kept in by_uid)
-
-    def forget(self, uid: str) -> None:
-        self.accepted_updates.pop(uid, None)
-        self.described.pop(uid, None)
-        self.requests.pop(uid, None)
-        self.refused_fills.pop(uid, None)
-        self.retag.discard(uid)
-        self.throttled.pop(uid, None)
-        self.unsent.discard(uid)
+    kind: Kind
+    services: Services
+    memory: Memory
+    obj: KubeObject
+    stored: Mapping[str, Any]
+    """The object's status."""
+    resolution: Resolution
+    placement: Placement
+    failures: int
+    """Reconciles of this object that failed in a row before this one."""
 
 
-def load_facts(
-    kind: Kind,
-    services: Services,
-    memory: Memory,
-    obj: KubeObject,
-    resolution: Resolution,
-    stored: Mapping[str, Any],
-    placement: Placement,
-    *,
-    failures: int,
-) -> Facts:
-    """`stored` is the object's status; `failures` counts the passes that failed in a row before this one."""
-    meta = obj.metadata
-    spec = resolution.spec
-    seen = stored.get("observedGeneration")
-    recorded = (stored.get("ackResourceMetadata") or {}).get("arn")
-    managed = kind.finalizer in meta.finalizers
-    adoption = asked(kind, meta.annotations, spec, services.settings.feature_gates)
-    named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
-    nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
-    # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
-    restorable = nameless and not (recorded and managed) and services.settings.feature_gates.resource_adoption
-    marked = recalled_arn(meta, placement.target) if restorable else None
-    restored = marked if recorded in (None, marked) else None
-    arn = recorded or restored
+def load_facts(sources: Sources) -> Facts:
+    kind, meta, stored = sources.kind, sources.obj.metadata, sources.stored
+    resolution, placement = sources.resolution, sources.placement
     conditions = stored.get("conditions") or ()
-    edited = seen is not None and seen != meta.generation
-    due = _is_due(kind, services, memory, meta.uid) or (arn is not None and references_changed(resolution, stored))
-    requested = _is_requested(memory, meta, stored)
-    # ACK does not record which tags are its own. Compared at the resync, they would be written at any time in the ten hours after
-    # the switch from ACK: so they wait until the user edits the object, or asks for a reconcile.
-    retag = edited or requested or meta.uid in memory.retag or (due and "managedTagKeys" in stored)
+    managed = kind.finalizer in meta.finalizers
+    identity = _identity(sources, managed=managed)
+    arn, adoption = identity.arn, identity.adoption
+    edited = stored.get("observedGeneration") not in (None, meta.generation)
+    requested = _is_requested(sources)
+    due = _is_due(sources, arn)
     return Facts(
         kind=kind,
+        failures=sources.failures,
+        # What the object is to become.
         deleting=meta.deletion_timestamp is not None,
-        managed=managed,
-        held=tuple(name for name in meta.finalizers if name != kind.finalizer),
-        ready=any((c.get("type"), c.get("status")) == _READY for c in conditions),
-        arn=arn,
-        displaced=placement.displaced,
-        unsent=meta.uid in memory.unsent,
         retain=placement.deletion_policy is DeletionPolicy.RETAIN or adoption.read_only,
         protected=meta.annotations.get(DELETION_PROTECTION, "false").strip().lower() != "false",
-        problems=resolution.problems or (spec_problems(kind, spec) if arn is None or not managed else ()),
-        unresolved=resolution.waiting,
-        nameless=nameless,
-        restored=restored is not None,
-        unclear=unclear_identity(kind, spec, arn) if managed else None,
-        erase=meta.annotations.get(JOB_RECORD, services.settings.job_record) == "delete",
-        due=due,
-        edited=edited,
-        unseen=seen is None,
-        drifts=meta.generation > 1
-        or not kind.stop_on_delete
-        or resolution.used
-        or adoption.adopted
-        or adoption.read_only,
-        terminal=next((c.get("reason", "") for c in conditions if (c.get("type"), c.get("status")) == _STANDS), None),
-        waiting=next((c.get("reason") for c in conditions if (c.get("type"), c.get("status")) == _WAITS), None),
-        unconfirmed=any((c.get("type"), c.get("status"), c.get("reason")) == _UPDATING for c in conditions),
-        young=services.clock() - created_at(kind, obj, stored, services.clock) < _YOUNG_SECONDS,
-        failures=failures,
-        recalled=recall(kind, stored),
-        also={
-            **placement.also,
-            **({REFERENCES_RESOLVED: resolution.condition} if resolution.used else {}),
-            **(adoption_conditions(adoption, conditions) if managed else {}),
-        },
-        refusal=placement.refusal,
-        unreported=is_unreported(placement, stored),
+        delete_job_record=meta.annotations.get(JOB_RECORD, sources.services.settings.job_record) == "delete",
+        managed=managed,
+        other_finalizers=tuple(name for name in meta.finalizers if name != kind.finalizer),
         adoption=adoption,
-        late=late_init(kind, spec, {}) if services.settings.write_late_init and kind.late_init else None,
+        # Whether its spec can be carried out.
+        problems=_spec_problems(sources, accepted=arn is not None and managed),
+        unresolved=resolution.waiting,
+        refusal=placement.refusal,
+        # Which resource is its own.
+        arn=arn,
+        nameless=identity.nameless,
+        restored=identity.restored,
+        unclear_identity=unclear_identity(kind, resolution.spec, arn) if managed else None,
+        displaced=placement.displaced,
+        create_unsent=meta.uid in sources.memory.unsent,
+        recently_created=_is_young(sources),
+        recalled=recall(kind, stored),
+        # What its conditions report.
+        ready=_true(conditions, READY) is not None,
+        terminal_reason=_terminal_reason(conditions),
+        recoverable_reason=(_true(conditions, RECOVERABLE) or {}).get("reason"),
+        unconfirmed=(_true(conditions, RECONCILING) or {}).get("reason") == UPDATING,
+        placement_unreported=is_unreported(placement, stored),
+        also=_conditions_of_features(sources, adoption, managed=managed),
+        # Why it may have to be compared with the resource.
+        edited=edited,
+        never_observed=stored.get("observedGeneration") is None,
+        can_drift=_can_drift(sources, adoption),
+        due=due,
         requested=requested,
-        tagging=tagging(kind, spec, stored.get("managedTagKeys"), due=retag)
-        if arn is not None and managed and not adoption.read_only
-        else UNTAGGED,
+        late=_late_init(sources),
+        tagging=_tagging(sources, identity, managed=managed, asked_for=edited or requested, due=due),
     )
 
 
-def _is_requested(memory: Memory, meta: Meta, stored: Mapping[str, Any]) -> bool:
-    asked_at = meta.annotations.get(RECONCILE_REQUESTED)
-    # A CRD of ACK's drops the field, so the status alone would not remember.
-    return bool(asked_at) and asked_at not in (stored.get("lastHandledReconcileAt"), memory.requests.get(meta.uid))
+class _Identity(NamedTuple):
+    adoption: Adoption
+    nameless: bool
+    """Nothing that the user wrote identifies the resource: AWS makes its identifier."""
+    arn: str | None
+    restored: bool
+    """The ARN is known from the annotation of a backup alone."""
 
 
-def references_changed(resolution: Resolution, stored: Mapping[str, Any]) -> bool:
-    """All references are known, and give other values than those that status remembers."""
-    known = bool(resolution.values) and resolution.waiting is None
-    return known and dict(resolution.values) != (stored.get("resolvedReferences") or {})
+def _identity(sources: Sources, *, managed: bool) -> _Identity:
+    """Which resource is this object's?"""
+    kind, meta, spec = sources.kind, sources.obj.metadata, sources.resolution.spec
+    gates = sources.services.settings.feature_gates
+    recorded = (sources.stored.get("ackResourceMetadata") or {}).get("arn")
+    adoption = asked(kind, meta.annotations, spec, gates)
+    named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
+    nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
+    # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
+    restorable = nameless and not (recorded and managed) and gates.resource_adoption
+    marked = recalled_arn(meta, sources.placement.target) if restorable else None
+    restored = marked if recorded in (None, marked) else None
+    return _Identity(adoption, nameless, recorded or restored, restored is not None)
 
 
-def _is_due(kind: Kind, services: Services, memory: Memory, uid: str) -> bool:
-    if kind.stop_on_delete:
-        return False
-    now, interval = asyncio.get_running_loop().time(), services.settings.resync(kind.name)
-    # Below the threshold, or a restart would describe a tenth of all settled objects at once.
-    since = memory.described.setdefault(uid, now - services.rng.uniform(0.0, _DUE * interval))
-    return now - since >= _DUE * interval
+def _spec_problems(sources: Sources, *, accepted: bool) -> tuple[str, ...]:
+    """What keeps the spec from being sent? Of one that SageMaker accepted, only its references."""
+    return sources.resolution.problems or (() if accepted else spec_problems(sources.kind, sources.resolution.spec))
+
+
+def _is_young(sources: Sources) -> bool:
+    """May SageMaker's reads not show the resource yet?"""
+    clock = sources.services.clock
+    return clock() - created_at(sources.kind, sources.obj, sources.stored, clock) < _YOUNG_SECONDS
 
 
 def created_at(kind: Kind, obj: KubeObject, stored: Mapping[str, Any], clock: Clock) -> float:
@@ -190,3 +144,84 @@ def created_at(kind: Kind, obj: KubeObject, stored: Mapping[str, Any], clock: Cl
     field = status_fields(kind).get(kind.created_member or "", "")
     recorded = stored.get(field) or obj.metadata.creation_timestamp
     return parse_rfc3339(recorded) if recorded else clock()
+
+
+def _true(conditions: Iterable[Mapping[str, Any]], type_: str) -> Mapping[str, Any] | None:
+    """The condition of this type, if its status is True."""
+    return next((c for c in conditions if (c.get("type"), c.get("status")) == (type_, "True")), None)
+
+
+def _terminal_reason(conditions: Iterable[Mapping[str, Any]]) -> str | None:
+    """ACK's Terminal has no reason: empty then."""
+    terminal = _true(conditions, TERMINAL)
+    return terminal.get("reason", "") if terminal is not None else None
+
+
+def _conditions_of_features(sources: Sources, adoption: Adoption, *, managed: bool) -> dict[str, ConditionValue]:
+    """Which conditions do placement, references and adoption add?"""
+    resolution, stored = sources.resolution, sources.stored
+    return {
+        **sources.placement.also,
+        **({REFERENCES_RESOLVED: resolution.condition} if resolution.used else {}),
+        **(adoption_conditions(adoption, stored.get("conditions") or ()) if managed else {}),
+    }
+
+
+def _can_drift(sources: Sources, adoption: Adoption) -> bool:
+    """Can the spec differ from the resource?"""
+    edited_once = sources.obj.metadata.generation > 1
+    return (
+        edited_once
+        or not sources.kind.stop_on_delete
+        or sources.resolution.used
+        or adoption.adopted
+        or adoption.read_only
+    )
+
+
+def _is_requested(sources: Sources) -> bool:
+    """Does the user ask for a reconcile that was not carried out yet?"""
+    meta = sources.obj.metadata
+    asked_at = meta.annotations.get(RECONCILE_REQUESTED)
+    # A CRD of ACK's drops the field, so the status alone would not remember.
+    handled = (sources.stored.get("lastHandledReconcileAt"), sources.memory.requests.get(meta.uid))
+    return bool(asked_at) and asked_at not in handled
+
+
+def _is_due(sources: Sources, arn: str | None) -> bool:
+    """Must it be compared with its resource although it was not edited?"""
+    return _is_due_for_resync(sources) or (arn is not None and references_changed(sources.resolution, sources.stored))
+
+
+def _is_due_for_resync(sources: Sources) -> bool:
+    kind, services = sources.kind, sources.services
+    if kind.stop_on_delete:
+        return False
+    now, interval = asyncio.get_running_loop().time(), services.settings.resync(kind.name)
+    # Below the threshold, or a restart would describe a tenth of all settled objects at once.
+    first = now - services.rng.uniform(0.0, _DUE * interval)
+    since = sources.memory.described.setdefault(sources.obj.metadata.uid, first)
+    return now - since >= _DUE * interval
+
+
+def references_changed(resolution: Resolution, stored: Mapping[str, Any]) -> bool:
+    """All references are known, and have other values than those that status recorded."""
+    known = bool(resolution.values) and resolution.waiting is None
+    return known and dict(resolution.values) != (stored.get("resolvedReferences") or {})
+
+
+def _late_init(sources: Sources) -> LateInit | None:
+    if not sources.services.settings.write_late_init or not sources.kind.late_init:
+        return None
+    return late_init(sources.kind, sources.resolution.spec, {})
+
+
+def _tagging(sources: Sources, identity: _Identity, *, managed: bool, asked_for: bool, due: bool) -> Tagging:
+    """Which tags does the spec ask for, and must they be compared now?"""
+    if identity.arn is None or not managed or identity.adoption.read_only:
+        return UNTAGGED
+    stored, uid = sources.stored, sources.obj.metadata.uid
+    # ACK does not record which tags are its own. Compared at the resync, they would be written at any time in the ten hours after
+    # the switch from ACK: so they wait until the user edits the object, or asks for a reconcile.
+    retag = asked_for or uid in sources.memory.retag or (due and "managedTagKeys" in stored)
+    return tagging(sources.kind, sources.resolution.spec, stored.get("managedTagKeys"), due=retag)

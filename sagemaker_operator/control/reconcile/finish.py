@@ -1,4 +1,4 @@
-"""The end of a pass: the status is written if it changed, transitions are told, and the next look is arranged."""
+"""The end of a reconcile: write the status if it changed, report transitions, and decide when the key is requeued."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _PARK_SECONDS = (1800.0, 3600.0)
 
 
 async def finish(context: Context, action: Finish) -> Requeue:
-    """Raises KubeError if Kubernetes refused a write: then nothing was told, and the pass runs again."""
+    """Raises KubeError if Kubernetes refused a write: then no transition was reported, and the reconcile runs again."""
     meta, facts = context.obj.metadata, context.facts
     if action.findings is not None and action.findings.reason != ErrorCategory.THROTTLED.value:
         context.memory.throttled.pop(meta.uid, None)
-    if marked := _mark(context, action):
-        # Before the status: whoever dies in between finds the resource by it.
-        await context.write({"metadata": {"uid": meta.uid, "annotations": marked}}, subresource=None)
+    if annotations := _restore_annotation(context, action):
+        # Before the status: after a crash in between, the annotation identifies the resource.
+        await context.write({"metadata": {"uid": meta.uid, "annotations": annotations}}, subresource=None)
     if action.findings is not None:
         await _write_status(context, action, action.findings)
     for transition in _transitions(context, action):
@@ -49,14 +49,14 @@ async def finish(context: Context, action: Finish) -> Requeue:
     return _with_timer(context, action.requeue)
 
 
-def _mark(context: Context, action: Finish) -> dict[str, str]:
-    """What a backup is to remember of a resource that this pass made, or found to be made by an earlier one."""
+def _restore_annotation(context: Context, action: Finish) -> dict[str, str]:
+    """The annotation that lets a restored backup find a resource that this or an earlier reconcile created."""
     meta, facts = context.obj.metadata, context.facts
-    made = facts.mutation is Mutation.CREATED or (facts.owner is Owner.OURS and not facts.deleting)
-    if facts.arn is None or not facts.nameless or not made or action.release:
+    created = facts.mutation is Mutation.CREATED or (facts.owner is Owner.OURS and not facts.deleting)
+    if facts.arn is None or not facts.nameless or not created or action.release:
         return {}
-    wanted = mark(meta, facts.arn)
-    return wanted if wanted.items() - meta.annotations.items() else {}
+    desired = mark(meta, facts.arn)
+    return desired if desired.items() - meta.annotations.items() else {}
 
 
 def _transitions(context: Context, action: Finish) -> list[Transition]:
@@ -68,22 +68,22 @@ def _transitions(context: Context, action: Finish) -> list[Transition]:
             arn=facts.arn,
             target=context.placement.target,
             before=facts.recalled,
-            # None: found under this name, and not known to be this object's; or only what Create answered.
-            after=None if facts.arn is None or facts.shown is False else facts.observed,
+            # None: the resource of this name is not known to be this object's, or only the answer to Create is known.
+            after=None if facts.arn is None or facts.create_confirmed is False else facts.observed,
             mutation=facts.mutation,
             recovered=(facts.owner is Owner.OURS or facts.restored) and not facts.deleting,
             findings=action.findings,
-            told=context.stored.get("conditions") or (),
+            conditions=context.stored.get("conditions") or (),
             now=context.services.clock(),
         )
     )
 
 
 def _report(context: Context, transition: Transition) -> None:
-    # A read-only object shows another's resource: whoever adds up ends or billed seconds must be able to leave it out.
-    shown = {"readOnly": True} if context.facts.adoption.read_only else {}
-    emit(context.log, transition.event, **transition.fields, **shown)
-    if not (shown and transition.event in _ENDS_OF_JOBS):
+    # A read-only object shows a resource of another owner: sums of ended jobs or billed seconds must be able to leave it out.
+    read_only = {"readOnly": True} if context.facts.adoption.read_only else {}
+    emit(context.log, transition.event, **transition.fields, **read_only)
+    if not (read_only and transition.event in _ENDS_OF_JOBS):
         context.services.count_transition(transition.event, terminal=transition.event is Event.RESOURCE_TERMINAL)
     if transition.note is not None:
         note = transition.note
@@ -103,7 +103,7 @@ def _report(context: Context, transition: Transition) -> None:
 
 
 def _with_timer(context: Context, requeue: Requeue) -> Requeue:
-    """`requeue` with its seconds: spread, so that objects that were reconciled together do not come back together."""
+    """`requeue` with its seconds, jittered: objects that were reconciled together must not be requeued together."""
     rng = context.services.rng
     if requeue.seconds is not None:
         return replace(requeue, seconds=requeue.seconds * rng.uniform(1.0, 1.25))
@@ -121,12 +121,12 @@ def _until_resync(context: Context) -> float | None:
     described = context.memory.described.get(context.obj.metadata.uid, 0.0)
     wait = interval * context.services.rng.uniform(0.9, 1.1)
     remaining = described + wait - asyncio.get_running_loop().time()
-    # An object that was due and still was not observed has a mistake of its own: only an edit makes it worth a Describe.
+    # An object that was due and was not observed has an error of its own: before an edit, a Describe would be useless.
     return remaining if remaining > 0 else wait
 
 
 def _track(context: Context, action: Finish) -> None:
-    """Whatever the state of its spec, what moves in SageMaker is followed."""
+    """The poller polls a resource in transition, whatever the state of its spec."""
     facts = context.facts
     last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
     moves = last is not None and (last.moving(context.kind) or last.changes_when_settled(context.kind))
@@ -135,7 +135,7 @@ def _track(context: Context, action: Finish) -> None:
         context.services.tracker.untrack(context.key)
         return
     if facts.mutation is not None or (facts.observed is None and facts.unconfirmed):
-        # Whatever comes next is news, even if it looks as before: it is what says that the change has settled.
+        # The next observation must be reported even if it equals the last: it shows that the change is complete.
         last = None
     handle = Handle(
         context.kind,
@@ -165,15 +165,15 @@ async def _write_status(context: Context, action: Finish, findings: Findings) ->
     if patch is None:
         return
     if "conditions" in patch:
-        # The answer to another write of this reconcile may have brought what others wrote before it.
-        there = context.obj.decode_status().get("conditions") or ()
-        patch = {**patch, "conditions": with_foreign(patch["conditions"], there)}
+        # The answer to another write of this reconcile may contain conditions that other clients wrote before it.
+        current = context.obj.decode_status().get("conditions") or ()
+        patch = {**patch, "conditions": with_foreign(patch["conditions"], current)}
     lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
     try:
         await context.write({"metadata": lock, "status": patch}, subresource="status")
     except Conflict:
         if context.facts.arn == outcome.recorded_arn:
-            raise  # gives way to the newer version, and runs again
+            raise  # the reconcile runs again with the newer version
         await _write_arn(context, patch)
     # Only now: after a conflict the request is still to be recorded.
     if "lastHandledReconcileAt" in patch:
@@ -181,8 +181,10 @@ async def _write_status(context: Context, action: Finish, findings: Findings) ->
 
 
 async def _write_arn(context: Context, patch: dict[str, Any]) -> None:
-    """The write that records the ARN must land whatever else was edited meanwhile, and a merge patch replaces the list of
-    conditions: those that others have set since the object was read are kept."""
+    """Record the ARN, even if the object was edited meanwhile.
+
+    A merge patch replaces the list of conditions, so those that others have set since the object was read are added to it.
+    """
     uid = context.obj.metadata.uid
     for _ in range(_ARN_ATTEMPTS):
         try:
@@ -193,12 +195,12 @@ async def _write_arn(context: Context, patch: dict[str, Any]) -> None:
             break
         lock = {"uid": uid, "resourceVersion": current.metadata.resource_version}
         if "conditions" in patch:
-            there = current.decode_status().get("conditions") or ()
-            patch = {**patch, "conditions": with_foreign(patch["conditions"], there)}
+            current_conditions = current.decode_status().get("conditions") or ()
+            patch = {**patch, "conditions": with_foreign(patch["conditions"], current_conditions)}
         try:
             await context.write({"metadata": lock, "status": patch}, subresource="status")
         except Conflict:
             continue
         return
-    # Somebody writes without a pause, or the object is gone. The UID alone keeps it from reaching a namesake.
+    # Another client writes all the time, or the object is gone. The UID keeps the patch from a new object of the same name.
     await context.write({"metadata": {"uid": uid}, "status": patch}, subresource="status")

@@ -142,7 +142,7 @@ def _no_state_of_a_deleted_resource(outcome: Outcome) -> dict[str, Any]:
     """Otherwise "Deleting" would stay as long as another's finalizer holds the object."""
     facts = outcome.facts
     member, observed = facts.kind.status_member, facts.observed
-    if not (outcome.release and facts.deleting and facts.held) or facts.retain:
+    if not (outcome.release and facts.deleting and facts.other_finalizers) or facts.retain:
         return {}
     if member is None or (observed is not None and observed.found):
         return {}

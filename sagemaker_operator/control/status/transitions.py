@@ -1,5 +1,7 @@
-"""One change, told once in four ways: the log line and the Kubernetes Event here, from the same two observations that
-wrote the status and its conditions. So the four cannot disagree."""
+"""Derives the log line and the Kubernetes Event of each transition.
+
+They come from the same two observations as the status and its conditions, so the four cannot disagree.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A Kubernetes Event to be."""
+    """A Kubernetes Event to record."""
 
     reason: str
     text: str
@@ -68,10 +70,13 @@ def transitions(
     mutation: Mutation | None,
     recovered: bool,
     findings: Findings | None,
-    told: Sequence[Mapping[str, Any]],
+    conditions: Sequence[Mapping[str, Any]],
     now: float,
 ) -> Iterator[Transition]:
-    """What changed between the stored status and this pass. `told` are the stored conditions, `now` seconds since the epoch."""
+    """What changed between the stored status and this reconcile.
+
+    `conditions` are the stored ones, `now` is in seconds since the epoch.
+    """
     common: dict[str, Any] = {
         "resourceType": kind.resource_type,
         "resourceName": name,
@@ -86,7 +91,7 @@ def transitions(
             "logUrl": _log_url(kind.log_group, name, target),
         }
     if mutation is Mutation.CREATED or recovered:
-        yield _born(kind, name, common, recovered=recovered, again=before is not None)
+        yield _created(kind, name, common, recovered=recovered, again=before is not None)
     if mutation is Mutation.STOPPED:
         note = Note("Stopping", f"Asked SageMaker to stop {kind.resource_type} {name}", "Stop")
         yield Transition(Event.JOB_STOPPING, common | {"phase": "Stopping", "terminal": False}, note)
@@ -101,20 +106,20 @@ def transitions(
         note = Note("Tagged", f"Changed the tags of {kind.resource_type} {name}", "Tag")
         yield Transition(Event.RESOURCE_UPDATED, common, note)
     if after is not None and after.found:
-        yield from _moved(kind, name, common, before, after, now)
+        yield from _status_changed(kind, name, common, before, after, now)
     if findings is not None:
-        yield from _trouble(kind, findings, common, told)
+        yield from _trouble(kind, findings, common, conditions)
 
 
 def released(facts: Facts) -> Transition:
-    """The object is let go."""
+    """Our finalizer was removed."""
     note = None
     if facts.retain and facts.arn is not None:
         note = Note("Retained", f"{facts.arn} stays in SageMaker: the deletion policy is retain", "Delete")
     return Transition(Event.RESOURCE_DELETED, {"resourceArn": facts.arn}, note)
 
 
-def _born(kind: Kind, name: str, common: Mapping[str, Any], *, recovered: bool, again: bool) -> Transition:
+def _created(kind: Kind, name: str, common: Mapping[str, Any], *, recovered: bool, again: bool) -> Transition:
     what = f"{kind.resource_type} {name}"
     if again and not recovered:
         note = Note("Recreated", f"SageMaker had lost {what}, and accepted it again", "Create", warning=True)
@@ -128,13 +133,13 @@ def _born(kind: Kind, name: str, common: Mapping[str, Any], *, recovered: bool, 
     return Transition(event, {**common, "phase": "Pending", "terminal": False}, note)
 
 
-def _moved(
+def _status_changed(
     kind: Kind, name: str, common: Mapping[str, Any], before: Observation | None, after: Observation, now: float
 ) -> Iterator[Transition]:
     status, old = after.status(kind), before.status(kind) if before else ""
     if not kind.is_job:
         if status != old and status:
-            yield _resource_moved(kind, name, common, status, old, after)
+            yield _resource_status_changed(kind, name, common, status, old, after)
         return
     secondary, old_secondary = after.secondary(kind), before.secondary(kind) if before else ""
     state = after.state(kind)
@@ -148,12 +153,12 @@ def _moved(
     }
     for step in _steps(kind, after, old_secondary):
         previous, old_secondary = old_secondary, step["secondaryStatus"]
-        # The last step of a job is part of its last line, not a line of its own.
+        # The last step of a job is part of its last line, and has no line of its own.
         if step["secondaryStatus"] != secondary or state not in _ENDS:
             yield Transition(Event.JOB_TRANSITION, {**here, "terminal": False, "oldSecondaryStatus": previous, **step})
-    was_at_rest = before is not None and bool(old) and not before.moving(kind)
+    had_ended = before is not None and bool(old) and not before.moving(kind)
     if state in _ENDS and not after.moving(kind):
-        if was_at_rest and status == old:
+        if had_ended and status == old:
             return
         failure = after.failure(kind)
         took = f" after {_duration(here['elapsedSeconds'])}" if "elapsedSeconds" in here else ""
@@ -171,7 +176,7 @@ def _moved(
 
 
 def _journey(after: Observation) -> str:
-    """How long each secondary status took. In the last Event's text, because one for each would be five more writes per job."""
+    """How long each secondary status took, for the text of the last Event: an Event each would be five more writes per job."""
     took = [
         f"{step['Status']} {_duration(step['EndTime'] - step['StartTime'])}"
         for step in after.data.get("SecondaryStatusTransitions") or ()
@@ -180,10 +185,10 @@ def _journey(after: Observation) -> str:
     return f" ({', '.join(took)})" if took else ""
 
 
-def _resource_moved(
+def _resource_status_changed(
     kind: Kind, name: str, common: Mapping[str, Any], status: str, old: str, after: Observation
 ) -> Transition:
-    """A resource that has no end: each status is a line, and an Event where it came to rest."""
+    """Of a kind that does not end: each status is a log line, and a settled one also an Event."""
     state = after.state(kind)
     failure = after.failure(kind)
     fields = {
@@ -216,7 +221,7 @@ def _steps(kind: Kind, after: Observation, old: str) -> list[dict[str, str]]:
 
 
 def _progress(kind: Kind, after: Observation, now: float) -> dict[str, Any]:
-    """Times and their differences, as far as this answer has them. All from SageMaker's clock but a running job's end."""
+    """Times and durations, as far as this answer has them. All are from SageMaker's clock, except `now` for a running job."""
     data = after.data
     created = _seconds(data, kind.created_member)
     started = _seconds(data, kind.started_member)
@@ -236,7 +241,7 @@ def _progress(kind: Kind, after: Observation, now: float) -> dict[str, Any]:
 
 
 def _summary(after: Observation) -> dict[str, Any]:
-    """The last line of a job carries its whole report, so that one query on it is enough."""
+    """The last line of a job has its whole report, so that one query for it is enough."""
     data = after.data
     resources = data.get("ResourceConfig") or {}
     training, billable = data.get("TrainingTimeInSeconds"), data.get("BillableTimeInSeconds")
@@ -257,26 +262,26 @@ def _summary(after: Observation) -> dict[str, Any]:
 
 
 def _reason(state: StatusClass, failure: str) -> str | None:
-    """Bounded: SageMaker puts its own class before the colon of a failure text."""
+    """One of a few values: a failure text of SageMaker begins with its class and a colon."""
     if state is StatusClass.STOPPED:
         return "Stopped"
     if state is not StatusClass.FAILED:
         return None
     known = ("AlgorithmError", "ClientError", "InternalServerError", "CapacityError")
-    return next((word for word in known if failure.startswith(word)), "Unknown")
+    return next((name for name in known if failure.startswith(name)), "Unknown")
 
 
 def _trouble(
-    kind: Kind, findings: Findings, common: Mapping[str, Any], told: Sequence[Mapping[str, Any]]
+    kind: Kind, findings: Findings, common: Mapping[str, Any], conditions: Sequence[Mapping[str, Any]]
 ) -> Iterator[Transition]:
-    """A Terminal or Recoverable that was not there before, or says something else now."""
+    """A Terminal or Recoverable that is new, or has a new message."""
     for text, type_, event in (
         (findings.terminal, "ACK.Terminal", Event.RESOURCE_TERMINAL),
         (findings.recoverable, "ACK.Recoverable", Event.RESOURCE_WAITING),
     ):
-        if text is None or any(known.get("type") == type_ and known.get("message") == text for known in told):
+        if text is None or any(known.get("type") == type_ and known.get("message") == text for known in conditions):
             continue
-        # Waiting for one's own request is no trouble, and a status is told already.
+        # Neither waiting for the own request nor a terminal status, which was reported already, is an error.
         if findings.reason not in ("Deleting", "Updating", *kind.terminal_statuses):
             yield Transition(
                 event,

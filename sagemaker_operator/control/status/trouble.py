@@ -1,4 +1,4 @@
-"""What an object's users see when a pass over it ended without reporting anything itself."""
+"""What an object reports when its reconcile ended without writing a status."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class ObjectTrouble:
         self._clock = clock
 
     async def internal_error(self, obj: KubeObject, error: BaseException) -> None:
-        """Adds the condition ACK.Recoverable; the next pass that ends well removes it. Raises KubeError."""
+        """Adds the condition ACK.Recoverable; the next reconcile that succeeds removes it. Raises KubeError."""
         meta = obj.metadata
         before = obj.decode_status().get("conditions") or []
         text = internal_error_text(type(leaf(error)).__name__)
-        told: dict[str, ConditionValue] = {RECOVERABLE: ("True", INTERNAL_ERROR, text)}
+        added: dict[str, ConditionValue] = {RECOVERABLE: ("True", INTERNAL_ERROR, text)}
         if all(known.get("type") != READY for known in before):
             # A new object is not ready; what was ready before (a completed job) still is.
-            told = {READY: ("False", RECOVERABLE, text), **told}
+            added = {READY: ("False", RECOVERABLE, text), **added}
         if any((known.get("type"), known.get("message")) == (RECOVERABLE, text) for known in before):
             return
-        wanted = with_conditions(before, told, generation=meta.generation, now=rfc3339(self._clock()))
+        conditions = with_conditions(before, added, generation=meta.generation, now=rfc3339(self._clock()))
         lock = {"uid": meta.uid, "resourceVersion": meta.resource_version}
-        patch = {"metadata": lock, "status": {"conditions": wanted}}
+        patch = {"metadata": lock, "status": {"conditions": conditions}}
         stored = await self._kube.merge_patch(self._resource, meta.namespace, meta.name, patch, subresource="status")
         self._cache.apply_own_write(stored)
 
