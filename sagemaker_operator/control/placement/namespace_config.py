@@ -68,7 +68,7 @@ class NamespaceConfigs:
         self._rng = rng
         self._wake = wake
         self._guard = guard or Guard(rng=rng)
-        self._log = get_logger("surroundings")
+        self._log = get_logger("namespace-config")
         self._barrier_passed = False
         self._namespaces: dict[str, Meta] = {}
         self._deleted: dict[str, None] = {}
@@ -102,7 +102,7 @@ class NamespaceConfigs:
             )
 
         informer = Informer(
-            source, namespaces=namespaces, rng=self._rng, on_error=failed, guard=self._guard, part="surroundings"
+            source, namespaces=namespaces, rng=self._rng, on_error=failed, guard=self._guard, part="namespace-config"
         )
         informer.listen(changed)
         self.informers.append(informer)
@@ -146,7 +146,7 @@ class NamespaceConfigs:
         async with asyncio.TaskGroup() as group:
             for informer in self.informers:
                 name = f"watch {informer.name}"
-                group.create_task(self._guard.keep("surroundings", name, informer.run), name=name)
+                group.create_task(self._guard.keep("namespace-config", name, informer.run), name=name)
 
     async def wait(self) -> None:
         for informer in self.informers:
