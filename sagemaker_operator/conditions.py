@@ -91,7 +91,7 @@ class Findings(msgspec.Struct, frozen=True):
     failure: str | None = None
     """SageMaker's message for a failure: shown wherever the resource is not ready because of it."""
     hint: str = ""
-    """What to do about `terminal`, for Ready and Stalled, where the text of ACK.Terminal must be ACK's alone."""
+    """What to do about `terminal`: appended in Ready and Stalled, where the text of ACK.Terminal must be ACK's."""
     also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
     """Conditions beside these, by type: reported by features (a role that was selected, references resolved)."""
 
@@ -166,7 +166,7 @@ def _status_of(conditions: Sequence[Mapping[str, Any]], type_: str) -> str | Non
 
 
 def _wanted(findings: Findings, *, job: bool) -> dict[str, ConditionValue]:
-    """type -> (status, reason, message), in ACK's order: Ready comes after what it is derived from."""
+    """type -> (status, reason, message), in ACK's order: Ready comes after the conditions that it is derived from."""
     state = _state(findings)
     wanted = {type_: state[type_] for type_ in (SYNCED, TERMINAL, RECOVERABLE) if type_ in state}
     return {**wanted, **findings.also, **state, **(_job_end(findings) if job else {}), **findings.also}

@@ -331,7 +331,7 @@ class Manager:
                 controller.attach(self._reconciler(self._kinds[kind], controller, identity))
             for kind, controller in (self.controllers | self.features).items():
                 keep(kind.lower(), f"watch {kind}", controller.watch)
-            keep("surroundings", "watch surroundings", self.namespace_configs.run)
+            keep("namespace-config", "watch namespace configuration", self.namespace_configs.run)
             keep("events", "events", self.events.run)
             keep("operator", "ready", self._announce_ready)
             keep("operator", "synced", self._synced)

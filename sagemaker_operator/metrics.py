@@ -203,7 +203,7 @@ class Metrics:
 
 
 class ControllerMetrics:
-    """What happens in one controller and in its queue (it is a `QueueObserver`)."""
+    """The metrics of one controller and its queue (a `QueueObserver`)."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._results = {result: metrics.reconciles.labels(name, result) for result in _RESULTS}

@@ -92,7 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     write_late_init: bool = False
     """Write SageMaker's defaults into spec, as ACK does; by default spec is not changed."""
     system_namespace: str = ""
-    """Where the role maps are; empty: the pod's own, else `ack-system`."""
+    """The namespace of the role maps; empty: the pod's own, else `ack-system`."""
     assume_role_external_id: str = ""
     assume_role_session_tags: tuple[str, ...] = ()
     """KEY=VALUE, sent with every AssumeRole."""
@@ -103,7 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds; ACK's 60 would hold a worker for a minute at a dead endpoint."""
 
     shard: int = 0
-    """Which of `total_shards` this process is, from 0: a StatefulSet's ordinal."""
+    """The number of this process among `total_shards`, from 0: a StatefulSet's ordinal."""
     total_shards: int = 1
     aws_rate_limits: dict[str, float] = {}
     """Requests per second by operation or leading verb, in place of the limiter's own ceilings."""

@@ -115,7 +115,7 @@ _RATE = _any(r"\brate exceeded\b", r"too many requests")
 _QUOTA = _any(r"account-level service limit", r"\bservice quota\b", r"quota .{0,80}\bexceeded")
 _DENIED = _any(r"not authorized", r"access denied", r"explicit deny")
 
-# What AWS and moto say of an absent resource (facts per kind are in the kind's own pattern).
+# Texts of AWS and moto for an absent resource (those of single kinds are in the kind's pattern).
 _ABSENT = _any(
     r"(could|can) ?not find",
     r"does(n't| not) exist",

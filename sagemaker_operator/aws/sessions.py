@@ -70,7 +70,7 @@ _ESCAPES = re.compile(
 
 
 class Identity(NamedTuple):
-    """Who the operator is at AWS."""
+    """The operator's identity at AWS."""
 
     account: str
     partition: str

@@ -361,7 +361,7 @@ def _at_rest(status: Mapping[str, Any]) -> bool:
 
 
 def _shown(kind: Kind | None, status: Mapping[str, Any], which: str) -> Any:
-    """A status field by what it is for; `kind` None: an object of the operator's own, without a resource."""
+    """The status field named by a member of `Kind`; `kind` None: an object of a feature, without a resource."""
     member = getattr(kind, which) if kind is not None else None
     if kind is None or member is None:
         return ""

@@ -47,9 +47,9 @@ class Observation(msgspec.Struct, frozen=True):
         """Why it is not settled although its status is; the text is ACK's."""
         return kind.hooks.pending(self.data) if kind.hooks.pending else None
 
-    def lingers(self, kind: Kind) -> bool:
+    def changes_when_settled(self, kind: Kind) -> bool:
         """Whether a settled resource will change once more by itself (a warm pool that ends): it is polled slowly."""
-        return kind.hooks.lingers(self.data) if kind.hooks.lingers else False
+        return kind.hooks.changes_when_settled(self.data) if kind.hooks.changes_when_settled else False
 
 
 ABSENT = Observation({}, found=False)

@@ -1,4 +1,4 @@
-"""Kinds, derived from the service model: what follows from a name is a rule here, what does not is in `kinds/overrides`.
+"""Kinds, derived from the service model: facts that follow from names are rules here, others are in `kinds/overrides`.
 
 The rules hold for 66 of the 68 kinds that SageMaker can create and describe (`NOT_DERIVABLE` in tests/kinds/facts.py has the rest).
 """
@@ -63,7 +63,7 @@ _CREATES = {"PipelineExecution": "StartPipelineExecution"}
 _CREATE_VERBS = ("Create", "Start", "Import", "Register", "Put")
 
 # Statuses by their letters in lower case: SageMaker spells them InProgress, INPROGRESS, IN_PROGRESS and Update_Failed.
-# What is missing here is in progress.
+# Statuses that are not listed are in progress.
 _CLASSES: Mapping[str, StatusClass] = {
     spelling: meaning
     for meaning, spellings in {
@@ -102,9 +102,9 @@ def catalog() -> Mapping[str, Kind]:
 
 @cache
 def derive(create: str) -> Kind:
-    """The kind that an operation such as ``CreateTrainingJob`` makes.
+    """The kind that an operation such as ``CreateTrainingJob`` creates.
 
-    Raises LookupError if `create` makes nothing that can be described.
+    Raises LookupError if `create` creates nothing that can be described.
     """
     name = kind_name(create)
     own = OVERRIDES.get(name, {})
@@ -271,7 +271,7 @@ def _classes(status: Shape, *, job: bool) -> Mapping[str, StatusClass]:
 def _shown(
     outputs: Mapping[str, Shape], inputs: Mapping[str, Shape], own: Override, status: str | None, failure: str | None
 ) -> tuple[str, ...]:
-    """Status members: every status and time, the failure, and what the kind names itself; nothing the spec has too."""
+    """Status members: statuses, times, the failure, and those that the kind names; none that is also in spec."""
     by_rule = [
         name
         for name, shape in outputs.items()
@@ -294,7 +294,7 @@ def _columns(own: Override, status: str | None, secondary: str | None, failure: 
     if status:
         columns.append(Column("STATUS", f".status.{field_name(status)}"))
     if not columns:
-        # SageMaker has no status for it: what is left to know is whether it is there, and if not, why.
+        # SageMaker has no status for it: show whether it exists, and if not, why.
         columns = [Column("READY", _READY.format("status")), Column("MESSAGE", _READY.format("message"), priority=1)]
     # kubectl drops its own AGE as soon as a CRD has columns.
     return (*columns, Column("AGE", ".metadata.creationTimestamp", "date"))

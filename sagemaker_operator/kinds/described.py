@@ -1,4 +1,4 @@
-"""What a kind's Describe reports: the members of its output, or of the one structure that the output wraps them in."""
+"""The members that a kind's Describe returns: those of its output, or of the structure that the output wraps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def wrapper_of(describe: str) -> str | None:
-    """The one member of an output that is nothing but a structure (`Workforce`); None: the members are its own."""
+    """The member of an output that wraps all others in a structure (`Workforce`); None: the output does not wrap them."""
     output = members(operation(describe).output_shape)
     if len(output) != 1:
         return None

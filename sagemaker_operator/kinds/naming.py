@@ -137,7 +137,7 @@ def field_path(shape: Shape, path: str, *, root: str = "spec") -> str:
 
 
 def _spelled(shape: Shape, name: str) -> str | None:
-    """The member of this name, whatever the case of its letters."""
+    """The member of this name, compared without case."""
     known = members(shape)
     if name in known:
         return name

@@ -1,4 +1,4 @@
-"""What the derivation rules cannot know, kind by kind: data only, and only the fields that differ from the rules.
+"""Facts that the derivation rules do not give, by kind: data only, and only fields that differ from the rules.
 
 Not-found texts: ACK's generator configuration and the Terraform provider's finders, which agree with what AWS answers;
 the errors that the model declares do not.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Override(TypedDict, total=False):
-    """The exceptional facts of one kind. What is left out follows the rules of `kinds/catalog`."""
+    """The exceptional facts of one kind. Absent fields follow the rules of `kinds/catalog`."""
 
     short_names: tuple[str, ...]
     describe: str
@@ -71,7 +71,7 @@ class Override(TypedDict, total=False):
 
 
 UNCLEAR_ABSENCE = r"(?i)could not find|cannot find|does not exist|not found|RecordNotFound|^No .* with name"
-"""For kinds whose text is not documented: what SageMaker says elsewhere when there is nothing."""
+"""For kinds whose text is not documented: SageMaker's texts for absent resources of other kinds."""
 
 ORDERED = frozenset(
     {
@@ -82,7 +82,7 @@ ORDERED = frozenset(
         *("FeatureHeaders", "FeatureTypes", "LabelHeaders"),  # by position: one for each column, or class
     }
 )
-"""Lists whose order means something, wherever they are. ACK compares every list in order, AWS re-orders its sets."""
+"""Lists with a meaningful order, in any structure. ACK compares every list in order, AWS re-orders its sets."""
 
 OVERRIDES: Mapping[str, Override] = {
     "Action": {"shown": ("LineageGroupArn",)},
@@ -257,7 +257,11 @@ OVERRIDES: Mapping[str, Override] = {
         # SageMaker adds metric definitions of its own to those of the user, and leaves out the record wrapper "None".
         "ignored": ("AlgorithmSpecification.MetricDefinitions", "InputDataConfig[].RecordWrapperType"),
         "either_or": (("algorithmSpecification.algorithmName", "algorithmSpecification.trainingImage"),),
-        "hooks": Hooks(plan_update=training.plan_update, pending=training.pending, lingers=training.lingers),
+        "hooks": Hooks(
+            plan_update=training.plan_update,
+            pending=training.pending,
+            changes_when_settled=training.changes_when_settled,
+        ),
         "updates_while_moving": True,
     },
     "TransformJob": {
@@ -277,6 +281,6 @@ ABSENT_BY_TEXT_CODES = ("ValidationException",)
 
 
 def not_found_pattern(kind: str) -> re.Pattern[str] | None:
-    """The text that a kind's ValidationException must match to mean absence; None: its code says so."""
+    """The pattern that a kind's ValidationException must match to mean absence; None: the code decides."""
     pattern = OVERRIDES.get(kind, {}).get("not_found")
     return re.compile(pattern) if pattern else None

@@ -26,11 +26,11 @@ class Service:
     name: str
     """botocore's name of it, which is also that of its endpoint settings."""
     title: str
-    """How messages call it."""
+    """Its name in messages."""
     group: str
     """The API group of its CRDs, which is ACK's."""
     iam_prefix: str
-    """What its IAM actions begin with."""
+    """The prefix of its IAM actions."""
     tags: TagCalls = TagCalls()
 
 

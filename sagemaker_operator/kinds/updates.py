@@ -71,9 +71,9 @@ def _carried(shape: Shape, value: Any, path: str, names: Mapping[str, str]) -> A
 
 @cache
 def replaced_maps(kind: Kind) -> frozenset[str]:
-    """Paths of the maps inside of what the kind's update takes: it is sent whole, so that a key which the spec lacks is to go.
+    """Paths of the maps inside members of the kind's update, which are sent whole: a key that spec lacks is removed.
 
-    A map of its own (a model package's metadata) is merged by SageMaker.
+    A map that is itself such a member (a model package's metadata) is merged by SageMaker.
     """
     created = members(operation(kind.create).input_shape)
     found = {path for name in kind.mutable if name in created for path in _maps(created[name], name)}

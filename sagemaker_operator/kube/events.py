@@ -38,7 +38,7 @@ _REFILL_SECONDS = 300.0
 # client-go remembers as many series and objects (LRU), and calls events within 10 minutes one series.
 _REMEMBERED = 4096
 _SERIES_SECONDS = 600.0
-# What the API server accepts: 1,024 bytes of note, 253 of name (of which ".<16 hex digits>" are ours).
+# The API server's limits: 1,024 bytes of note, 253 of name (of which ".<16 hex digits>" are ours).
 _NOTE_BYTES = 1024
 _NAME_LIMIT = 253 - 17
 _TRIES = 2
@@ -146,7 +146,7 @@ class EventRecorder:
             self._enqueue(series)
 
     async def run(self) -> None:
-        """Writes what is recorded, until cancelled."""
+        """Writes recorded events until cancelled."""
         while True:
             if not self._queue:
                 self._idle.set()

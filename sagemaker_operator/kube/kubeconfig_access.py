@@ -301,7 +301,7 @@ def _impersonation(user: Entry[User]) -> tuple[tuple[str, str], ...]:
         headers.append(("Impersonate-Uid", _header(user, "as-uid", value.impersonate_uid)))
     headers += [("Impersonate-Group", _header(user, "as-groups", group or "")) for group in value.impersonate_groups]
     for key, members in value.impersonate_extra.items():
-        # What is not a letter of a header's name is percent-encoded, the percent sign too.
+        # Characters that a header's name cannot have are percent-encoded, the percent sign too.
         name = "Impersonate-Extra-" + quote(key, safe="!#$&'*+^`|")
         headers += [(name, _header(user, "as-user-extra", member or "")) for member in members]
     return tuple(headers)

@@ -46,7 +46,7 @@ _OF_TYPE = re.compile(r"(?P<kept>.*\bmust be of type [\w-]+)\b.*", re.DOTALL)
 # The API server names the type in the place of a value that is none of the above.
 _TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null", "map"})
 
-# How the API server introduces a value that it quotes.
+# The API server's text before a quoted value.
 _QUOTED_VALUE = re.compile("(?:Invalid|Unsupported|Duplicate) value:")
 
 _BY_CODE: dict[int, type[KubeError]] = {

@@ -241,7 +241,7 @@ PLACES: dict[str, tuple[type, str, Callable[..., Any], str]] = {
     "a watch": (Watcher, "step", at_first, "trainingjob"),
     "the workers of a kind": (Controller, "work", at_first, "trainingjob"),
     "a worker": (Controller, "_worker", at_first, "trainingjob"),
-    "the watches of namespaces and maps": (NamespaceConfigs, "run", at_first, "surroundings"),
+    "the watches of namespaces and maps": (NamespaceConfigs, "run", at_first, "namespace-config"),
     "the writing of Events": (EventRecorder, "run", at_first, "events"),
     "the watch over the credentials": (AwsIdentity, "watch", at_first, "operator"),
     "the heartbeat": (Manager, "_heartbeat", at_first, "operator"),
@@ -290,13 +290,13 @@ async def test_readiness_names_a_task_that_keeps_failing(monkeypatch: pytest.Mon
     async with running(cloud) as manager:
         await cloud.until(lambda: manager.guard.degraded, step=0.05)
         assert manager.guard.degraded == (
-            "watch surroundings: failed with Bug, an error of the operator; it is restarted (see the log)"
+            "watch namespace configuration: failed with Bug, an error of the operator; it is restarted (see the log)"
         )
         await cloud.until(lambda: manager.ready() is None)
         assert manager.guard.degraded is None
 
 
-KEPT = {"heartbeat", "credentials", "watch surroundings", "events", "ready"}
+KEPT = {"heartbeat", "credentials", "watch namespace configuration", "events", "ready"}
 
 
 async def test_every_task_of_an_operator_is_supervised() -> None:

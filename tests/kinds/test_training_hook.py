@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
-from sagemaker_operator.kinds.hooks.training import lingers, pending, plan_update
+from sagemaker_operator.kinds.hooks.training import changes_when_settled, pending, plan_update
 
 KEEP_ALIVE = "ResourceConfig.KeepAlivePeriodInSeconds"
 NAME = "job"
@@ -245,4 +245,4 @@ def test_nothing_else_keeps_a_job_pending(observed: dict[str, Any]) -> None:
     ],
 )
 def test_a_job_is_polled_until_its_warm_pool_ends(status: str, pool: str | None, expected: bool) -> None:
-    assert lingers(warm(status, pool)) is expected
+    assert changes_when_settled(warm(status, pool)) is expected

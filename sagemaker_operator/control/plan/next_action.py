@@ -209,7 +209,7 @@ def _convergence(facts: Facts) -> Action:
         return _replaced(facts)
     if observed is None:
         # Never observed since its create: the first poll is seconds away.
-        moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.lingers(kind)
+        moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.changes_when_settled(kind)
         finished = kind.stop_on_delete and not moving
         placed_again = facts.recoverable_reason in REFUSALS or (facts.placement_unreported and not finished)
         # What a settled object waits for shows in no poll: a failed Describe must not be the last one until the resync.
@@ -242,7 +242,7 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     """The action that follows from the comparison of spec and resource."""
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
-    requeue = Requeue.POLL if observed.moving(kind) or observed.lingers(kind) else Requeue.SETTLED
+    requeue = Requeue.POLL if observed.moving(kind) or observed.changes_when_settled(kind) else Requeue.SETTLED
     tagging = facts.tagging
     if tagging.problem is not None:
         return Finish(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), requeue)

@@ -129,7 +129,7 @@ def _track(context: Context, action: Finish) -> None:
     """The poller polls a resource in transition, whatever the state of its spec."""
     facts = context.facts
     last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
-    moves = last is not None and (last.moving(context.kind) or last.lingers(context.kind))
+    moves = last is not None and (last.moving(context.kind) or last.changes_when_settled(context.kind))
     target = context.placement.target
     if facts.arn is None or action.release or target is None or not (moves or action.requeue.when is When.POLL):
         context.services.tracker.untrack(context.key)

@@ -40,7 +40,7 @@ def pending(observed: Mapping[str, Any]) -> str | None:
     return None
 
 
-def lingers(observed: Mapping[str, Any]) -> bool:
+def changes_when_settled(observed: Mapping[str, Any]) -> bool:
     """A warm pool outlives its job by up to six hours, and its end changes the job's record once more."""
     return _pool(observed) in _POOL_KEPT and observed.get("TrainingJobStatus") != "InProgress"
 

@@ -1,4 +1,4 @@
-"""Which behaviour each kind has: its own, or the one that follows from its descriptor."""
+"""The behaviour of each kind: a class of its own, or `Behaviour` with its descriptor."""
 
 from __future__ import annotations
 

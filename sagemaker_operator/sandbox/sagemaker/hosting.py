@@ -29,7 +29,7 @@ _FROM_CONFIG = ("AsyncInferenceConfig", "ExplainerConfig", "MetricsConfig")
 
 
 class Models(Behaviour):
-    """Nothing happens to a model; what it names must exist."""
+    """A model has no status; the resources that it names must exist."""
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if "PrimaryContainer" in given and "Containers" in given:
@@ -297,7 +297,7 @@ def _specifications(given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _deployed(given: Mapping[str, Any]) -> list[str]:
-    """The names that decide whether it comes up: models, and images without their tag."""
+    """The names that decide whether the deployment fails: models, and images without their tag."""
     found = []
     for one in _specifications(given):
         image = one.get("Container", {}).get("Image", "")
@@ -306,7 +306,7 @@ def _deployed(given: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(specification: Mapping[str, Any], resolved: float) -> dict[str, Any]:
-    """A specification as Describe has it: the image that was asked for is inside DeployedImage."""
+    """A specification as Describe returns it: the specified image is in DeployedImage."""
     shown = copy.deepcopy(dict(specification))
     container = shown.get("Container", {})
     if "Image" in container:

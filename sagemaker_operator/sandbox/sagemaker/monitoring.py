@@ -183,7 +183,7 @@ class MonitoringSchedules(Behaviour):
             raise texts.in_use(text, declared=declared_errors(operation))
 
     def _watched(self, record: Record, now: float) -> dict[str, Any]:
-        """The endpoint that is monitored, wherever it is named."""
+        """The monitored endpoint, from the inline definition or the named one."""
         config = record.input["MonitoringScheduleConfig"]
         inputs = list(config.get("MonitoringJobDefinition", {}).get("MonitoringInputs", ()))
         if name := config.get("MonitoringJobDefinitionName"):

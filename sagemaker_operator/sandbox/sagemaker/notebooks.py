@@ -49,7 +49,7 @@ _DEFAULT_VOLUME_GB = 5
 
 
 class NotebookInstances(Behaviour):
-    """`input` has Describe's names from the start."""
+    """`input` has Describe's member names, not Create's."""
 
     actions = ("StartNotebookInstance",)
     queries = ("CreatePresignedNotebookInstanceUrl",)

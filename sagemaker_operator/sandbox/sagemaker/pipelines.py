@@ -155,13 +155,13 @@ class PipelineExecutions(Behaviour):
             record.failure = given.get("FailureReason", "A callback step failed.")
             record.timeline.schedule((Step("Failed"),), start=now)
         else:
-            # The step still takes its time, so that the whole keeps its own.
+            # The step still ends at its time, so that the execution keeps its length.
             record.notes["answers"][given["CallbackToken"]] = list(given.get("OutputParameters", ()))
         record.notes["tokens"].add(token)
         record.modified = now
 
     def _retry(self, record: Record, given: Mapping[str, Any], now: float) -> None:
-        """Steps that succeeded are not run again; the execution ends as its pipeline's tags and name want."""
+        """Steps that succeeded are not run again; the execution ends as its pipeline's tags and name select."""
         if not record.finished(now) or record.status(now) == steps.SUCCEEDED:
             text = f"Only failed and stopped executions can be retried; '{record.arn}' is {record.status(now)}."
             raise ServiceError("ConflictException", text)
@@ -201,7 +201,7 @@ class PipelineExecutions(Behaviour):
         return self.life.seconds if record.scenario.seconds is None else record.scenario.seconds
 
     def _steps(self, record: Record, now: float) -> list[dict[str, Any]]:
-        """The steps that have begun: those that an earlier try brought to their end, and those of the last one."""
+        """The steps that have begun: those that succeeded in an earlier try, and those of the last try."""
         shown: list[dict[str, Any]] = list(record.notes["kept"])
         done = {entry["StepName"] for entry in shown}
         phases = record.timeline.phases

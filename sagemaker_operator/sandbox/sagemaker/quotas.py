@@ -1,4 +1,4 @@
-"""How many instances of a type an account may use at once: counted for each use, account and region, as Service Quotas does."""
+"""Quotas of concurrent instances by type, counted per use, account and region as in Service Quotas."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _TYPES = (
 
 
 def instance_types() -> frozenset[str]:
-    """Every type that something with a quota can run on."""
+    """All instance types of the kinds with a quota."""
     return frozenset(name for shape in _TYPES for name in service_model().shape_for(shape).enum)
 
 
 class Quotas:
-    """Instances by type; a type without a quota has no limit. Counted at creation only: what is there already stays."""
+    """Instances by type; a type without a quota has no limit. Checked at creation only: existing resources are kept."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
@@ -59,7 +59,7 @@ class Quotas:
         self._limits.clear()
 
     def check(self, kind: Kind, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        """Raises ServiceError(ResourceLimitExceeded) if a resource of this input would use more than is left."""
+        """Raises ServiceError(ResourceLimitExceeded) if a resource of this input would exceed a quota."""
         if not self._limits or kind.name not in _INSTANCES_OF:
             return
         used: Counter[str] = Counter()
@@ -90,7 +90,7 @@ def _uses_instances(record: Record, now: float) -> bool:
 
 
 def _groups(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every structure below that has an instance type."""
+    """The structures inside `value` with an instance type."""
     if isinstance(value, list):
         for item in value:
             yield from _groups(item)

@@ -33,7 +33,7 @@ def _created_by(record: Record) -> dict[str, Any]:
 
 
 class ModelPackageGroups(Behaviour):
-    """A group cannot go before its packages. `notes`: `ResourcePolicy`, once one was put."""
+    """A group with packages cannot be deleted. `notes`: `ResourcePolicy`, after a Put."""
 
     actions = ("PutModelPackageGroupPolicy", "DeleteModelPackageGroupPolicy")
     queries = ("GetModelPackageGroupPolicy",)
@@ -66,7 +66,7 @@ class ModelPackageGroups(Behaviour):
 
 
 class ModelPackages(Behaviour):
-    """A versioned package is known by its ARN, and numbered within its group; numbers are never used twice."""
+    """A versioned package is identified by its ARN and numbered within its group; numbers are not reused."""
 
     queries = ("BatchDescribeModelPackage",)
 

@@ -68,7 +68,7 @@ LIFE = LifeCycle(
 
 
 class TrainingJobs(Behaviour):
-    """Simulated training jobs. Texts of refusals are AWS's where known, otherwise in its manner."""
+    """Simulated training jobs. Error texts are AWS's where known, otherwise similar."""
 
     def __init__(self, kind: Kind, *, resources: Resources | None = None) -> None:
         super().__init__(kind, resources=resources, life=LIFE)
