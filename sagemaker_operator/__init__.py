@@ -1,3 +1,3 @@
-"""Run Amazon SageMaker from Kubernetes. See docs/architecture.md for the floors of this house."""
+"""Run Amazon SageMaker from Kubernetes. docs/architecture.md describes the layers of this package."""
 
 __version__ = "0.1.0"

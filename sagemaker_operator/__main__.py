@@ -17,7 +17,7 @@ def main() -> None:
 
 
 def _hold_standard_descriptors() -> None:
-    """One that was closed by the parent would be taken by the next file or socket, and libuv aborts on such a one."""
+    """Open descriptors 0 to 2 if the parent closed them: else the next file or socket gets one, and libuv aborts on it."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -26,7 +26,7 @@ def _hold_standard_descriptors() -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    """Nothing was started, so there is nothing to stop. Not SystemExit: it might be raised inside of anything."""
+    """Nothing was started, so there is nothing to stop. Not by SystemExit, which could be caught in any import."""
     os._exit(0)
 
 

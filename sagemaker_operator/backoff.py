@@ -1,4 +1,4 @@
-"""Exponential backoff with full jitter: a pure value, random injected."""
+"""Exponential backoff with full jitter, as a value; the caller passes the random source."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ LONGEST_RETRY_AFTER = 300.0
 
 
 class Backoff(msgspec.Struct, frozen=True):
-    """Delay before attempt n+1 is uniform in [floor, base * factor**n], capped.
+    """Delay before attempt n+1 is uniform in [minimum, base * factor**n], at most `cap`.
 
-    Full jitter (rather than a fixed delay) because a restart or an outage fails thousands of keys at the same moment.
+    Full jitter rather than a fixed delay: a restart or an outage fails thousands of keys at the same moment.
     """
 
     base: float
     cap: float
     factor: float = 2.0
-    floor: float = 0.0
-    """A lower bound in seconds, so that jitter can never make a hot loop."""
+    minimum: float = 0.0
+    """Seconds, so that jitter can never make a hot loop."""
 
     def delay(self, failures: int, rng: random.Random) -> float:
         """Seconds to wait after `failures` failures (0 = the first)."""
-        # 2**64 s is already unbounded in practice; bounding the exponent keeps the float finite.
+        # Bounding the exponent keeps the float finite; 2**64 s is unbounded in practice.
         ceiling = min(self.cap, self.base * self.factor ** min(failures, 64))
-        return rng.uniform(min(self.floor, ceiling), ceiling)
+        return rng.uniform(min(self.minimum, ceiling), ceiling)
 
 
-WATCH = Backoff(base=0.8, cap=30.0, floor=0.2)
+WATCH = Backoff(base=0.8, cap=30.0, minimum=0.2)
 """client-go's and kube-rs' values for list+watch; they reset it after 120 s without an error."""
 
-RECONCILE = Backoff(base=1.0, cap=300.0, floor=0.5)
+RECONCILE = Backoff(base=1.0, cap=300.0, minimum=0.5)
 """client-go's 5 ms base suits writes to etcd: it would fire 8 AWS calls in the first 1.3 s of a failing object."""
 
-CONFLICT = Backoff(base=0.5, cap=30.0, floor=0.5)
-"""After a write conflict the watch brings the newer version within milliseconds, unless it is minutes late itself."""
+CONFLICT = Backoff(base=0.5, cap=30.0, minimum=0.5)
+"""After a write conflict the watch delivers the newer version within milliseconds, unless it is minutes late itself."""
 
-SLOW = Backoff(base=60.0, cap=900.0, floor=30.0)
+SLOW = Backoff(base=60.0, cap=900.0, minimum=30.0)
 """For errors that a person or a quota change must fix: exhausted quotas, denied access, missing roles."""

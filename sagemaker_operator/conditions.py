@@ -42,7 +42,7 @@ _OURS = frozenset(
 ConditionValue = tuple[str, str, str]
 """(status, reason, message) of one condition."""
 
-# A condition message is for people; API servers refuse more than 32 KiB, and AWS failure texts are at most 1,024.
+# API servers reject messages above 32 KiB; AWS failure texts are at most 1,024 characters.
 _MESSAGE_LIMIT = 2048
 
 
@@ -50,13 +50,13 @@ class Progress(StrEnum):
     """The resource's state, as the conditions report it."""
 
     UNKNOWN = "Unknown"
-    """It could not be observed in this reconcile."""
+    """It was not observed in this reconcile."""
     MOVING = "InProgress"
     """SageMaker is working on it."""
     SETTLED = "Settled"
-    """It is what the spec asks for, and stays so."""
+    """It is as spec desires, and does not change by itself."""
     COMPLETE = "Complete"
-    """A job ended well."""
+    """A job succeeded."""
     FAILED = "Failed"
     STOPPED = "Stopped"
 
@@ -66,7 +66,7 @@ class Progress(StrEnum):
 
 
 class ObjectState(StrEnum):
-    """What kstatus reads from the conditions of one object."""
+    """The state of one object, as kstatus derives it from the conditions."""
 
     CURRENT = "Current"
     IN_PROGRESS = "InProgress"
@@ -83,7 +83,7 @@ class Findings(msgspec.Struct, frozen=True):
     message: str
     """About the resource: "TrainingJob is in InProgress status."."""
     reason: str = ""
-    """CamelCase, bounded: why Ready is what it is (the status, or the category of an error)."""
+    """CamelCase, from a bounded set: the reason of Ready (the status, or the category of an error)."""
     terminal: str | None = None
     """The error that only an edit can fix."""
     recoverable: str | None = None
@@ -91,7 +91,7 @@ class Findings(msgspec.Struct, frozen=True):
     failure: str | None = None
     """SageMaker's message for a failure: shown wherever the resource is not ready because of it."""
     hint: str = ""
-    """What to do about `terminal`, for Ready and Stalled, where the text of ACK.Terminal must be ACK's alone."""
+    """What to do about `terminal`: appended in Ready and Stalled, where the text of ACK.Terminal must be ACK's."""
     also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
     """Conditions beside these, by type: reported by features (a role that was selected, references resolved)."""
 
@@ -107,46 +107,46 @@ def compute(
 ) -> list[dict[str, Any]]:
     """The new condition list. `now` (RFC 3339) marks a transition; a condition that did not flip keeps its time.
 
-    Only a `job` has an end, and so Complete or Failed. Conditions of other writers are kept as they are, where they are. Without
-    `late_init` no later reconcile completes a late initialisation, so a condition that says so is removed.
+    Only a `job` gets Complete or Failed. Conditions of other writers keep their values and places. Without
+    `late_init` no later reconcile completes a late initialisation, so a condition that announces one is removed.
     """
     stale = {LATE_INITIALIZED} if not late_init and _status_of(previous, LATE_INITIALIZED) == "False" else set()
     return _merged(previous, _wanted(findings, job=job), _OURS | stale, generation=generation, now=now)
 
 
 def with_conditions(
-    previous: Sequence[Mapping[str, Any]], told: Mapping[str, ConditionValue], *, generation: int, now: str
+    previous: Sequence[Mapping[str, Any]], replacements: Mapping[str, ConditionValue], *, generation: int, now: str
 ) -> list[dict[str, Any]]:
-    """`previous` with the conditions `told` in place of those of their types."""
-    return _merged(previous, told, frozenset(), generation=generation, now=now)
+    """`previous` with the conditions of the types in `replacements` replaced, or appended."""
+    return _merged(previous, replacements, frozenset(), generation=generation, now=now)
 
 
 def _merged(
     previous: Sequence[Mapping[str, Any]],
-    told: Mapping[str, ConditionValue],
+    replacements: Mapping[str, ConditionValue],
     ours: AbstractSet[str],
     *,
     generation: int,
     now: str,
 ) -> list[dict[str, Any]]:
-    """`told` in its order, in the places of the conditions that it replaces: those of its types and all of `ours`.
+    """`replacements` in their order, in the places of the conditions that they replace: those of their types and of `ours`.
 
-    The order carries meaning: Argo CD's check takes the first of ACK.Terminal and Ready that decides.
+    The order matters: Argo CD's check uses the first of ACK.Terminal and Ready that decides.
     """
     known = {condition.get("type"): condition for condition in previous}
-    fresh = iter([_condition(type_, new, known.get(type_, {}), generation, now) for type_, new in told.items()])
+    fresh = iter([_condition(type_, new, known.get(type_, {}), generation, now) for type_, new in replacements.items()])
     result: list[dict[str, Any]] = []
     for condition in previous:
         type_ = condition.get("type")
-        if type_ not in told and type_ not in ours:
+        if type_ not in replacements and type_ not in ours:
             result.append(dict(condition))
         elif (replacement := next(fresh, None)) is not None:
             result.append(replacement)
     return [*result, *fresh]
 
 
-def _condition(type_: str, told: ConditionValue, old: Mapping[str, Any], generation: int, now: str) -> dict[str, Any]:
-    status, reason, message = told
+def _condition(type_: str, value: ConditionValue, old: Mapping[str, Any], generation: int, now: str) -> dict[str, Any]:
+    status, reason, message = value
     flipped = old.get("status") != status or not old.get("lastTransitionTime")
     condition: dict[str, Any] = {
         "type": type_,
@@ -166,7 +166,7 @@ def _status_of(conditions: Sequence[Mapping[str, Any]], type_: str) -> str | Non
 
 
 def _wanted(findings: Findings, *, job: bool) -> dict[str, ConditionValue]:
-    """type -> (status, reason, message), in ACK's order: Ready comes after what it is derived from."""
+    """type -> (status, reason, message), in ACK's order: Ready comes after the conditions that it is derived from."""
     state = _state(findings)
     wanted = {type_: state[type_] for type_ in (SYNCED, TERMINAL, RECOVERABLE) if type_ in state}
     return {**wanted, **findings.also, **state, **(_job_end(findings) if job else {}), **findings.also}
@@ -193,7 +193,7 @@ def _state(findings: Findings) -> dict[str, ConditionValue]:
     ready = progress in (Progress.SETTLED, Progress.COMPLETE)
     wanted[SYNCED] = ("True" if progress.at_rest else "False", reason, message)
     if progress.at_rest and not ready:
-        # It ended, but not well. SageMaker has what spec asks for, so Synced is True as ACK's; without Terminal, which ACK
+        # It ended without success. SageMaker has what spec desires, so Synced is True as ACK's; without Terminal, which ACK
         # has for a few kinds only, Argo CD would call it Progressing indefinitely.
         wanted[TERMINAL] = ("True", reason, _explained(findings))
     wanted[READY] = ("True" if ready else "False", reason, _explained(findings))
@@ -213,13 +213,13 @@ def _job_end(findings: Findings) -> dict[str, ConditionValue]:
         case Progress.COMPLETE:
             return {COMPLETE: ("True", findings.reason, findings.message)}
         case Progress.FAILED | Progress.STOPPED:
-            # A stopped job is Failed too, as batch/v1 has it for a job past its deadline: who waits must not hang.
+            # A stopped job is Failed too, as in batch/v1 for a job past its deadline: `kubectl wait` must not hang.
             return {FAILED: ("True", findings.reason, _explained(findings))}
     return {}
 
 
 def with_foreign(mine: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """`mine`, computed from an older version of the object, with the conditions of other writers as they are stored now."""
+    """`mine`, computed from an older version of the object, with the currently stored conditions of other writers."""
     ours = {*_OURS, LATE_INITIALIZED}
     foreign = {str(condition.get("type")): dict(condition) for condition in stored if condition.get("type") not in ours}
     merged = []

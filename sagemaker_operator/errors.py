@@ -48,7 +48,7 @@ class NotServed(KubeError):
 
 
 class Conflict(KubeError):
-    """409: somebody wrote in between, or the object exists already."""
+    """409: there was another write in between, or the object exists already."""
 
 
 class Gone(KubeError):
@@ -60,7 +60,7 @@ class Invalid(KubeError):
 
 
 class TooLarge(KubeError):
-    """413, or etcd's limit behind a 500: the object would be larger than what is stored. The same write stays refused."""
+    """413, or etcd's limit in a 500: the object would be too large to store. Retrying the same write cannot succeed."""
 
 
 class TooManyRequests(KubeError):
@@ -68,11 +68,11 @@ class TooManyRequests(KubeError):
 
 
 class Unavailable(KubeError):
-    """5xx, a refused or cut connection, a timeout, or an answer that is not Kubernetes JSON. Always worth a retry."""
+    """5xx, a refused or cut connection, a timeout, or an answer that is not Kubernetes JSON. Can be retried."""
 
 
 class ErrorCategory(StrEnum):
-    """What an AWS error means for us. The one table from code and text to category is `aws/classify`."""
+    """The category of an AWS error. `aws/classify` maps codes and texts to it."""
 
     THROTTLED = "Throttled"
     """Rate exceeded, at AWS or in our own limiter. Not a failure of the object; `retry_after` says when to come back."""

@@ -1,11 +1,11 @@
-"""The one place where an unexpected exception ends: it costs one object or one task, never the process or another kind.
+"""Contains unexpected exceptions: one affects a single object or task, never the process or another kind.
 
 Guarantees:
-- `call` never raises an Exception; `keep` restarts what ended with one, with a backoff, until it returns or is cancelled.
+- `call` never raises an Exception; `keep` restarts a task that raised one, with a backoff, until it returns or is cancelled.
 - Every failure is counted, and logged with its part, its object and the exception's type and frames. The exception's text
   is left out: it may quote a spec.
 
-Caveats: `ConfigurationError` passes through `keep`, because with it the operator cannot go on.
+Caveat: `keep` does not catch `ConfigurationError`, because with it the operator cannot go on.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.objects import KubeObject, ObjectKey
 
-RESTART = Backoff(base=1.0, cap=300.0, floor=0.5)
-"""A task that fails at once costs 12 restarts an hour, as an object that fails does."""
+RESTART = Backoff(base=1.0, cap=300.0, minimum=0.5)
+"""A task that always fails at once is restarted 12 times an hour, as often as a failing object is reconciled."""
 
 SETTLED_SECONDS = 120.0
-"""A task that has run for so long counts as recovered: it is not degraded any more, and its backoff starts over."""
+"""A task that has run for this long has recovered: it is not degraded any more, and its backoff starts over."""
 
 _FRAMES = 3
 
@@ -41,7 +41,7 @@ class _Stopped(NamedTuple):
 
 
 class Guard:
-    """Runs what must not take others down. `degraded` names the tasks that keep failing."""
+    """Runs callbacks and tasks whose failure must not affect others. `degraded` names the tasks that keep failing."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Guard:
         count: Callable[[str], None] = lambda part: None,
         report: Callable[[KubeObject, str], None] = lambda obj, error: None,
     ) -> None:
-        """`count` gets the part that failed, `report` the object (where one is known) and the exception's type."""
+        """`count` is called with the part that failed, `report` with the object, if known, and the exception's type."""
         self._rng = rng
         self._count = count
         self._report = report
@@ -69,11 +69,11 @@ class Guard:
     def failed(
         self, part: str, error: BaseException, *, about: KubeObject | None = None, key: ObjectKey | None = None
     ) -> None:
-        """Counts and logs an exception that was caught elsewhere. `key` stands for an object that is not at hand."""
+        """Counts and logs an exception that was caught elsewhere. `key`: instead of `about`, if only the key is known."""
         key = about.key if about is not None else key
         fields = {} if key is None else {"kind": key.kind, "namespace": key.namespace, "name": key.name}
         present = {name: value for name, value in fields.items() if value}
-        # The counter and the object's Event are extras: whatever is wrong with them, the log line is written.
+        # An error of the counter or of the object's Event must not prevent the log line.
         self._log.error("Internal error", controller=part, err=describe(error), **present)
         with contextlib.suppress(Exception):
             self._count(part)

@@ -1,4 +1,4 @@
-"""The two small HTTP servers of the pod: probes, and metrics."""
+"""The pod's two HTTP servers: probes, and metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 Check = Callable[[], str | None]
-"""None: well. Otherwise one line that says what is wrong."""
+"""None: healthy. Otherwise the problem, in one line."""
 
 
 def _probe(check: Check) -> Callable[[web.Request], object]:
@@ -32,7 +32,7 @@ def _probe(check: Check) -> Callable[[web.Request], object]:
 
 
 def probes_app(*, live: Check, ready: Check) -> web.Application:
-    """`/healthz` (restart me if not) and `/readyz` (send me no work if not), as ACK's controller has them."""
+    """`/healthz` (liveness) and `/readyz` (readiness), the paths of ACK's controller."""
     app = web.Application()
     app.router.add_get("/healthz", _probe(live))  # type: ignore[arg-type]
     app.router.add_get("/readyz", _probe(ready))  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def metrics_app(
             await asyncio.sleep(0)
         collected = CollectorRegistry()
         collected.register(_Collected(families))
-        # All of it would hold the loop for 145 ms where 10,000 objects have a series each; the text is 90 ms of it.
+        # In one piece it would block the loop for 145 ms if 10,000 objects have a series each; the text is 90 ms of that.
         text = await asyncio.to_thread(generate_latest, collected)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -96,7 +96,7 @@ async def serve(app: web.Application, address: tuple[str, int] | None, flag: str
             )
             await site.start()
         except OSError as error:
-            # The loop's own text repeats the address.
+            # The event loop's own text repeats the address.
             why = os.strerror(error.errno) if error.errno else str(error)
             shown = f"[{host}]" if ":" in host else host
             raise ConfigurationError(f"{flag}: cannot listen on {shown}:{port}: {why}") from error
@@ -108,7 +108,7 @@ async def serve(app: web.Application, address: tuple[str, int] | None, flag: str
 def _listen_everywhere(port: int) -> socket.socket:
     """One socket for IPv4 and IPv6, as Go's `:PORT`: the kubelet of an IPv6 cluster probes the pod's IPv6 address.
 
-    Where IPv6 is not available (off in the kernel or by sysctl) it is IPv4 alone. Raises OSError if the port is taken.
+    Without IPv6 (disabled in the kernel or by sysctl) only IPv4. Raises OSError if the port is taken.
     """
     if socket.has_dualstack_ipv6():
         try:

@@ -1,4 +1,4 @@
-"""What a list and a watch answer, as data: `kube/` reads it and `runtime/` follows it."""
+"""The results of lists and watches as data: produced by `kube/`, used by `runtime/`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ListPage(NamedTuple):
 
 
 class WatchEvent(NamedTuple):
-    """One event of a watch. A bookmark's object has nothing but its resourceVersion."""
+    """One event of a watch. A bookmark's object has only a resourceVersion."""
 
     type: EventType
     object: KubeObject

@@ -181,7 +181,7 @@ def _count_dropped() -> None:
 
 
 class _Sink:
-    """Where lines go. What cannot be written is dropped and counted: a caller may just have created something."""
+    """The log's sink. Lines that cannot be written are dropped and counted, because the caller may just have created a resource."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -251,7 +251,7 @@ _FIRST = ("ts", "level", "msg", "logger", "schema", "event", "kind", "namespace"
 
 
 def _order(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """What people read first comes first; machines do not care."""
+    """Orders fields for people: the most important ones first."""
     return {key: line[key] for key in _FIRST if key in line} | {
         key: value for key, value in line.items() if key not in _FIRST
     }

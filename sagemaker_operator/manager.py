@@ -1,6 +1,6 @@
-"""The operator as a whole: what is started in which order, what stops it, and in which order it stops.
+"""The operator as a whole: starts and stops its parts in order.
 
-Start: identity at AWS, stores synced (a standby keeps them warm), leadership, workers. Stop: no new work, calls in flight
+Start: identity at AWS, caches synced (also those of a standby), leadership, workers. Stop: no new reconciles, calls in flight
 finish with their status patch, the lease is released.
 """
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 COMPONENT = "sagemaker-operator"
 
-# The loop's heartbeat: a probe that hangs longer than this finds a loop that does not turn.
+# The heartbeat of the event loop; without one for _LOOP_STALL_SECONDS the liveness probe fails.
 _HEARTBEAT_SECONDS = 1.0
 _LOOP_STALL_SECONDS = 15.0
 # A reconcile is one read and one write; four keep up with 100 sources a second.
@@ -96,7 +96,7 @@ class Manager:
             count=metrics.panicked,
             report=lambda obj, error: record_internal_error(self.events, obj, error),
         )
-        """Where an unexpected exception of any part ends."""
+        """Contains unexpected exceptions of all parts."""
         self.events = EventRecorder(
             kube, component=COMPONENT, instance=identity, clock=clock, rng=rng, guard=self.guard
         )
@@ -110,7 +110,7 @@ class Manager:
             aws, enqueue=self._enqueue, cadence=settings.cadence, clock=clock, rng=rng, guard=self.guard
         )
         self.features = self._features()
-        """Controllers beside the kinds'. Where one is not allowed or not installed, only that feature is missing."""
+        """Controllers of features. If one's CRD or permission is missing, only that feature does not work."""
         namespace = settings.leader_election_namespace or default_namespace
         self.elector = LeaderElector(
             kube,
@@ -227,14 +227,14 @@ class Manager:
         return controller
 
     def _other_object(self, key: ObjectKey) -> KubeObject | None:
-        """Raises LookupError for a kind that is not among ours."""
+        """Raises LookupError for a kind that is not reconciled."""
         return self.controllers[key.kind].get(key)
 
     def _enqueue(self, key: ObjectKey) -> None:
         self.controllers[key.kind].add(key)
 
     def _wake(self, concerned: Concerned) -> None:
-        """What surrounds these objects has changed."""
+        """The namespace configuration of these objects has changed: reconcile them."""
         for controller in self.controllers.values():
             controller.wake(partial(concerned, controller.resource))
 
@@ -245,7 +245,7 @@ class Manager:
         return f"the event loop was blocked for {lag:.0f} s" if self._beat and lag > _LOOP_STALL_SECONDS else None
 
     def ready(self) -> str | None:
-        """A standby is ready: its caches are. Never asks AWS or the API server."""
+        """Why the operator is not ready, or None. A standby is ready when its caches are. Calls neither AWS nor the API server."""
         if self._stopping.is_set():
             return "stopping"
         if trouble := self._aws_identity.trouble:
@@ -260,19 +260,19 @@ class Manager:
         return self._trouble()
 
     def _trouble(self) -> str | None:
-        """What keeps the operator from its work although its caches are full."""
+        """Why the operator cannot work although its caches are synced; None: it can."""
         if self._settings.leader_election and self.elector.refused:
             return self.elector.refused
         return self.guard.degraded or self._kube.refusals.current()
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    # --- lifecycle ---------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Asks `run()` to end in order. Idempotent; safe in a signal handler."""
+        """Makes `run()` end in order. Idempotent; safe in a signal handler."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Raises ConfigurationError if the start is hopeless, LeadershipLost if another replica took over."""
+        """Raises ConfigurationError if the operator cannot start, LeadershipLost if another replica took over."""
         settings = self._settings
         async with AsyncExitStack() as stack:
             probes = probes_app(live=self.live, ready=self.ready)
@@ -315,7 +315,7 @@ class Manager:
         async with asyncio.TaskGroup() as group:
 
             def keep(part: str, name: str, run: Callable[[], Awaitable[object]]) -> None:
-                """Only what is not kept can end the operator: the lease, and this task itself."""
+                """Run a task in the guard. Only tasks outside of it can end the operator: the lease's, and this one."""
                 group.create_task(self.guard.keep(part, name, run), name=name)
 
             keep("operator", "heartbeat", self._heartbeat)
@@ -331,7 +331,7 @@ class Manager:
                 controller.attach(self._reconciler(self._kinds[kind], controller, identity))
             for kind, controller in (self.controllers | self.features).items():
                 keep(kind.lower(), f"watch {kind}", controller.watch)
-            keep("surroundings", "watch surroundings", self.namespace_configs.run)
+            keep("namespace-config", "watch namespace configuration", self.namespace_configs.run)
             keep("events", "events", self.events.run)
             keep("operator", "ready", self._announce_ready)
             keep("operator", "synced", self._synced)
@@ -369,12 +369,12 @@ class Manager:
         self._on_synced()
 
     async def _announce_ready(self) -> None:
-        """Says once when everything is served, and once per change what is not."""
-        told: str | None = ""
+        """Log once when everything is ready, and the reason each time when it is degraded."""
+        reported: str | None = ""
         while True:
             state = self.ready()
-            if state != told and (state is None or self._is_degraded()):
-                told = state
+            if state != reported and (state is None or self._is_degraded()):
+                reported = state
                 if state is None:
                     emit(self._log, Event.OPERATOR_READY)
                 else:
@@ -394,7 +394,7 @@ class Manager:
             self.metrics.loop_lag.observe(max(0.0, loop.time() - self._beat - _HEARTBEAT_SECONDS))
 
     async def _drain(self) -> None:
-        """Passes in flight finish, so that a create's ARN is recorded; everything else is found again at the next start."""
+        """Let reconciles in flight finish, so that a create's ARN is recorded; all else is observed again at the next start."""
         emit(self._log, Event.OPERATOR_STOPPING)
         await self.poller.close()
         controllers = (self.controllers | self.features).values()
@@ -411,7 +411,7 @@ class Manager:
 
 
 def observe_aws(metrics: Metrics, outcome: Outcome) -> None:
-    """The observers of an `Aws`'s calls."""
+    """Count a call of `Aws` in the metrics."""
     metrics.aws_call(
         outcome.operation,
         requests=outcome.attempts,
@@ -424,5 +424,5 @@ def observe_aws(metrics: Metrics, outcome: Outcome) -> None:
 def observe_kube(
     metrics: Metrics, host: str, method: str, plural: str, subresource: str, status: int, seconds: float
 ) -> None:
-    """The observers of a `KubeClient`'s requests to the API server at `host`."""
+    """Count a request of a `KubeClient` to the API server at `host` in the metrics."""
     metrics.kube_request(host, method, status, seconds)

@@ -1,6 +1,6 @@
-"""What is counted as it happens, under the names that controller-runtime, client-go and ACK dashboards already read.
+"""Counters and histograms, with the names that dashboards of controller-runtime, client-go and ACK use.
 
-What can be read when somebody asks (depths, ages, rates) is not counted here: `scrape` reads it from its owners.
+Depths, ages and rates are not here: `scrape` reads them when Prometheus scrapes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from prometheus_client import values as _values
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A time of creation beside every counter: half as many series again, and no Go client has them.
+# Creation times of counters would be 50 % more series, and Go clients have none.
 _disable_created_metrics()  # type: ignore[no-untyped-call]
 
-# One process, so no files: PROMETHEUS_MULTIPROC_DIR, which images for web servers set, would put each counter into one.
+# PROMETHEUS_MULTIPROC_DIR, which images for web servers set, would put each counter into a file.
 _values.ValueClass = _values.MutexValue
 
 # controller-runtime's.
@@ -54,7 +54,7 @@ _QUEUE_SECONDS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100
 _REST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 # A Describe takes 50 to 200 ms; a read is given up after 25 s.
 _AWS_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
-# A turn of the loop; 50 ms is the most that anything may hold it, 15 s is when the probe calls it dead.
+# A turn of the loop: at most 50 ms by design; after 15 s the liveness probe fails.
 _LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0)
 
 _SERVICE = "sagemaker"
@@ -91,26 +91,30 @@ class Metrics:
         def histogram(name: str, help_: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(name, help_, labels, buckets=buckets, registry=registry)
 
-        self.reconciles = counter("controller_runtime_reconcile_total", "Passes by result", "controller", "result")
+        self.reconciles = counter("controller_runtime_reconcile_total", "Reconciles by result", "controller", "result")
         self.reconcile_errors = counter(
-            "controller_runtime_reconcile_errors_total", "Passes that failed and come back with a backoff", "controller"
+            "controller_runtime_reconcile_errors_total",
+            "Reconciles that failed and are retried with a backoff",
+            "controller",
         )
         self.reconcile_terminal = counter(
             "controller_runtime_terminal_reconcile_errors_total",
-            "Objects found to need an edit before anything can be done",
+            "Reconciles that found an error which only an edit of spec can fix",
             "controller",
         )
         self.reconcile_panics = counter(
             "controller_runtime_reconcile_panics_total", "Unexpected exceptions that were caught", "controller"
         )
         self.reconcile_timeouts = counter(
-            "controller_runtime_reconcile_timeouts_total", "Passes that took longer than they may", "controller"
+            "controller_runtime_reconcile_timeouts_total", "Reconciles that timed out", "controller"
         )
         self.reconcile_seconds = histogram(
-            "controller_runtime_reconcile_time_seconds", "Seconds per pass", _RECONCILE_SECONDS, "controller"
+            "controller_runtime_reconcile_time_seconds", "Seconds per reconcile", _RECONCILE_SECONDS, "controller"
         )
-        self.queue_adds = counter("workqueue_adds_total", "Keys that became wanted", "name", "controller")
-        self.queue_retries = counter("workqueue_retries_total", "Keys that failed and wait", "name", "controller")
+        self.queue_adds = counter("workqueue_adds_total", "Keys added", "name", "controller")
+        self.queue_retries = counter(
+            "workqueue_retries_total", "Keys added again after a failure", "name", "controller"
+        )
         self.queue_seconds = histogram(
             "workqueue_queue_duration_seconds", "Seconds from ready to taken", _QUEUE_SECONDS, "name", "controller"
         )
@@ -199,7 +203,7 @@ class Metrics:
 
 
 class ControllerMetrics:
-    """What happens in one controller and in its queue (it is a `QueueObserver`)."""
+    """The metrics of one controller and its queue (a `QueueObserver`)."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._results = {result: metrics.reconciles.labels(name, result) for result in _RESULTS}

@@ -17,7 +17,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class ObjectKey(NamedTuple):
-    """What the work queue, the store and the poller know an object by."""
+    """The key of an object in the work queue, the store and the poller."""
 
     kind: str
     namespace: str
@@ -137,7 +137,7 @@ def _are_conditions(found: Any) -> bool:
 
 
 def _sound_conditions(found: Any) -> list[dict[str, Any]]:
-    """What can be read of a list of conditions: those that have a type, with the members that are text."""
+    """The valid entries of a list of conditions: those with a type, with their text members."""
     listed = found if isinstance(found, list) else []
     return [
         {name: value for name, value in one.items() if name not in _CONDITION_TEXTS or isinstance(value, str)}

@@ -32,7 +32,7 @@ _Row = tuple[tuple[str, ...], float]
 
 
 class Guarded(Collector):
-    """One collector that raises costs its own rows, not the scrape."""
+    """A collector whose exceptions do not fail the scrape: only its own rows are missing."""
 
     def __init__(self, inner: Collector, guard: Guard) -> None:
         self._inner = inner
@@ -136,13 +136,13 @@ class WatchState(Collector):
         )
         yield _gauge(
             "sagemaker_operator_watch_degraded",
-            "1 while the collection cannot be followed",
+            "1 while the collection cannot be watched",
             label,
             (((name,), any(one.degraded for one in group)) for name, group in informers.items()),
         )
         yield _gauge(
             "sagemaker_operator_watch_silence_seconds",
-            "Since the API server was last heard (bookmarks come about every 60 s)",
+            "Since the last event or list of the API server (bookmarks come about every 60 s)",
             label,
             (
                 ((name,), max(now - watcher.last_contact for watcher in group if watcher.last_contact is not None))
@@ -151,7 +151,7 @@ class WatchState(Collector):
             ),
         )
         for what, help_ in (
-            ("lists", "Whole lists read"),
+            ("lists", "Complete lists read"),
             ("events", "Changes that a watch reported"),
             ("errors", "Lists and watches that failed"),
         ):
@@ -222,10 +222,10 @@ class AwsState(Collector):
 
 
 class ProcessState(Collector):
-    """The one process: leadership, events, its version."""
+    """The process: version, leadership, dropped events and log lines."""
 
     def __init__(self, *, version: str, lease: str, elector: LeaderElector | None, recorder: EventRecorder) -> None:
-        """`elector` None: it leads without a lease."""
+        """`elector` None: leader election is off."""
         self._version = version
         self._lease = lease
         self._elector = elector
@@ -279,8 +279,8 @@ _status_decoder = msgspec.json.Decoder(_Status)
 class ObjectStates(Collector):
     """The state of every object, counted by controller; with `each` also one series per object.
 
-    Other shards report their own objects. Read from the caches, so that an object that is gone has no series.
-    10,000 objects hold the loop for 18 ms, and for 33 ms with `each`.
+    Other shards report their own objects. Read from the caches, so that a deleted object has no series.
+    10,000 objects block the loop for 18 ms, and for 33 ms with `each`.
     """
 
     def __init__(self, controllers: Mapping[str, Controller], *, each: bool) -> None:
@@ -315,7 +315,7 @@ class ObjectStates(Collector):
 
 
 def state_of(obj: KubeObject) -> tuple[ObjectState, str]:
-    """What kstatus says of the object, and the reason of its condition Ready."""
+    """The object's state by kstatus, and the reason of its condition Ready."""
     try:
         conditions = {one.type: one for one in _status_decoder.decode(obj.status).conditions or ()}
     except msgspec.DecodeError:  # no status yet, or not one of ours

@@ -1,4 +1,4 @@
-"""What can be configured. Frozen after start: a change means a restart, as for every Deployment."""
+"""The operator's configuration, immutable after the start."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class DeletionPolicy(StrEnum):
-    """What deleting the Kubernetes object does in SageMaker."""
+    """What deleting the Kubernetes object does to the SageMaker resource."""
 
     DELETE = "delete"
     RETAIN = "retain"
 
 
 class Cadence(msgspec.Struct, frozen=True):
-    """How often an in-flight resource is asked about, in seconds.
+    """The intervals at which a resource in transition is polled, in seconds.
 
     A ten-minute job is polled 22 times at these defaults (ACK: 20 polls of two calls each), and a job of a day 1,500 times.
     """
 
     first: float = 5.0
-    """After a create: most bad jobs fail at once, and the user is looking."""
+    """After a create: most invalid jobs fail at once, while the user is watching."""
     young: float = 20.0
     """In the first minute, when Starting, Downloading and Training follow each other."""
     base: float = 30.0
-    """Up to an hour: ACK's interval, which its users know."""
+    """Up to an hour: ACK's interval."""
     old: float = 60.0
-    """After an hour nobody waits for the second."""
+    """After an hour a delay of a minute does not matter."""
     stale: float = 300.0
-    """After a day in one state: a resource that is stuck costs 288 looks a day."""
+    """After a day in one state: a stuck resource is polled 288 times a day."""
     sweep: float = 15.0
-    """At most, where one List page tells of 20 or more: 0.07 calls a second, and an end is seen 8 s late on average."""
+    """At most, if one List page reports 20 or more: 0.07 calls a second, and an end is observed 8 s late on average."""
     young_until: float = 60.0
     base_until: float = 3600.0
     old_until: float = 86400.0
     jitter: float = 0.1
-    """± share of the interval, so that 1,000 jobs of one burst do not stay a burst for ever."""
+    """± share of the interval, so that polls of 1,000 jobs created in one burst spread out."""
 
     def scaled(self, factor: float) -> Cadence:
-        """The same cadence in a world where time runs `factor` times as fast (the sandbox)."""
+        """The same cadence for a clock that runs `factor` times as fast (the sandbox's)."""
         seconds = msgspec.structs.asdict(self) | {"jitter": self.jitter * factor}
         return Cadence(**{name: value / factor for name, value in seconds.items()})
 
@@ -84,15 +84,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     feature_gates: FeatureGates = FeatureGates()
     enable_carm: bool = True
-    """Namespaces may name an owner account, whose role the map gives (facts/ack.md D.1)."""
+    """Namespaces may name an owner account; the role map has its role (facts/ack.md D.1)."""
     enable_cross_namespace: bool = True
     """References, field exports, adopted resources and secrets may name another namespace."""
     enable_field_export: bool = True
     enable_adopted_resource: bool = True
     write_late_init: bool = False
-    """ACK writes SageMaker's defaults into spec; by default ours stays the user's."""
+    """Write SageMaker's defaults into spec, as ACK does; by default spec is not changed."""
     system_namespace: str = ""
-    """Where the role maps are; empty: the pod's own, else `ack-system`."""
+    """The namespace of the role maps; empty: the pod's own, else `ack-system`."""
     assume_role_external_id: str = ""
     assume_role_session_tags: tuple[str, ...] = ()
     """KEY=VALUE, sent with every AssumeRole."""
@@ -103,7 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds; ACK's 60 would hold a worker for a minute at a dead endpoint."""
 
     shard: int = 0
-    """Which of `total_shards` this process is, from 0: a StatefulSet's ordinal."""
+    """The number of this process among `total_shards`, from 0: a StatefulSet's ordinal."""
     total_shards: int = 1
     aws_rate_limits: dict[str, float] = {}
     """Requests per second by operation or leading verb, in place of the limiter's own ceilings."""
@@ -116,10 +116,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     100 ms per call, the last one has its ARN after 15 s, one Describe before each first status included (10: 22 s)."""
     max_concurrent_syncs_of: dict[str, int] = {}
     resync_seconds: float = 36000.0
-    """ACK's 10 h. Only for resources at rest; whatever moves is polled, and a finished job is never asked about again."""
+    """ACK's 10 h. For settled resources only: those in transition are polled, and a finished job is never described again."""
     resync_seconds_of: dict[str, float] = {}
     reconcile_timeout: float = 60.0
-    """Three AWS calls at their limits fit; a pass that takes longer hangs."""
+    """Enough for three AWS calls at their limits; a reconcile that takes longer hangs."""
     cadence: Cadence = Cadence()
 
     leader_election: bool = True
@@ -128,7 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = 30.0
     renew_deadline: float = 20.0
     retry_period: float = 4.0
-    """30/20/4 s instead of client-go's 15/10/2: a mutating AWS call may take 10 s, and must fit into what is left of the lease."""
+    """30/20/4 s instead of client-go's 15/10/2: a mutating AWS call of up to 10 s must fit into the rest of the lease."""
 
     metrics_addr: str = ":8080"
     healthz_addr: str = ":8081"
@@ -147,16 +147,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"{flag} {problem}")
         for tag in self.assume_role_session_tags:
             if not tag.partition("=")[1] or tag.startswith("="):
-                raise ConfigurationError(f"--assume-role-session-tags: {tag!r} is no tag: write KEY=VALUE")
+                raise ConfigurationError(f"--assume-role-session-tags: {tag!r} is not a tag: write KEY=VALUE")
         split_address("--metrics-addr", self.metrics_addr)
         split_address("--healthz-addr", self.healthz_addr)
         for namespace in self.watch_namespaces:
             # The API server lists a namespace that cannot exist as an empty one: nothing would ever be reconciled.
             if len(namespace) > 63 or not _NAMESPACE.fullmatch(namespace):
-                raise ConfigurationError(f"--watch-namespace: {namespace!r} is no name of a namespace")
+                raise ConfigurationError(f"--watch-namespace: {namespace!r} is not a namespace name")
         for tag in self.resource_tags:
             if not tag.partition("=")[1]:
-                raise ConfigurationError(f"--resource-tags: {tag!r} is no tag: write KEY=VALUE")
+                raise ConfigurationError(f"--resource-tags: {tag!r} is not a tag: write KEY=VALUE")
         if self.feature_gates.iam_role_selector and self.enable_carm:
             raise ConfigurationError(
                 "--feature-gates IAMRoleSelector=true needs --enable-carm=false, as in ACK: one of the two names roles"
@@ -178,9 +178,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def endpoint_problem(url: str, *, unsafe: bool) -> str:
-    """What is wrong with an AWS endpoint, or ""; `unsafe` accepts http://."""
+    """The problem of an AWS endpoint URL, or ""; `unsafe` accepts http://."""
     if not re.fullmatch(r"https?://[^\s/]+.*", url):
-        return f"{url!r} is no URL: write https://host[:port]"
+        return f"{url!r} is not a URL: write https://host[:port]"
     if url.startswith("http://") and not unsafe:
         return f"{url!r} is not encrypted: use https://, or pass --allow-unsafe-aws-endpoint-urls to accept it"
     return ""

@@ -1,8 +1,17 @@
-"""The one door to AWS: every SageMaker call of the operator goes through `Aws.call`, and through nothing else.
+"""All SageMaker calls of the operator: `Aws.call`.
 
-In this order: rate limit, client, fence (mutations only), the call under a deadline, one translated error. Reads are
-repeated here on transient failures; a mutation never is, because its reply may be the only thing that was lost: the
-next pass of the reconciler describes first.
+The steps of a call: rate limit, client, lease fence (mutations only), the request with a deadline, error translation.
+
+Guarantees:
+- Every failure is an `AwsError` (or `NotLeader`), whose text quotes no value of the request.
+- A read is retried on transient failures: at most `READ_ATTEMPTS` attempts, none after `READ_PATIENCE` seconds.
+- A mutation is sent once, because it may have taken effect although its reply was lost; the next reconcile describes first.
+  Exception: if AWS refused the credentials nothing was done, and it is sent once more with fresh ones.
+- No mutation starts unless the lease covers its deadline (`fence`).
+
+Assumption: operations that do not begin with one of `classify.READ_VERBS` are mutations.
+
+Caveat: waiting for the rate limit is not part of the deadline; it takes 10 s at most (`Limiter.acquire`).
 """
 
 from __future__ import annotations
@@ -19,6 +28,7 @@ from sagemaker_operator.aws.expiry import Expiry
 from sagemaker_operator.aws.failures import translate_error
 from sagemaker_operator.backoff import LONGEST_RETRY_AFTER, Backoff
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
+from sagemaker_operator.kinds.described import unwrapped
 from sagemaker_operator.logs import Event, emit, get_logger
 
 if TYPE_CHECKING:
@@ -36,15 +46,15 @@ SERVICE = "sagemaker"
 READ_DEADLINE = 25.0
 """Seconds per attempt: the 20 s socket timeout, the connection and a credential refresh."""
 MUTATION_DEADLINE = 10.0
-"""Seconds. A lease that is renewed every 4.8 s at the latest, with 20 s to do so, has 15 s left when a renewal is due."""
+"""Seconds. A lease with a renew deadline of 20 s that is renewed every 4.8 s at most has 15 s left when a renewal is due."""
 READ_ATTEMPTS = 3
 READ_PATIENCE = 8.0
-"""Seconds after which no further attempt of a read begins. What still fails then belongs to the work queue."""
+"""Seconds after which no further attempt of a read begins. The work queue retries after that."""
 READ_BACKOFF = Backoff(base=0.2, cap=3.0)
 
 
 class NotLeader(OperatorError):
-    """A mutating call was refused by the lease fence: this process may no longer, or not for long enough, lead."""
+    """The lease fence refused a mutating call: this process does not lead, or not for long enough."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -55,17 +65,17 @@ class Outcome(msgspec.Struct, frozen=True):
     category: ErrorCategory | None
     """None: it succeeded."""
     seconds: float
-    """Spent waiting for AWS, over all attempts; our own rate limit and back-off not included."""
+    """Spent waiting for AWS, over all attempts; without our own rate limit and backoff."""
     attempts: int
-    """Requests made; 0 if the rate limit or the client's creation refused."""
+    """Requests sent; 0 if the rate limit refused or the client could not be created."""
     http_status: int
-    """Of the last answer; 0: none."""
+    """Of the last answer; 0: no answer."""
     failures: tuple[AwsError, ...] = ()
-    """What became of each attempt that failed, in order."""
+    """The error of each failed attempt, in order."""
 
 
 class _Tally:
-    """What `Outcome` needs, collected over the attempts of one call."""
+    """Counts for `Outcome`, over the attempts of one call."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -75,7 +85,7 @@ class _Tally:
 
 
 class _Call(msgspec.Struct, frozen=True):
-    """One request to AWS, repeated or not, on its way through the layers of `Aws`."""
+    """One call, as passed through the methods of `Aws`."""
 
     target: Target
     operation: str
@@ -94,10 +104,10 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 class Aws:
-    """SageMaker as the operator sees it.
+    """SageMaker's API with rate limits, credentials, deadlines and retries. See the module for guarantees.
 
-    `observe` is told of every finished call. `fence(seconds)` says whether this process may mutate for that long from
-    now on; None: it always may (single process, tests).
+    `observe` is called after every call. `fence(seconds)` returns whether this process leads for that long from now on;
+    None: it always does (single process, tests).
     """
 
     def __init__(
@@ -117,8 +127,8 @@ class Aws:
         self._fence = fence
         self._sleep = sleep
         self._log = get_logger("aws")
-        self._silent_until: dict[str, float] = {}
-        """Per operation: when a Retry-After that is too long is worth a line again."""
+        self._not_logged_until: dict[str, float] = {}
+        """Per operation: until when a Retry-After that is too long is not logged again."""
         self.expiry = Expiry()
 
     def rates(self) -> list[BucketState]:
@@ -136,17 +146,19 @@ class Aws:
     ) -> dict[str, Any]:
         """Call `operation` ("DescribeTrainingJob") with API-named `params`; returns the answer without metadata.
 
-        `kind` is the kind that the call is about; its own "not found" wording then counts, and where its Describe comes in
-        pages the answer has all of them. `caller` is for whom it is made (a namespace): callers take turns where the rate
-        limit lets nobody pass at once.
-        Raises AwsError and, for mutations, NotLeader.
+        `kind`: the kind that the call is about. Its "not found" texts then apply, and all pages of a paged Describe are
+        read into the answer. `caller`: the namespace for which the call is made; waiting callers take turns at the rate
+        limit. Raises AwsError and, for mutations, NotLeader.
         """
         call = _Call(target, operation, params, kind, caller, _Tally())
         answer = await self._page(call)
-        if kind is None or kind.paged_member is None or operation != kind.describe:
+        if kind is None or operation != kind.describe:
+            return answer
+        answer = unwrapped(kind, answer)
+        if kind.paged_member is None:
             return answer
         tokens: set[str] = set()
-        # A token that comes again would lead round and round: then it stays in the answer, which says that more is missing.
+        # A repeated token would never end: then it stays in the answer, as the sign of an incomplete one.
         while (token := answer.get("NextToken")) and token not in tokens:
             tokens.add(token)
             following = msgspec.structs.replace(call, params={**params, "NextToken": token}, tally=_Tally())
@@ -155,12 +167,12 @@ class Aws:
         return answer
 
     async def _page(self, call: _Call) -> dict[str, Any]:
-        attempt = self._patiently if call.is_read else self._renewing_credentials
+        attempt = self._with_retries if call.is_read else self._with_fresh_credentials
         try:
             answer = await attempt(call)
         except AwsError as exc:
             self._report(call, exc.category)
-            self.expiry.learn(exc, call.target)
+            self.expiry.note_failure(exc, call.target)
             raise
         self._report(call, None)
         return answer
@@ -180,12 +192,12 @@ class Aws:
                 )
             )
 
-    async def _patiently(self, call: _Call) -> dict[str, Any]:
+    async def _with_retries(self, call: _Call) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            # Nearly every read succeeds at once: tenacity's machinery, 6 % of a pass's CPU, is for those that do not.
-            return await self._renewing_credentials(call)
+            # Nearly every read succeeds at once: tenacity, 6 % of a reconcile's CPU, is used only after a failure.
+            return await self._with_fresh_credentials(call)
         except AwsError as exc:
             if not _is_transient(exc) or loop.time() - started >= READ_PATIENCE:
                 raise
@@ -202,14 +214,14 @@ class Aws:
             sleep=self._sleep,
             reraise=True,
         )
-        return await retrying(self._renewing_credentials, call)
+        return await retrying(self._with_fresh_credentials, call)
 
-    async def _renewing_credentials(self, call: _Call) -> dict[str, Any]:
+    async def _with_fresh_credentials(self, call: _Call) -> dict[str, Any]:
         try:
             return await self._once(call)
         except AwsError as exc:
-            # `sent` here means that AWS itself refused the credentials: it took no action, so that even a mutation may
-            # be repeated with fresh ones. Without an answer there was nothing to send with, and nothing new to try.
+            # `sent` here means that AWS refused the credentials: it did nothing, so that even a mutation may be repeated
+            # with fresh ones. If it was not sent there were no credentials, and there are no others to try.
             if exc.category is not ErrorCategory.CREDENTIALS or not exc.sent:
                 raise
         return await self._once(call)
@@ -224,13 +236,13 @@ class Aws:
             if isinstance(exc, ConfigurationError):  # a region that does not exist
                 raise call.failed(exc) from exc
             raise
-        except Exception as exc:  # the client could not be made
+        except Exception as exc:  # the client could not be created
             raise call.failed(exc) from exc
 
     async def _send(self, client: AioBaseClient, call: _Call) -> dict[str, Any]:
         method = getattr(client, xform_name(call.operation))
         deadline = READ_DEADLINE if call.is_read else MUTATION_DEADLINE
-        # The last thing before the request: everything that can take time (token, client) is behind us.
+        # Directly before the request: everything else that takes time (token, client) is done.
         if not call.is_read and self._fence is not None and not self._fence(deadline):
             raise NotLeader(f"{call.operation}: the lease does not cover the next {deadline:g} s")
         tally = call.tally
@@ -245,7 +257,7 @@ class Aws:
             error = call.failed(exc, endpoint=client.meta.endpoint_url)
             tally.http_status = error.http_status
             tally.failures.append(error)
-            await self._learn(error, client, call)
+            await self._handle_failure(error, client, call)
             if error is exc:
                 raise
             raise error from exc
@@ -254,7 +266,7 @@ class Aws:
         tally.http_status = int(answer.pop("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         return answer
 
-    async def _learn(self, error: AwsError, client: AioBaseClient, call: _Call) -> None:
+    async def _handle_failure(self, error: AwsError, client: AioBaseClient, call: _Call) -> None:
         target = call.target
         if error.asked_to_wait is not None:
             self._report_long_wait(error, client.meta.endpoint_url)
@@ -266,11 +278,11 @@ class Aws:
             await self._sessions.drop(target, stale=client)
 
     def _report_long_wait(self, error: AwsError, endpoint: str) -> None:
-        """One line an operation for as long as is waited at most: a proxy in maintenance answers every call so."""
+        """Log once per operation and longest wait: a proxy in maintenance answers every call like this."""
         now = asyncio.get_running_loop().time()
-        if now < self._silent_until.get(error.operation, now):
+        if now < self._not_logged_until.get(error.operation, now):
             return
-        self._silent_until[error.operation] = now + LONGEST_RETRY_AFTER
+        self._not_logged_until[error.operation] = now + LONGEST_RETRY_AFTER
         emit(
             self._log,
             Event.AWS_THROTTLED,

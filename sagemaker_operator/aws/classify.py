@@ -1,13 +1,13 @@
-"""What an AWS error means: the one table from (operation, code, text, HTTP status, kind) to `ErrorCategory`.
+"""Maps (operation, code, text, HTTP status, kind) of an AWS error to its `ErrorCategory`.
 
-SageMaker's declared errors cannot be trusted: DescribeTrainingJob declares ResourceNotFound and answers
-ValidationException "Requested resource not found", and half of the creates say "exists" by text alone. So code and
-text both decide, and the texts are rows of data. Two rules are about safety, not about wording:
+SageMaker's declared errors are not reliable: DescribeTrainingJob declares ResourceNotFound and answers
+ValidationException "Requested resource not found", and half of the creates report "exists" only in the text. So code and
+text both decide, and the texts are rows of data. Two rules are for safety:
 
-- "Not found" makes the operator create. On a Describe it takes a code that says so, the kind's own pattern, or a text
-  that speaks of absence; any other ValidationException is *not* absence.
-- "Not found" at a create is about something the request names (a role, an image, S3 data, the model of an endpoint
-  configuration made a second ago) and may heal alone.
+- "Not found" makes the operator create. On a Describe it requires a code for it, the kind's own pattern, or a text about
+  absence; any other ValidationException is *not* absence.
+- "Not found" at a create is about something that the request names (a role, an image, S3 data, the model of an endpoint
+  configuration created a second ago), which may appear later without an edit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ READ_VERBS = ("Describe", "List", "Get", "Search", "BatchDescribe", "Query")
 
 _CREATE_VERBS = ("Create", "Register", "Import", "Put")
 _PRIMARY_VERBS = ("Describe", "BatchDescribe", "Get", "Stop", "Delete", "Deregister")
-"""Operations that name nothing but the resource they are about, so that "not found" can only mean that one."""
+"""Operations whose input names only the resource itself, so that "not found" can only mean that one."""
 
 
 def is_read(operation: str) -> bool:
@@ -42,7 +42,7 @@ def _creates(operation: str, kind: Kind | None) -> bool:
 EXPIRED_CODES = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "ExpiredIdentityToken", "RequestExpired", "TokenRefreshRequired"}
 )
-"""Credentials that were good until now: new ones may be in their place in a minute."""
+"""Credentials that were valid until now: new ones may replace them in a minute."""
 
 
 class _Code(NamedTuple):
@@ -54,7 +54,7 @@ def _codes(category: ErrorCategory, names: str) -> _Code:
     return _Code(category, frozenset(names.split()))
 
 
-# Codes that mean one thing whatever the operation and whatever the text.
+# Codes with one meaning for every operation and text.
 _CODES: tuple[_Code, ...] = (
     _codes(
         ErrorCategory.THROTTLED,
@@ -115,7 +115,7 @@ _RATE = _any(r"\brate exceeded\b", r"too many requests")
 _QUOTA = _any(r"account-level service limit", r"\bservice quota\b", r"quota .{0,80}\bexceeded")
 _DENIED = _any(r"not authorized", r"access denied", r"explicit deny")
 
-# What AWS and moto say of an absent resource (facts per kind are in the kind's own pattern).
+# Texts of AWS and moto for an absent resource (those of single kinds are in the kind's pattern).
 _ABSENT = _any(
     r"(could|can) ?not find",
     r"does(n't| not) exist",
@@ -128,14 +128,14 @@ _EXISTS = _any(
     r"already[ -]exist", r"cannot create a duplicate\b", r"RecordAlreadyExists", r"name .{0,160}already in use"
 )
 
-# A create that names what is not there, or not ready, or may not be used yet (IAM needs seconds to spread a new role).
+# A create that names something absent, not ready, or not usable yet (IAM needs seconds to propagate a new role).
 _DEPENDENCY = _any(
     r"(could|can) ?not assume",
     r"unable to assume",
     r"sts:AssumeRole",
     r"\bPassRole\b",
     r"trust (relationship|policy)",
-    # A role that IAM has not spread yet: CreateFeatureGroup calls its ARN invalid, and the S3 URI that it cannot read with it
+    # A role that IAM has not propagated yet: CreateFeatureGroup calls its ARN invalid, or the S3 URI that it cannot read
     # (Terraform's provider retries both texts, and every ValidationException of CreateFlowDefinition, for this reason).
     r"\brole\b.{0,200}\b(is|was) (invalid|not valid)\b",
     r"\binvalid (\w+ )?role\b",
@@ -155,7 +155,7 @@ _DEPENDENCY = _any(
     r"must be (in )?(inservice|in service|active|completed)\b",
 )
 
-# The resource is there and busy: a later pass succeeds without an edit.
+# The resource exists and is busy: a later reconcile succeeds without an edit.
 _BUSY = _any(
     r"in[- ]progress",
     r"unable to transition",
@@ -170,7 +170,7 @@ _BUSY = _any(
 def classify(
     operation: str, code: str, message: str = "", http_status: int = 0, kind: Kind | None = None
 ) -> ErrorCategory:
-    """The meaning of an error that AWS answered. `kind` is the one the call is about, if it is about one."""
+    """The category of an error that AWS answered. `kind`: the kind that the call is about, if known."""
     for row in _CODES:
         if code in row.codes:
             return row.category
@@ -205,12 +205,12 @@ def _by_text(operation: str, code: str, message: str, kind: Kind | None, *, crea
             return ErrorCategory.DEPENDENCY
         return ErrorCategory.VALIDATION
     if operation.startswith(("Update", "Start")):
-        # "Could not find endpoint configuration x" at UpdateEndpoint is about what the edit names; whether the
-        # endpoint itself is gone, the Describe that opens every pass tells.
+        # "Could not find endpoint configuration x" at UpdateEndpoint is about what the edit names. That the endpoint
+        # itself is gone shows in the Describe at the start of every reconcile.
         if _DEPENDENCY.search(message) or _ABSENT.search(message):
             return ErrorCategory.DEPENDENCY
         return ErrorCategory.IN_USE if _BUSY.search(message) else ErrorCategory.VALIDATION
-    # Before absence: "not authorized, or it does not exist" is no reason to create.
+    # Before absence: "not authorized, or it does not exist" must not lead to a create.
     if _DENIED.search(message):
         return ErrorCategory.ACCESS_DENIED
     if operation.startswith(_PRIMARY_VERBS) and _absent(code, message, kind):

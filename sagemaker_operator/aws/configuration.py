@@ -1,8 +1,9 @@
-"""What is wrong with the AWS configuration of this process: which variable or file, and why.
+"""Explains errors of the AWS configuration of this process: which variable or file is wrong, and why.
 
-botocore reads variables, files and a credentials agent in the middle of a call; most of its errors, and all of Python's,
-name neither. Guarantee: no text made here contains a key, a token or the output of a helper program; values of variables
-that are not secret (a path, a profile, a number) are quoted.
+botocore reads variables, files and a credentials agent during a call; most of its errors, and all of Python's, name neither.
+
+Guarantee: no text made here contains a key, a token or the output of a helper program; values of variables that are not secret
+(a path, a profile, a number) are quoted.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"  # noqa: S105
 _AGENT = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 _ECS = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 
-# Their texts hold names of profiles, sections and settings; none of them echoes a key or a helper's output.
+# Their texts contain names of profiles, sections and settings, never a key or a helper's output.
 _SAFE_TEXTS = (
     boto.InvalidConfigError,
     boto.ConfigParseError,
@@ -54,13 +55,13 @@ _SAFE_TEXTS = (
 
 
 def configuration_error(message: str, *, may_recover: bool = False) -> AwsError:
-    """The failure of a call that could not even be signed. `may_recover`: without a restart (a file, an agent)."""
+    """The error of a call that could not be signed. `may_recover`: without a restart (a file, an agent)."""
     category = ErrorCategory.TRANSIENT if may_recover else ErrorCategory.CREDENTIALS
     return AwsError(message, category=category, operation="GetCredentials", sent=False)
 
 
 def explain(exc: BaseException, environ: Mapping[str, str] = os.environ) -> AwsError | None:
-    """The error for what was raised while a client was made or its credentials were loaded; None: not about that."""
+    """The error for an exception while a client was created or its credentials were loaded; None: `exc` is another one."""
     if isinstance(exc, boto.ProfileNotFound):
         return configuration_error(_profile_text(exc, environ))
     if isinstance(exc, boto.PartialCredentialsError):
@@ -73,7 +74,7 @@ def explain(exc: BaseException, environ: Mapping[str, str] = os.environ) -> AwsE
     if isinstance(exc, boto.CredentialRetrievalError) and exc.kwargs.get("provider") == "container-role":
         return _agent_error(exc, environ)
     if isinstance(exc, OSError) and exc.errno in _FILE_ERRORS:
-        # Python's ssl names no file.
+        # The errors of Python's ssl do not name the file.
         text = ca_bundle_problem(environ) if exc.filename is None else _file_text(exc, environ)
         return configuration_error(text, may_recover=True) if text else None
     if isinstance(exc, boto.ParamValidationError):
@@ -84,7 +85,7 @@ def explain(exc: BaseException, environ: Mapping[str, str] = os.environ) -> AwsE
 
 
 def _web_identity_error(exc: boto.ParamValidationError, environ: Mapping[str, str]) -> AwsError | None:
-    """What botocore refuses to send to STS; its report quotes the token."""
+    """A request to STS that botocore rejects; its own report quotes the token."""
     report = str(exc.kwargs.get("report", ""))
     if "parameter WebIdentityToken" in report:
         path = environ.get("AWS_WEB_IDENTITY_TOKEN_FILE", "")
@@ -137,7 +138,7 @@ def _value_error(exc: ValueError, environ: Mapping[str, str]) -> AwsError | None
 
 
 def _unreadable_variable(environ: Mapping[str, str]) -> str | None:
-    """The setting whose value botocore cannot convert (all of those are numbers)."""
+    """The setting whose value botocore cannot convert (all converted settings are numbers)."""
     session = Session()
     for name, (in_file, variables, *_) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
         try:
@@ -179,12 +180,12 @@ def _white_space(value: Iterable[str]) -> str | None:
 
 
 def ca_bundle_problem(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Why the CA bundle that botocore would use is not a file with certificates; None: it is, or there is none."""
+    """Why botocore's CA bundle is not a file with certificates; None: it is one, or none is configured."""
     path = Session().get_config_variable("ca_bundle")
     source = "AWS_CA_BUNDLE" if environ.get("AWS_CA_BUNDLE") else "ca_bundle of the AWS profile"
     if path is None:
         path, source = environ.get("REQUESTS_CA_BUNDLE"), "REQUESTS_CA_BUNDLE"
-    if not path or not path.strip():  # an empty one is refused by botocore, in words that name the variables
+    if not path or not path.strip():  # botocore rejects an empty one with a text that names the variables
         return None
     try:
         stat = os.stat(path)
@@ -196,7 +197,7 @@ def ca_bundle_problem(environ: Mapping[str, str] = os.environ) -> str | None:
 
 @lru_cache(maxsize=8)
 def _has_certificates(path: str, modified: int, size: int) -> bool:
-    """Raises OSError. A system's bundle takes 30 ms to parse, and is asked about at every look for an identity."""
+    """Raises OSError. Cached because a system's bundle takes 30 ms to parse."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:

@@ -1,7 +1,7 @@
-"""Where AWS credentials come from, and what their failures look like to the calls that wait for them.
+"""Providers of AWS credentials, and the errors of calls that wait for them.
 
-Credentials are fetched and refreshed in the middle of somebody's request, while it is being signed. Whatever goes wrong
-there is not about that request: it was never sent, and it must not be read as an answer to it.
+Credentials are fetched and refreshed while a request is being signed. A failure there is not about that request, which was
+never sent: it must not be taken for its answer. So it is an `AwsError` with `sent` False.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from sagemaker_operator.clock import Clock
 
 FAILURE_PAUSE = 15.0
-"""Seconds for which a failed refresh answers for the next ones: botocore tries again with every API call."""
+"""Seconds for which a failed refresh is cached: botocore tries again with every API call."""
 FRESHNESS = 5.0
-"""Seconds for which refreshed credentials are not questioned. When a refresh fails in the 15 minutes before expiry,
-botocore keeps the old credentials silently and tries again with every call; this makes it one try in 5 s."""
+"""Seconds for which loaded credentials are cached. When a refresh fails in the 15 minutes before expiry, botocore keeps the
+old credentials silently and tries again with every call; this makes it one try in 5 s."""
 
 Check = Callable[["ReadOnlyCredentials"], Awaitable[None]]
-"""Called with credentials before they are used for the first time. Raises AwsError to refuse them."""
+"""Called with credentials before they are used for the first time. Raises AwsError to reject them."""
 
 AssumeRole = Callable[[str, str], Awaitable[dict[str, Any]]]
 """(role ARN, region) -> the Credentials member of AssumeRole's answer."""
 
 
 class Provider(Protocol):
-    """botocore's chain, or anything in its place."""
+    """botocore's chain, or a replacement."""
 
     async def load_credentials(self) -> AioCredentials | None:
-        """None: there are none."""
+        """None: no credentials are configured."""
 
 
 class IdentitySession:
-    """One identity: the session that signs as it, and the credentials that the session was given."""
+    """One identity: the session that signs as it, and the session's credentials."""
 
     def __init__(self, session: AioSession, provider: Provider, *, check: Check | None = None) -> None:
         self.session = session
@@ -60,16 +60,16 @@ class IdentitySession:
             self._loaded = await self._provider.load_credentials()
         except Exception as exc:
             raise _not_signed(exc) from exc
-        return None if self._loaded is None else _Guarded(self._loaded, self._check)
+        return None if self._loaded is None else _CachedCredentials(self._loaded, self._check)
 
     def expires_at(self) -> float | None:
-        """Seconds since the epoch. botocore gives the moment no public name, and static credentials have none."""
+        """Seconds since the epoch; None for static credentials. botocore has no public attribute for it."""
         moment = getattr(self._loaded, "_expiry_time", None)
         return None if moment is None else float(moment.timestamp())
 
 
-class Given:
-    """A provider of one fixed pair of keys."""
+class StaticCredentials:
+    """The provider of one fixed pair of keys."""
 
     def __init__(self, access_key: str, secret_key: str) -> None:
         self._credentials = AioCredentials(access_key, secret_key)
@@ -78,8 +78,8 @@ class Given:
         return self._credentials
 
 
-class Assumed:
-    """A provider of one assumed role's credentials: fetched on first use, refreshed 15 minutes before they expire."""
+class AssumedRole:
+    """The provider of an assumed role's credentials: fetched on first use, refreshed 15 minutes before they expire."""
 
     def __init__(self, assume: AssumeRole, role_arn: str, region: str, *, clock: Clock) -> None:
         self._assume = assume
@@ -104,8 +104,8 @@ class Assumed:
         }
 
 
-class _Guarded(AioCredentials):  # type: ignore[misc]  # aiobotocore is untyped
-    """Credentials that fail as `AwsError` and are not refreshed more often than is useful."""
+class _CachedCredentials(AioCredentials):  # type: ignore[misc]  # aiobotocore is untyped
+    """Credentials whose failures are `AwsError`; results and failures are cached for seconds."""
 
     def __init__(self, inner: AioCredentials, check: Check | None) -> None:
         self._inner = inner
@@ -147,14 +147,14 @@ _OF_A_ROLE = {
 
 
 def role_not_assumed(error: AwsError, role_arn: str) -> AwsError:
-    """An AssumeRole's failure with the role's name in it. Who may assume what is not the operator's own credentials'
-    fault: access denied stays access denied. Nor is a request that STS refuses the fault of the object that waits for it."""
+    """The error of a failed AssumeRole, with the role's name. Access denied stays access denied: the operator's own
+    credentials are valid. A request that STS rejects is not an error of the object's spec, so it is access denied too."""
     category = _OF_A_ROLE.get(error.category, error.category)
     return _unsent(error, category, message=f"cannot assume {role_arn}: {error.message}")
 
 
 def _not_signed(exc: Exception) -> AwsError:
-    """The failure of fetching credentials as the waiting call sees it. A new exception each time it is raised."""
+    """The error of fetching credentials, for the waiting call. A new exception each time it is raised."""
     if isinstance(exc, AwsError):
         return _unsent(exc, exc.category)
     if (known := explain(exc)) is not None:
@@ -162,7 +162,7 @@ def _not_signed(exc: Exception) -> AwsError:
     operation = exc.operation_name if isinstance(exc, ClientError) else "GetCredentials"
     error = translate_error(exc, operation=operation)
     if error.category in (ErrorCategory.TRANSIENT, ErrorCategory.THROTTLED):
-        # An overloaded or unreachable STS says nothing about the rate of the operation that waits.
+        # An overloaded or unreachable STS has nothing to do with the rate of the waiting operation.
         return _unsent(error, ErrorCategory.TRANSIENT)
     explained = error.category is ErrorCategory.CREDENTIALS
     message = error.message if explained else f"{operation}: {error.message}; {CREDENTIALS_HINT}"

@@ -1,8 +1,9 @@
-"""Which endpoint botocore would use for a service: environment variables, then the profile in the config file.
+"""The endpoint that botocore would use for a service: environment variables, then the profile in the config file.
 
-The operator needs the answer before botocore gives it: a configured endpoint stands in for the region's own (whose name
-is checked), http:// needs a flag, and an error names the variable. Guarantee: the URL is the one that a client without
-`endpoint_url` gets (tests/aws/test_endpoints.py compares the two).
+The operator needs it before it creates a client: with a configured endpoint the region's name is not checked, http://
+requires a flag, and an error names the variable.
+
+Guarantee: the URL is the one that a client without `endpoint_url` uses (tests/aws/test_endpoints.py compares the two).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ IGNORE = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 
 
 class ConfiguredEndpoint(NamedTuple):
-    """An endpoint and where it is configured."""
+    """An endpoint and its source."""
 
     url: str
     source: str

@@ -1,4 +1,4 @@
-"""Whether the operator's own credentials are still good: learned from every call, waited for by AwsIdentity."""
+"""Detects from failed calls that the operator's own credentials cannot be used any more; `AwsIdentity` waits for that."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
 
 def is_expired(error: AwsError) -> bool:
-    """The credentials were good until now: new ones may be in their place in a minute."""
+    """The credentials were valid until now: new ones may replace them in a minute."""
     return error.code in EXPIRED_CODES
 
 
 def is_other_account(error: AwsError) -> bool:
-    """The credentials were renewed as another account's, and are not used."""
+    """The renewed credentials are of another account, and are not used."""
     return error.code == OTHER_ACCOUNT
 
 
 class Expiry:
-    """The last refusal of the operator's own credentials as expired, as another account's or for the clock, if any."""
+    """The last refusal of the operator's own credentials: expired, of another account, or a wrong clock."""
 
     def __init__(self) -> None:
-        self._told = asyncio.Event()
+        self._refused = asyncio.Event()
         self._error: AwsError | None = None
 
-    def learn(self, error: AwsError, target: Target) -> None:
-        """A call to `target` failed, and loading the credentials anew did not help."""
-        # An assumed role's are not the operator's own, but those that assume it are.
+    def note_failure(self, error: AwsError, target: Target) -> None:
+        """A call to `target` failed, also after its credentials were loaded again."""
+        # Credentials of an assumed role are not the operator's own, but those that assume it are.
         own = target.role_arn is None or error.operation in ("AssumeRole", "GetCallerIdentity")
         if is_other_account(error) or is_clock_skew(error) or (is_expired(error) and own):
             self._error = error
-            self._told.set()
+            self._refused.set()
 
     async def wait(self) -> AwsError:
-        """Until a call is refused."""
-        await self._told.wait()
+        """Waits until a call is refused, and returns its error."""
+        await self._refused.wait()
         assert self._error is not None  # noqa: S101  set before the event
         return self._error
 
     def clear(self) -> None:
-        """They are good again."""
-        self._told.clear()
+        """The credentials are valid again."""
+        self._refused.clear()

@@ -1,8 +1,10 @@
-"""Every exception that an AWS call can raise, translated once into `AwsError`, with a text that is safe to show.
+"""Translates every exception of an AWS call to `AwsError`, with a text that is safe to show.
 
-Safe means two things. *Stable*: no request id, nothing that differs between two failures of the same cause, since a
-condition is built from it. *Silent about values*: AWS and botocore both echo the offending value, and the value may be
-a secret in an environment or a hyperparameter; the member's name is enough for the user who wrote it.
+Guarantees about the text:
+- It is stable: no request id or anything else that differs between two failures with the same cause, because it becomes a
+  condition.
+- It quotes no value: AWS and botocore both echo the offending value, which may be a secret in an environment or a
+  hyperparameter. The member is named instead.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
 
 MAX_MESSAGE = 1024
-"""Characters. A condition's message may hold 32 KiB, but AWS's authorisation texts run to pages."""
+"""Characters. A condition's message may have 32 KiB, but AWS's authorisation texts are pages long."""
 
 CREDENTIALS_HINT = (
     "give the operator AWS credentials: an IAM role for its service account (IRSA or EKS Pod Identity), "
@@ -45,7 +47,7 @@ _UNKNOWN_KEY_HINT = f"{CREDENTIALS_HINT}; if they work in other regions, this on
 
 _CLOCK_HINT = "set the clock of the node that the operator runs on: AWS accepts five minutes of difference"
 
-# What AWS answers to an access key that a region does not know: a wrong one, or a right one where the account has not opted in.
+# AWS's answers to an access key that a region does not know: a wrong one, or a valid one in a region that is not enabled.
 _UNKNOWN_KEY_CODES = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure"})
 _CLOCK = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
 
@@ -61,7 +63,7 @@ _NOISE: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 _SPACES = re.compile(r"\s+")
 
-# One line of botocore's validation report: what is wrong, where, and the safe part of the rest.
+# One line of botocore's validation report: problem, path, and the safe part of the rest.
 _REPORTED = re.compile(
     r"""^(?:
       Missing\ required\ parameter\ in\ (?P<missing_in>\S+):\ "(?P<missing>\w+)"
@@ -114,9 +116,9 @@ def clean_message(text: str) -> str:
 
 
 def translate_error(exc: BaseException, *, operation: str, kind: Kind | None = None, endpoint: str = "") -> AwsError:
-    """The `AwsError` for anything raised while calling `operation`. The caller raises it `from` the original.
+    """The `AwsError` for an exception of a call of `operation`. The caller raises it `from` the original.
 
-    `endpoint` is the URL that the call goes to; the text names its host where AWS gave none of its own.
+    `endpoint`: the URL of the call; the text names its host if AWS sent no text.
     """
     if isinstance(exc, AwsError):
         return exc
@@ -140,7 +142,7 @@ def translate_error(exc: BaseException, *, operation: str, kind: Kind | None = N
 
 
 def _host(url: str) -> str:
-    """Host and port, without what else an URL may hold; "AWS" if there is none."""
+    """Host and port of a URL; "AWS" if there is none."""
     try:
         return urlsplit(url).netloc.rpartition("@")[2] or "AWS"
     except ValueError:
@@ -162,7 +164,7 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: st
     asked = _retry_after(metadata.get("HTTPHeaders", {}))
     if category is ErrorCategory.CREDENTIALS:
         if clock := _CLOCK.search(text):
-            message = clock[0]  # the rest are three times of day, other ones at each attempt
+            message = clock[0]  # the rest are three times, which differ at each attempt
         message = f"{message.rstrip('.')}; {_credentials_hint(code, text)}"
     return AwsError(
         message,
@@ -177,7 +179,7 @@ def _answered(exc: boto.ClientError, operation: str, kind: Kind | None, host: st
 
 
 def is_clock_skew(error: AwsError) -> bool:
-    """AWS refuses the time of day that the request was signed with: nothing succeeds until the clock is set."""
+    """AWS refuses the time of the request's signature: nothing succeeds until the clock is set."""
     return error.category is ErrorCategory.CREDENTIALS and error.message.endswith(_CLOCK_HINT)
 
 
@@ -196,7 +198,7 @@ def _unanswered(exc: BaseException, operation: str, endpoint: str) -> AwsError:
     if isinstance(exc, _NOT_SENT):
         sent = False
     elif isinstance(exc, (boto.EndpointConnectionError, aiohttp.ClientError, OSError)):
-        # aiobotocore raises EndpointConnectionError for a refused connection *and* for one reset in the middle of
+        # aiobotocore raises EndpointConnectionError for a refused connection *and* for one reset during
         # the exchange; only the connector's own errors prove that nothing was sent.
         sent = not isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror))
     if isinstance(exc, (boto.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)) or _unparsable(exc):
@@ -210,12 +212,12 @@ def _unanswered(exc: BaseException, operation: str, endpoint: str) -> AwsError:
 
 
 def _unparsable(exc: BaseException) -> bool:
-    """An answer that is not the protocol: botocore's parser errors share no base with its other exceptions."""
+    """The answer is not of the AWS protocol. botocore's parser errors share no base class with its other exceptions."""
     return type(exc).__module__ == "botocore.parsers"
 
 
 def _symptom(exc: BaseException, cause: object) -> str:
-    """Type names, and the operating system's reason: the texts hold URLs with addresses and, for some, the request."""
+    """Type names and the operating system's reason; the texts themselves contain addresses and sometimes the request."""
     if not isinstance(cause, BaseException):
         return type(exc).__name__
     names = type(exc).__name__ if cause is exc else f"{type(exc).__name__}: {type(cause).__name__}"

@@ -1,14 +1,20 @@
-"""Client-side rate limits of AWS operations: a token bucket per (account, region, operation) that finds its rate.
+"""Client-side rate limits of AWS operations: a token bucket per (account, region, operation) that adapts its rate.
 
-SageMaker throttles per operation, account and region, and publishes almost none of the numbers. So a bucket starts at a
-rate worth trying and doubles it every second in which somebody has to wait, until AWS refuses or a ceiling is reached.
-From then on it measures: at a refusal the service's own bucket is empty, so what it accepted between two refusals is its
-rate. The bucket goes back to that, holds, and then probes upwards, slowly first and then ever faster. A throttled
-List never slows a Create, since they share no bucket; botocore's `adaptive` retry mode, one limiter per client, cannot
-do that.
+SageMaker throttles per operation, account and region, and publishes almost none of the limits. So a bucket starts at an
+estimated rate and doubles it every second in which a caller has to wait, until AWS throttles or a ceiling is reached. From
+then on it measures: when AWS throttles, the service's own bucket is empty, so the calls accepted between two throttles are
+its rate. The bucket takes that rate, holds it, and then probes upwards, slowly first and then faster.
 
-Nobody waits long: a caller whose token is further away than it can wait is told when to come back, at once, so that a
-worker is never parked behind a quota.
+Guarantees:
+- A throttled List never slows a Create: they have separate buckets. (botocore's `adaptive` retry mode has one limiter per
+  client.)
+- No caller waits longer than `max_wait`: one whose token would come later is refused at once, with the time to come back, so
+  that a worker never waits for a quota.
+- Waiting callers (namespaces) take turns, each first come, first served.
+
+Assumption: AWS limits by token bucket, which is empty when it throttles.
+
+Caveat: a rate grows only while callers wait for it.
 """
 
 from __future__ import annotations
@@ -27,10 +33,10 @@ if TYPE_CHECKING:
 STARTS: Mapping[str, float] = {
     # Five times what one-minute polling of 250 resources needs.
     "Describe": 20.0,
-    # 5 parallel creates are reported throttled; one refused call per halving is what being wrong costs.
+    # 5 parallel creates are reported throttled; too high a start costs one refused call per halving.
     "": 10.0,
 }
-"""Requests per second of a bucket that was never refused, by operation or leading verb, the longest match wins."""
+"""Requests per second of a bucket that was never throttled, by operation or leading verb; the longest match wins."""
 
 CEILINGS: Mapping[str, float] = {
     # ListTrainingJobs is throttled at 2/s per account and region, not adjustable: the only figure known. One page is
@@ -41,35 +47,35 @@ CEILINGS: Mapping[str, float] = {
 }
 """Requests per second that are never exceeded, by operation or leading verb; `""` is the rest."""
 
-FLOOR = 0.1
-"""Requests per second. One try in ten seconds still finds out, within the sweep interval, that AWS accepts again."""
+MINIMUM_RATE = 0.1
+"""Requests per second. One try in ten seconds still detects, within the sweep interval, that AWS accepts again."""
 DECREASE = 0.5
-"""Factor after a refusal that nothing was measured before."""
+"""Factor after a throttle without a measurement."""
 DECREASE_INTERVAL = 1.0
-"""Seconds. Calls in flight together are throttled together: one burst is one signal, not one halving each."""
+"""Seconds. Concurrent calls are throttled together: a burst is one signal, not one halving per call."""
 DOUBLING = 1.0
-"""Seconds of pressure in which a bucket that was never refused doubles: from 10 to 100 per second in 3.3 s."""
+"""Seconds with waiting callers in which a bucket that was never throttled doubles: from 10 to 100 per second in 3.3 s."""
 HOLD = (2.0, 16.0)
-"""Seconds of pressure after a refusal before the rate is probed again; doubled each time the same rate was found again.
-One refused call per probe is 1.5 % of the calls at 4 per second and 16 s."""
+"""Seconds with waiting callers after a throttle before the rate is probed again; doubled each time the same rate was measured
+again. One refused call per probe is 1.5 % of the calls at 4 per second and 16 s."""
 SAME_RATE = 0.25
-"""Two measurements that differ by no more than this share agree: one call more or less in 1 s at 4 per second."""
+"""Two measurements are the same if they differ by no more than this share: one call in 1 s at 4 per second."""
 PROBE = 8.0
 """A probe grows by 2**(seconds**2 / PROBE): 9 % in the first second, twice the rate after 2.8 s, 16 times after 5.7 s."""
 SURPRISE = 3.0
-"""A probe that gets beyond this multiple of its base found a faster service. An unchanged one refuses it at 2 to 2.4, as
-its bucket has one second's worth to give first."""
+"""A probe that reaches this multiple of its base shows that the service has become faster. An unchanged service throttles at 2
+to 2.4 times, because its bucket first has one second's worth of tokens."""
 BURST_SECONDS = 1.0
-"""A full bucket holds one second's worth: bursts pass, and no second ever sees more than twice the rate."""
+"""A full bucket has one second's worth: bursts are allowed, and no second has more than twice the rate."""
 PENALTY = 0.5
-"""Seconds without any token after a throttle (plus up to as much jitter): the calls in flight come home first."""
+"""Seconds without a token after a throttle (plus up to as much jitter): the calls in flight end first."""
 RETURN_SPREAD = 60.0
-"""Seconds over which callers that were turned away are told to come back, one per token at today's rate. Without
-it a thousand new objects would all return at the same moment, to be turned away again with a Describe spent on each."""
+"""Seconds over which the return times of refused callers are spread, one per token at the current rate. Without it a thousand
+new objects would all return at the same moment and be refused again, with a Describe spent on each."""
 
 
 class BucketState(NamedTuple):
-    """One bucket as metrics show it."""
+    """The state of one bucket, for metrics."""
 
     account: str
     region: str
@@ -79,9 +85,9 @@ class BucketState(NamedTuple):
     ceiling: float
     waiting: int
     throttled: int
-    """How often AWS refused, since the start."""
+    """How often AWS throttled, since the start."""
     turned_away: int
-    """How often a caller was told to come back later, since the start: AWS was not asked."""
+    """How often a caller was refused here, without a call to AWS, since the start."""
 
 
 class _Waiter(NamedTuple):
@@ -89,8 +95,8 @@ class _Waiter(NamedTuple):
     deadline: float
 
 
-class _Line:
-    """Waiters: each caller's in order of arrival, and the callers in turn. No caller in the ring is without one."""
+class _WaitingCallers:
+    """Waiters: callers in turn, each caller's waiters in order of arrival. Every caller in the ring has a waiter."""
 
     def __init__(self) -> None:
         self._ring: OrderedDict[str, deque[_Waiter]] = OrderedDict()
@@ -123,7 +129,7 @@ class _Line:
             del self._ring[caller]
 
     def ahead_of(self, caller: str) -> int:
-        """How many are served before a newcomer of this caller, if nobody else arrives."""
+        """How many waiters are served before a new one of this caller, if no others arrive."""
         own = len(self._ring.get(caller, ()))
         return own + sum(min(len(theirs), own + 1) for name, theirs in self._ring.items() if name != caller)
 
@@ -135,28 +141,28 @@ class _Line:
 
 
 class _Bucket:
-    """Invariants: a newcomer never overtakes those who wait, except for its caller's turn; a timer is armed exactly while it is not
-    empty; 0 <= tokens <= one second's worth (at least one)."""
+    """Invariants: a new waiter is never served before waiting ones, except for its caller's turn; a timer is armed exactly while
+    there are waiters; 0 <= tokens <= one second's worth (at least one)."""
 
     def __init__(self, operation: str, start: float, ceiling: float, now: float) -> None:
         self.operation = operation
         self.ceiling = ceiling
         self.rate = start
         self.tokens = self._capacity()
-        self.waiters = _Line()
+        self.waiters = _WaitingCallers()
         self.throttles = 0
         self.turned_away = 0
         self._base = start
-        """The rate from which the present growth began, ..."""
-        self._pressed = 0.0
-        """...and the seconds since then in which somebody waited: a bucket without pressure learns nothing."""
+        """The rate from which the current growth began."""
+        self._waited_seconds = 0.0
+        """Seconds since then with waiting callers: the rate does not change without them."""
         self._hold = HOLD[0]
-        self._found: float | None = None
-        """The service's rate as it was measured last."""
+        self._last_measured: float | None = None
+        """The last measured rate of the service."""
         self._accepted = 0
-        """Calls let through since the last refusal, ..."""
+        """Calls accepted by this bucket since the last throttle."""
         self._measured_from: float | None = None
-        """...if the service's bucket has been in use ever since; None: it may have filled up."""
+        """Time of that throttle, if the service's bucket has been in use ever since; None: it may have filled up."""
         self._updated = now
         self._not_before = now
         self._last_decrease = float("-inf")
@@ -170,31 +176,31 @@ class _Bucket:
         return max(1.0, self.rate * BURST_SECONDS)
 
     def _advance(self, now: float) -> None:
-        """Refill, during a pause too as the service's own bucket does, and grow by the time in which callers had to wait."""
+        """Refill (also during a pause, as the service's own bucket does), and grow by the time in which callers waited."""
         start = self._updated
         self._updated = now
         if now <= start:
             return
         self.tokens = min(self._capacity(), self.tokens + self.rate * (now - start))
         if self.waiters:
-            self._pressed += max(0.0, now - max(start, self._not_before))
+            self._waited_seconds += max(0.0, now - max(start, self._not_before))
             self.rate = min(self.ceiling, self._base * self._growth())
         elif self.tokens >= min(self._capacity(), 2.0):
             self._measured_from = None
 
     def _growth(self) -> float:
         if self.throttles == 0:
-            return float(2.0 ** min(self._pressed / DOUBLING, 20.0))
-        probing = max(0.0, self._pressed - self._hold)
+            return float(2.0 ** min(self._waited_seconds / DOUBLING, 20.0))
+        probing = max(0.0, self._waited_seconds - self._hold)
         return float(2.0 ** min(probing * probing / PROBE, 20.0))
 
     def _eta(self, position: int, now: float) -> float:
-        """Seconds until the waiter at `position` gets its token, at today's rate (it only grows until a throttle)."""
+        """Seconds until the waiter at `position` gets its token, at the current rate (which only grows until a throttle)."""
         missing = position + 1 - self.tokens
         return max(0.0, self._not_before - now, missing / self.rate)
 
     def next_slot(self, caller: str, now: float) -> float:
-        """Seconds until a newcomer of `caller` would get a token."""
+        """Seconds until a new waiter of `caller` would get a token."""
         self._advance(now)
         return self._eta(self.waiters.ahead_of(caller), now)
 
@@ -210,7 +216,7 @@ class _Bucket:
         self._accepted += 1
 
     def turn_away(self, eta: float, now: float) -> AwsError:
-        """The refusal of a caller whose token is `eta` seconds away, with a time to return that is its own."""
+        """The refusal of a caller whose token is `eta` seconds away, with a return time of its own."""
         slot = min(max(self._next_return, now + eta), now + eta + RETURN_SPREAD)
         self._next_return = slot + 1.0 / self.rate
         self.turned_away += 1
@@ -235,7 +241,7 @@ class _Bucket:
         self.serve(now)
 
     def serve(self, now: float) -> None:
-        """Hand out what there is, in order, and arm the timer for the rest."""
+        """Give the available tokens to waiters, in order, and arm the timer for the rest."""
         self._advance(now)
         # The tolerance absorbs float error: without it a timer that fires 1e-16 tokens early re-arms at the same time.
         while self.waiters and now >= self._not_before and self.tokens >= 1.0 - 1e-9:
@@ -255,47 +261,50 @@ class _Bucket:
         self.serve(asyncio.get_running_loop().time())
 
     def throttled(self, now: float, pause: float) -> None:
-        """AWS refused: go back to the rate that it showed (once per interval), and hold everybody for `pause` seconds."""
+        """AWS throttled: lower the rate to the measured one (once per interval), and give out no token for `pause` seconds."""
         self._advance(now)
         self.throttles += 1
         if now - self._last_decrease >= DECREASE_INTERVAL:
             self._lower(now)
         elif now >= self._not_before:
-            # Not one of the calls that were in flight at the decrease: those were counted, and forgotten, with it.
+            # Not a call that was in flight at the decrease: those are not counted any more.
             self._accepted = max(0, self._accepted - 1)
         self.tokens = 0.0
         self._not_before = max(self._not_before, now + pause)
-        self._send_home(now)
+        self._refuse_late(now)
         self.serve(now)
 
     def _lower(self, now: float) -> None:
         measured = self._measured(now)
         if self.rate > SURPRISE * self._base:
-            # So far above the base that the service's bucket must have filled up meanwhile: it has become faster.
+            # So far above the base the service must have become faster: its bucket has filled up meanwhile.
             measured = None
         hold = HOLD[0]
         if measured is None:
             rate = self.rate * DECREASE
         else:
-            if self._found is not None and abs(measured - self._found) <= SAME_RATE * self._found:
+            if (
+                self._last_measured is not None
+                and abs(measured - self._last_measured) <= SAME_RATE * self._last_measured
+            ):
                 hold = min(2 * self._hold, HOLD[1])
             rate = min(self.rate, measured)
-        self._found, self._hold = measured, hold
-        self.rate = self._base = max(min(FLOOR, self.ceiling), rate)
-        self._pressed = 0.0
+        self._last_measured, self._hold = measured, hold
+        self.rate = self._base = max(min(MINIMUM_RATE, self.ceiling), rate)
+        self._waited_seconds = 0.0
         self._accepted = 0
         self._measured_from = self._last_decrease = now
 
     def _measured(self, now: float) -> float | None:
-        """What the service accepted per second since its bucket was last seen empty. The refused call was let through too."""
+        """Calls per second that the service accepted since its bucket was last empty. The refused call is in `_accepted` too."""
         accepted = self._accepted - 1
         if self._measured_from is None or now - self._measured_from < DECREASE_INTERVAL or accepted <= 0:
             return None
         return accepted / (now - self._measured_from)
 
-    def _send_home(self, now: float) -> None:
-        """Waiters that would now wait beyond their deadline are told so, rather than kept."""
-        kept = _Line()
+    def _refuse_late(self, now: float) -> None:
+        """Refuse the waiters that would now wait beyond their deadline."""
+        kept = _WaitingCallers()
         for caller, waiter in self.waiters.in_turn():
             eta = self._eta(len(kept), now)
             if waiter.granted.done():
@@ -310,8 +319,8 @@ class _Bucket:
 class Limiter:
     """Token buckets for one operator process. Bound to the loop that calls `acquire`.
 
-    `ceilings` (requests per second, by operation or leading verb) are taken before our own. `shards` is the number of
-    processes that share the account: each takes an equal part of every rate.
+    `ceilings` (requests per second, by operation or leading verb) override `CEILINGS`. `shards`: the number of processes
+    that share the account; each takes an equal part of every rate.
     """
 
     def __init__(self, *, rng: random.Random, ceilings: Mapping[str, float] = {}, shards: int = 1) -> None:
@@ -328,8 +337,8 @@ class Limiter:
     ) -> None:
         """Wait for a token, at most `max_wait` seconds. Callers (namespaces) take turns, each first come first served.
 
-        Raises AwsError (THROTTLED, sent False, `retry_after` = when a token is expected) as soon as it is known that
-        the wait would be longer: right away, or when a throttle pushes the slot past the deadline.
+        Raises AwsError (THROTTLED, sent False, `retry_after` = when a token is expected) as soon as the wait is known to be
+        longer: at once, or when a throttle moves the caller's turn past the deadline.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -352,7 +361,7 @@ class Limiter:
             raise
 
     def throttled(self, account: str, region: str, operation: str, *, retry_after: float | None = None) -> float:
-        """Record that AWS refused a call. Returns the seconds after which the next token can be had."""
+        """Record that AWS throttled a call. Returns the seconds until the next token."""
         now = asyncio.get_running_loop().time()
         bucket = self._bucket(account, region, operation, now)
         pause = max(PENALTY + self._rng.uniform(0.0, PENALTY), min(retry_after or 0.0, LONGEST_RETRY_AFTER))

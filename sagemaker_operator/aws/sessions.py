@@ -1,11 +1,11 @@
-"""AWS clients: one per (service, target), created off the loop's hot path, closed only after their last call.
+"""AWS clients: one per (service, target), cached, closed only after their last call.
 
-Costs that shape this file (measured): the first SageMaker client takes 0.14 s and 19 MB, nearly all of it the service
-model; a client of a second session that loads the model again costs 17 MB more; one that shares the first session's
-loader costs 0.95 MB and 6 ms. So there is one session per *identity* (the operator's own, and one per assumed role),
-all on one loader, and a bounded number of clients.
+Measured costs: the first SageMaker client takes 0.14 s and 19 MB, nearly all of it the service model; a client of a second
+session that loads the model again costs 17 MB more; one that shares the first session's loader costs 0.95 MB and 6 ms. So
+there is one session per *identity* (the operator's own, and one per assumed role), all with one loader, and a bounded number
+of clients.
 
-No client is ever given keys: it asks its session's provider, which refreshes what expires.
+Clients get credentials from their session's provider, which refreshes them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ from botocore.loaders import create_loader
 from botocore.utils import parse_timestamp
 
 from sagemaker_operator.aws.configuration import ca_bundle_problem, configuration_error, explain
-from sagemaker_operator.aws.credentials import Assumed, Given, IdentitySession, Provider, role_not_assumed
+from sagemaker_operator.aws.credentials import (
+    AssumedRole,
+    IdentitySession,
+    Provider,
+    StaticCredentials,
+    role_not_assumed,
+)
 from sagemaker_operator.aws.failures import translate_error
 from sagemaker_operator.aws.target import Target
 from sagemaker_operator.errors import AwsError, ConfigurationError, ErrorCategory, OperatorError
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.clock import Clock
 
 MAX_CLIENTS = 100
-"""0.95 MB each: under 100 MB for a hundred accounts; more than that take turns at 6 ms per new client."""
+"""0.95 MB each: under 100 MB for a hundred accounts; with more, clients are evicted and created again (6 ms)."""
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 20.0
 """Seconds. botocore's defaults are 60 and 60: one dead endpoint would hold a worker for two minutes."""
@@ -50,21 +56,21 @@ MAX_POOL_CONNECTIONS = 32
 """Four times the workers of a process. botocore's 10 would queue the rest silently."""
 SESSION_NAME = "sagemaker-operator"
 OTHER_ACCOUNT = "OtherAccount"
-"""The code of the error that refuses own credentials of another account. Ours: AWS has none of this name."""
+"""The code of the error for own credentials of another account. It is not an AWS code."""
 STS_TIMEOUT = 10.0
-"""Seconds for one STS call, connection included. It runs inside the call that waits for the credentials."""
+"""Seconds for one STS call, connection included. It is part of the call that waits for the credentials."""
 
 
 _STS_ANSWER = re.compile(rb"<(\w+Response)\b")
 
-# An escaped backslash and a whole pair are consumed, so that what is left alone is.
+# Escaped backslashes and whole surrogate pairs match first, so that only a lone surrogate is in the group.
 _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 
 class Identity(NamedTuple):
-    """Who the operator is at AWS."""
+    """The operator's identity at AWS."""
 
     account: str
     partition: str
@@ -72,8 +78,8 @@ class Identity(NamedTuple):
 
 
 class _Session(AioSession):  # type: ignore[misc]  # aiobotocore is untyped
-    """A session whose every client has our limits, those too that a credential provider makes for itself (web identity,
-    a profile's role): its STS calls go to the operator's STS endpoint, in the operator's time."""
+    """A session all of whose clients have our timeouts and STS endpoint, including those that a credential provider creates
+    for itself (web identity, a profile's role)."""
 
     def __init__(self, defaults: Callable[[], AioConfig], sts_endpoint_url: str | None) -> None:
         super().__init__()
@@ -106,10 +112,10 @@ _Key = tuple[str, Target]
 
 
 class Sessions:
-    """The only maker of AWS clients. An async context manager; leaving it closes every client.
+    """Creates all AWS clients. An async context manager; leaving it closes every client.
 
-    `credentials` (access key, secret key) replaces the default chain: for the sandbox, which signs with anything.
-    `external_id`, `session_tags` and `session_name` go into every AssumeRole; `sts_endpoint_url` replaces the
+    `credentials` (access key, secret key) replaces the default chain, for the sandbox.
+    `external_id`, `session_tags` and `session_name` are sent with every AssumeRole; `sts_endpoint_url` replaces the
     regional STS endpoint for every STS call, a credential provider's own included.
 
     Guarantee: after the first `identity()`, nothing is signed with own credentials of another account.
@@ -130,7 +136,7 @@ class Sessions:
         http_session_cls: type[Any] | None = None,
         loader: Any = None,
     ) -> None:
-        """`loader`: botocore's loader of models, warm already, to share with other Sessions of this process."""
+        """`loader`: a warm botocore loader of models, to share with other Sessions of this process."""
         self._clock = clock
         self._credentials = credentials
         self._external_id = external_id
@@ -142,20 +148,20 @@ class Sessions:
         self._read_timeout = read_timeout
         self._http_session_cls = http_session_cls
         self._root = AioSession()
-        """Owner of the shared loader. Never asked for credentials, so that dropping an identity never drops it."""
+        """Owner of the shared loader. It has no credentials, so that dropping an identity never drops it."""
         self._identities: dict[str | None, IdentitySession] = {}
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._creating = asyncio.Lock()
         self._warm: set[str] = set()
         if loader is not None:
             self._warm |= {"sagemaker", "sts"}
-        # Not the session's own: it would ask for the profile, which need not exist for a file of botocore's.
+        # Not the session's own loader: that requires the profile of the environment to exist.
         self._loader = loader or create_loader(os.environ.get("AWS_DATA_PATH"))
         self._root.register_component("data_loader", self._loader)
         self._account: str | None = None
         """Of the operator, from the first `identity()` on."""
         self._checked: tuple[str, str] | None = None
-        """The last access key that STS was asked about, and its account."""
+        """The last access key that STS identified, and its account."""
         self._bundle_checked = False
         self._regions: frozenset[str] = frozenset()
 
@@ -180,7 +186,7 @@ class Sessions:
         Raises ConfigurationError if the target's region does not exist.
         """
         entry = await self._entry((service, target))
-        entry.users += 1  # in the same step in which it was found: nobody can retire and close it in between
+        entry.users += 1  # without an await since it was found: it cannot be retired and closed in between
         try:
             await self._evict()
             yield entry.client
@@ -190,10 +196,10 @@ class Sessions:
                 await entry.stack.aclose()
 
     async def identity(self, region: str) -> Identity:
-        """Who we are, by STS. Also the start-up check of region and credentials.
+        """The operator's identity, from STS. Also the start-up check of region and credentials.
 
-        Raises ConfigurationError (no such region; found out without a call) and AwsError: CREDENTIALS if there are
-        none, AWS does not accept them, or they are of another account than at the first time (`is_other_account`).
+        Raises ConfigurationError (no such region, found without a call) and AwsError: CREDENTIALS if there are none, if AWS
+        does not accept them, or if they are of another account than at first (`is_other_account`).
         """
         target = Target("", region, endpoint_url=self._sts_endpoint_url)
         self._require_region(target)
@@ -211,7 +217,7 @@ class Sessions:
         return found
 
     async def _caller(self, keys: ReadOnlyCredentials, target: Target) -> Identity:
-        """GetCallerIdentity signed with these keys, whatever the session has."""
+        """GetCallerIdentity signed with these keys, not with the session's."""
         try:
             await self._warm_up("sts")
             async with (
@@ -233,8 +239,8 @@ class Sessions:
         return found
 
     async def _check_account(self, keys: ReadOnlyCredentials, target: Target) -> None:
-        """Refuses the operator's own credentials if they have become another account's: its resources would be "not
-        found" there, and be created a second time. One STS call for each new access key."""
+        """Rejects the operator's own credentials if they are of another account than before: resources would be "not found"
+        there, and be created a second time. One STS call for each new access key."""
         if self._account is None:
             return
         if self._checked is None or self._checked[0] != keys.access_key:
@@ -253,17 +259,17 @@ class Sessions:
 
     @staticmethod
     def _explained(exc: Exception, target: Target, *, operation: str) -> Exception:
-        """The error for what was raised while a client was made or used."""
+        """The error for an exception while a client was created or used."""
         if isinstance(exc, OperatorError):
             return exc
         return explain(exc) or translate_error(exc, operation=operation, endpoint=target.endpoint_url or "")
 
     def region_problem(self, region: str) -> str | None:
-        """Why no endpoint can be found by the name of a region; None: AWS has it."""
+        """Why a region's name is not valid; None: AWS has the region."""
         if not self._regions:
             partitions = self._loader.load_data("partitions")["partitions"]
             names = {name for partition in partitions for name in partition["regions"]}
-            # Where IAM is, and nothing like SageMaker.
+            # Pseudo-regions of global services such as IAM.
             self._regions = frozenset(name for name in names if not name.endswith("-global"))
         if region in self._regions:
             return None
@@ -272,10 +278,10 @@ class Sessions:
         return f"AWS region {region!r} does not exist{hint}; for a region newer than this release set an endpoint URL"
 
     async def drop(self, target: Target, *, stale: AioBaseClient | None = None) -> None:
-        """Forget the clients and the credentials behind `target`: AWS called them expired. The next call reloads them.
+        """Drop the clients and the credentials of `target`, which AWS called expired. The next call loads new ones.
 
-        `stale` is the client that was refused: if it is no longer in use, somebody else has dropped it already, and
-        fifty calls that fail together reload once.
+        `stale` is the client that was refused: if it is not cached any more, another call has dropped it already, so
+        that fifty calls that fail together load once.
         """
         if stale is not None and all(entry.client is not stale for entry in self._entries.values()):
             return
@@ -367,14 +373,14 @@ class Sessions:
 
     def _provider(self, session: AioSession, target: Target) -> Provider:
         if target.role_arn is not None:
-            return Assumed(self._assume, target.role_arn, target.region, clock=self._clock)
+            return AssumedRole(self._assume, target.role_arn, target.region, clock=self._clock)
         if self._credentials is not None:
-            return Given(*self._credentials)
+            return StaticCredentials(*self._credentials)
         chain: Provider = create_credential_resolver(session, region_name=target.region)
         return chain
 
     async def _retire(self, keys: list[_Key]) -> None:
-        # All of them leave before the first is closed: closing yields, and nobody may find one that is about to go.
+        # Remove all before closing the first: closing yields, and no call may find a client that is about to be closed.
         entries = [self._entries.pop(key) for key in keys]
         for entry in entries:
             entry.retired = True
@@ -408,7 +414,7 @@ class Sessions:
 
 
 def _require_sts_answer(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
-    """Keeps the HTTP status of what is not STS's answer (another service, a proxy's page): botocore's XML parser loses it."""
+    """Raises ClientError with the HTTP status for an answer that is not STS's (a proxy's page): botocore's XML parser loses it."""
     if _STS_ANSWER.search(response_dict["body"][:1000]):
         return
     status = response_dict["status_code"]
@@ -419,8 +425,8 @@ def _require_sts_answer(operation_model: Any, response_dict: Mapping[str, Any], 
 
 
 def _repair_text(response_dict: dict[str, Any], **_: Any) -> None:
-    """Replaces what is no text by U+FFFD: a reason that a service cut in the middle of an emoji ends in half a surrogate
-    pair, which no status and no log line can hold."""
+    """Replaces invalid text by U+FFFD: a reason that a service cut inside an emoji ends with half a surrogate pair, which can
+    be stored in no status and written to no log."""
     body = response_dict["body"]
     if b"\\u" in body:
         body = _ESCAPES.sub(lambda found: b"\\ufffd" if found["alone"] else found[0], body)
@@ -432,7 +438,7 @@ def _repair_text(response_dict: dict[str, Any], **_: Any) -> None:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was meant to be; swapped letters (us-esat-1) before any other likeness."""
+    """The known name closest to `word`; swapped letters (us-esat-1) before any other similarity."""
     letters = sorted(word)
     swapped = [name for name in known if sorted(name) == letters]
     close = difflib.get_close_matches(word, swapped or sorted(known), n=1)
@@ -440,7 +446,7 @@ def _nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def _timestamp(value: Any) -> Any:
-    """Epoch seconds stay a float: building datetimes is a third of the CPU of a Describe and two of a List's 3.7 ms.
+    """Epoch seconds stay a float: building datetimes is a third of the CPU of a Describe and two thirds of a List's 3.7 ms.
 
     Texts (STS and other XML answers, moto) become a datetime, as botocore's credential providers expect.
     """

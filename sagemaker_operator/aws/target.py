@@ -1,4 +1,4 @@
-"""Where a call goes and as whom, and who the operator itself is."""
+"""The target of an AWS call (account, region, role, endpoint), and the operator's own identity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Target(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Who the operator is at AWS."""
+    """The operator's own account at AWS."""
 
     account: str
     partition: str

@@ -1,8 +1,8 @@
-"""Between the two vocabularies: CRD fields (`roleARN`, times as text) and API members (`RoleArn`, times as seconds).
+"""Translates between CRD fields (`roleARN`, times as text) and API members (`RoleArn`, times as seconds).
 
-Pure functions of a shape of the service model and a value. What the user wrote is translated strictly: an unknown field
-or a wrong type is reported with its path, never dropped. What AWS answered is translated leniently: members that this
-model does not know yet are left out. Map keys (tags, environments, hyperparameters) are the user's data on both sides.
+Pure functions of a shape of the service model and a value. A spec is translated strictly: an unknown field or a wrong type is
+reported with its path, never dropped. An answer is translated leniently: unknown members are left out. Map keys (tags,
+environments, hyperparameters) are the user's data and are not translated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EXPECTED: Mapping[str, str] = {
 
 
 class SpecError(OperatorError):
-    """The spec cannot become a request. `path` is the field as the user wrote it ("spec.resourceConfig.volumeSize")."""
+    """The spec cannot be translated to a request. `path`: the field as the user wrote it ("spec.resourceConfig.volumeSize")."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path} {problem}")
@@ -45,7 +45,7 @@ class SpecError(OperatorError):
 
 
 class UnknownField(SpecError):
-    """SageMaker's model has no such field. `suggestion` is the one that was probably meant."""
+    """SageMaker's model has no such field. `suggestion`: the most similar field."""
 
     def __init__(self, path: str, suggestion: str | None) -> None:
         super().__init__(path, "is not a known field" + (f"; did you mean {suggestion}?" if suggestion else ""))
@@ -53,7 +53,7 @@ class UnknownField(SpecError):
 
 
 class FieldTypeError(SpecError):
-    """A value of the wrong type. Says which type it has, never what it is: it may be a secret."""
+    """A value of the wrong type. The text names its type, never the value: it may be a secret."""
 
     def __init__(self, path: str, *, expected: str, got: str) -> None:
         super().__init__(path, f"must be {expected}, not {got}")
@@ -62,7 +62,7 @@ class FieldTypeError(SpecError):
 
 
 class _Structure:
-    """One structure's members by both of their names."""
+    """One structure's members by CRD field and by API member."""
 
     __slots__ = ("by_field", "by_member")
 
@@ -82,7 +82,7 @@ def _structure(shape_name: str) -> _Structure:
 
 
 def to_api(shape: Shape, value: Any, *, path: str = "spec") -> Any:
-    """A CRD value as the request's. Times become seconds since the epoch; members set to null are left out, and enums set to
+    """A CRD value as the API's. Times become seconds since the epoch; members set to null are left out, and enums set to
     an empty string, as Go's SDK does for ACK.
 
     Raises UnknownField and FieldTypeError.
@@ -127,13 +127,13 @@ def _structure_to_api(shape: Shape, value: Mapping[str, Any], path: str) -> dict
 
 
 def _same_letters(field: str, known: Mapping[str, object]) -> list[str]:
-    """`type` for `type_`, `roleArn` for `roleARN`: too short or too different for a likeness, the same to a reader."""
+    """`type` for `type_`, `roleArn` for `roleARN`: equal but for case, and not similar enough for difflib."""
     wanted = field.rstrip("_").lower()
     return [name for name in known if name.rstrip("_").lower() == wanted]
 
 
 def _expect(value: Any, types: type | tuple[type, ...], shape: Shape, path: str) -> Any:
-    # bool is an int to Python, and to nobody who writes YAML.
+    # bool is an int in Python, but not in YAML.
     if isinstance(value, types) and not (isinstance(value, bool) and types is not bool):
         return value
     raise FieldTypeError(path, expected=_EXPECTED[shape.type_name], got=_kind_of(value))
@@ -163,7 +163,7 @@ def _kind_of(value: Any) -> str:
 
 
 def to_field(shape: Shape, value: Any) -> Any:
-    """An API answer's value as the CRD's. Times become whole-second RFC 3339 text; nulls and unknown members go."""
+    """An API answer's value as the CRD's. Times become whole-second RFC 3339 text; nulls and unknown members are dropped."""
     match shape.type_name:
         case "structure":
             by_member = _structure(shape.name).by_member

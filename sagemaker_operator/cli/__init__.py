@@ -29,7 +29,7 @@ for command in (run, sandbox, demo, crds, kinds, manifests):
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 it cannot go on (one line on stderr says why and what to change), 2 wrong usage."""
+    """Exit codes: 0 success, 1 an error (one line on stderr: the cause and what to change), 2 wrong usage."""
     try:
         cli()
     except OperatorError as error:

@@ -1,4 +1,4 @@
-"""The demo: sandbox, operator, apply, follow to the end, delete, and the bill."""
+"""The demo: starts sandbox and operator, applies objects, waits for their end, deletes them, and reports the calls."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _sample() -> str:
     packaged = resources.files("sagemaker_operator.sandbox") / "samples" / "trainingjob.yaml"
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
-    # An editable install has no copy: it reads the repository's own.
+    # An editable install has no copy: read the repository's.
     return (Path(__file__).parents[2] / "manifests" / "samples" / "trainingjob.yaml").read_text(encoding="utf-8")
 
 
@@ -325,18 +325,18 @@ class Demo:
             return
         for row in rows:
             calls = ", ".join(f"{count} {name}" for name, count in sorted(row["awsCalls"].items()))
-            seen = (
+            observed = (
                 f", its end observed after {row['secondsToDetect']:g} s" if row["secondsToDetect"] is not None else ""
             )
             total, ended = sum(row["awsCalls"].values()), row["status"] or _readiness(row["conditions"])
             click.echo(
-                f"\n{row['kind']} {row['name']}: {ended}{seen}. AWS calls: {total} ({calls}). "
+                f"\n{row['kind']} {row['name']}: {ended}{observed}. AWS calls: {total} ({calls}). "
                 f"Kubernetes writes: {row['kubernetesWrites']}."
             )
 
 
 async def _ended(operator: asyncio.Task[None]) -> None:
-    """Raises what ended the operator."""
+    """Raises the exception that ended the operator."""
     await asyncio.shield(operator)
 
 
@@ -352,7 +352,7 @@ def _condition(status: Mapping[str, Any], type_: str) -> str:
 
 
 def _readiness(conditions: Sequence[Mapping[str, Any]]) -> str:
-    """For what has no status of its own."""
+    """For a kind without a status of its own."""
     return "Ready" if _condition({"conditions": conditions}, READY) == "True" else "not Ready"
 
 
@@ -361,7 +361,7 @@ def _at_rest(status: Mapping[str, Any]) -> bool:
 
 
 def _shown(kind: Kind | None, status: Mapping[str, Any], which: str) -> Any:
-    """A status field by what it is for; `kind` None: an object of the operator's own, without a resource."""
+    """The status field named by a member of `Kind`; `kind` None: an object of a feature, without a resource."""
     member = getattr(kind, which) if kind is not None else None
     if kind is None or member is None:
         return ""

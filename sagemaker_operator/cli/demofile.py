@@ -1,4 +1,4 @@
-"""Which objects `demo -f` runs, and what it says about the others."""
+"""The objects that `demo -f` can run, and the errors for others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FEATURES = {resource.kind: resource for resource in (FIELD_EXPORTS, ADOPTED_RESOURCES)}
 _TARGETS = {resource.kind: resource for resource in (CONFIG_MAPS, SECRETS)}
-"""What a FieldExport writes into: applied, and not followed."""
+"""Targets of FieldExports: applied, and not waited for."""
 
 _OLD_GROUP = "sagemaker.aws.amazon.com"
 _REPLACED = {
@@ -30,7 +30,7 @@ _SCALING = "HostingAutoscalingPolicy"
 
 
 def resource_of(kind: str) -> Resource:
-    """Of a kind that `complaint` had nothing against."""
+    """The collection of a kind that `complaint` accepts."""
     served = catalog().get(kind)
     return served.resource if served is not None else (_FEATURES | _TARGETS)[kind]
 

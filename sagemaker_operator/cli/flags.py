@@ -1,4 +1,4 @@
-"""From the command line, the environment and a file to Settings. In this order: a flag wins over the others.
+"""Settings from the command line, the environment and a file, in this order of precedence.
 
 ACK's Deployment passes every value that its chart has, set or not: an empty one counts as not given.
 """
@@ -33,7 +33,7 @@ _EPILOG = (
 
 
 def settings_options(command: Callable[..., Any]) -> click.Command:
-    """Makes a click command that has every flag, grouped in its --help."""
+    """A decorator: a click command with all flags, grouped in its --help."""
     for option in reversed(OPTIONS):
         extra: dict[str, Any] = {"flag_value": True, "is_flag": False} if option.type is bool else {}
         command = click.option(
@@ -67,7 +67,7 @@ def described(option: Option) -> str:
 
 
 def default_text(option: Option) -> str:
-    """As one would write it."""
+    """The default as a user would write it."""
     default = _DEFAULTS.get(option.setting)
     match default:
         case bool():
@@ -84,7 +84,7 @@ def default_text(option: Option) -> str:
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
-    """Raises ConfigurationError for a value that cannot work, and for a missing region."""
+    """Raises ConfigurationError for an invalid value and for a missing region."""
     given = {
         option.setting: option.read(values[option.setting])
         for option in OPTIONS
@@ -98,7 +98,7 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
 
 
 def without_effect(values: Mapping[str, Any]) -> Iterator[Option]:
-    """The flags that were given and do nothing here."""
+    """The given flags that have no effect."""
     return (option for option in OPTIONS if option.group is Group.IDLE and values.get(option.setting))
 
 

@@ -29,7 +29,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One flag and the setting it fills. A setting without a value given keeps its default."""
+    """One flag and its setting. A flag that is not given leaves the setting's default."""
 
     group: Group
     flag: str

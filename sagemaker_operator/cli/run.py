@@ -61,7 +61,7 @@ def run(**values: Any) -> None:
 
 
 def with_configured_endpoints(settings: Settings) -> Settings:
-    """A flag wins; else what botocore's variables and config file say of each service. Raises ConfigurationError."""
+    """Fill endpoints without a flag from botocore's variables and config file. Raises ConfigurationError."""
     found = {}
     for setting, service in (("aws_endpoint_url", "sagemaker"), ("aws_identity_endpoint_url", "sts")):
         configured = configured_endpoint(service) if getattr(settings, setting) is None else None
@@ -74,7 +74,7 @@ def with_configured_endpoints(settings: Settings) -> Settings:
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """uvloop where it can be had: a quarter less CPU under load. Ctrl-C ends without a traceback."""
+    """Run in uvloop, which takes a quarter less CPU under load; not on Windows. Ctrl-C ends without a traceback."""
     try:
         if sys.platform == "win32":
             asyncio.run(main)
@@ -90,7 +90,7 @@ _LISTED = "; `sagemaker-operator kinds` lists them"
 
 
 def chosen_kinds(settings: Settings) -> Mapping[str, Kind]:
-    """The descriptors of the kinds to reconcile. Raises ConfigurationError for a flag that names no kind."""
+    """The descriptors of the kinds to reconcile. Raises ConfigurationError for a flag with an unknown kind."""
     known = catalog()
     for flag, names in (
         ("--reconcile-resources", settings.reconcile_resources),
@@ -120,7 +120,7 @@ async def operate(
     """
     stopping = stop or asyncio.Event()
     if stop is None:
-        # First of all: the start waits for servers, and PID 1 without a handler ignores SIGTERM.
+        # Before anything else: the start waits for servers, and PID 1 without a handler ignores SIGTERM.
         _stop_on_signals(stopping)
     started = asyncio.Event()
     running = asyncio.create_task(
@@ -130,7 +130,7 @@ async def operate(
     try:
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done() and not started.is_set():
-            return  # nothing runs yet that would have to end in order
+            return  # nothing has started that would have to be stopped in order
         await running
     finally:
         for task in (running, stopped):
@@ -147,7 +147,7 @@ async def _operate(
     through: Callable[[Transport], Transport],
     clock: Clock,
 ) -> None:
-    """Sets `started` when only `stop` ends it in order."""
+    """Sets `started` once the manager exists, which `stop` ends in order."""
     kinds = chosen_kinds(settings)
     rng = random.Random()
     metrics = Metrics()
@@ -203,9 +203,9 @@ def _sessions(settings: Settings, credentials: tuple[str, str] | None) -> Sessio
 
 
 def settle_memory() -> None:
-    """What is there when the caches are full stays: the collector need not look through it again.
+    """Exclude all objects that exist when the caches are synced from garbage collection.
 
-    The service model alone is 300,000 objects: each full collection would stop the loop for 90 ms.
+    They are permanent. The service model alone is 300,000 objects: each full collection would block the loop for 90 ms.
     """
     gc.collect()
     gc.freeze()
@@ -228,7 +228,7 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
 
 
 async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: Settings, source: str) -> None:
-    """What would leave the operator idle is better said at once. Raises ConfigurationError."""
+    """Check access to the kinds: without it the operator would be idle. Raises ConfigurationError."""
     for kind in kinds.values():
         for namespace in settings.watch_namespaces or (None,):
             where = f"in namespace {namespace}" if namespace else "in the cluster"
@@ -253,6 +253,6 @@ async def _check_cluster(kube: KubeClient, kinds: Mapping[str, Kind], settings: 
             except KubeError as error:
                 if error.status == 400 and settings.watch_selectors:
                     raise ConfigurationError(
-                        f"--watch-selectors: {settings.watch_selectors!r} is no label selector: {error.message}"
+                        f"--watch-selectors: {settings.watch_selectors!r} is not a label selector: {error.message}"
                     ) from error
                 raise ConfigurationError(f"the API server of {source} answered: {error.message}") from error

@@ -34,7 +34,7 @@ def _need_extra() -> None:
 
 
 class _Explained(click.Command):
-    """Its help ends with what tags and names mean to the simulator."""
+    """A command whose help ends with the tags and names that the simulator interprets."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"\n{HELP}")

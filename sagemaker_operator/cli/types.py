@@ -1,4 +1,4 @@
-"""How flags' values are written: ACK's forms (pflag and Go), each error in one line with an example."""
+"""The types of flag values, in ACK's syntax (pflag and Go); each error is one line with an example."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Numbers(_List[tuple[str, float]]):
     def __init__(
         self, key: str, example: str, pattern: str, *, known: Callable[[], Collection[str]] | None = None
     ) -> None:
-        """`known`: what NAME may be, where it is known here; None: the value is validated elsewhere."""
+        """`known`: the allowed NAMEs; None: they are validated elsewhere."""
         self.name = f"{key}=N,..."
         self._key, self._example, self._pattern, self._known = key, example, pattern, known
 
@@ -104,7 +104,7 @@ def _instance_types() -> frozenset[str]:
 
 
 def meant(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
-    """` (did you mean X?)`, or `otherwise` where nothing is near."""
+    """` (did you mean X?)`, or `otherwise` if no name is similar."""
     spelt = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), spelt, n=1)
     return f" (did you mean {spelt[near[0]]}?)" if near else otherwise

@@ -10,7 +10,7 @@ import msgspec
 
 from sagemaker_operator.aws.translate import SpecError, to_api, to_field
 from sagemaker_operator.conditions import CREATED, RECONCILING, SYNCED
-from sagemaker_operator.kinds.model import output_members
+from sagemaker_operator.kinds.described import described_members
 
 if TYPE_CHECKING:
     from sagemaker_operator.errors import AwsError
@@ -47,9 +47,9 @@ class Observation(msgspec.Struct, frozen=True):
         """Why it is not settled although its status is; the text is ACK's."""
         return kind.hooks.pending(self.data) if kind.hooks.pending else None
 
-    def lingers(self, kind: Kind) -> bool:
+    def changes_when_settled(self, kind: Kind) -> bool:
         """Whether a settled resource will change once more by itself (a warm pool that ends): it is polled slowly."""
-        return kind.hooks.lingers(self.data) if kind.hooks.lingers else False
+        return kind.hooks.changes_when_settled(self.data) if kind.hooks.changes_when_settled else False
 
 
 ABSENT = Observation({}, found=False)
@@ -65,7 +65,7 @@ class Missed(msgspec.Struct, frozen=True):
 
 def to_status(kind: Kind, observation: Observation) -> dict[str, Any]:
     """The CRD status fields of an observation. None: SageMaker no longer has a value; absent: a summary does not show it."""
-    shapes = output_members(kind.describe)
+    shapes = described_members(kind)
     fields: dict[str, Any] = {}
     for member in kind.status_members:
         if member.api in observation.data:
@@ -81,7 +81,7 @@ def accepted(kind: Kind, request: Mapping[str, Any], answer: Mapping[str, Any]) 
     It has the members of the Create call that Describe has too, and the first status value. It replaces all earlier
     observations: those are of an earlier resource of the object.
     """
-    known = output_members(kind.describe).keys() - {"Tags"}
+    known = described_members(kind).keys() - {"Tags"}
     data = {name: value for name, value in {**request, **answer}.items() if name in known}
     if kind.status_member is not None and kind.first_status is not None:
         data[kind.status_member] = kind.first_status
@@ -109,7 +109,7 @@ class _Recalled(Mapping[str, Any]):
         if value is None:
             raise KeyError(member)
         try:
-            return to_api(output_members(self._kind.describe)[member], value, path=f"status.{field}")
+            return to_api(described_members(self._kind)[member], value, path=f"status.{field}")
         except SpecError:
             # Its type is not SageMaker's, so it was not written from an observation.
             raise KeyError(member) from None

@@ -9,7 +9,7 @@ import yaml
 from sagemaker_operator.crds.runtime import runtime_crds
 from sagemaker_operator.crds.schema import object_schema
 from sagemaker_operator.kinds.catalog import catalog
-from sagemaker_operator.kinds.descriptor import GROUP, VERSION
+from sagemaker_operator.kinds.descriptor import VERSION
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def crd_manifest(kind: Kind, *, relaxed: bool = False) -> dict[str, Any]:
         "kind": "CustomResourceDefinition",
         "metadata": {"name": kind.crd_name},
         "spec": {
-            "group": GROUP,
+            "group": kind.group,
             "names": names,
             "scope": "Namespaced",
             "versions": [
@@ -55,13 +55,13 @@ def crd_manifest(kind: Kind, *, relaxed: bool = False) -> dict[str, Any]:
 
 
 def manifests(*, relaxed: bool = False) -> dict[str, dict[str, Any]]:
-    """Every CRD that is installed, by the name that controller-gen gives its file: the kinds', then the runtime's own."""
+    """All CRDs by file name (controller-gen's): those of the kinds, then the runtime's."""
     found = [crd_manifest(kind, relaxed=relaxed) for kind in catalog().values()] + list(runtime_crds().values())
     return {f"{crd['spec']['group']}_{crd['spec']['names']['plural']}.yaml": crd for crd in found}
 
 
 def resource_of(manifest: dict[str, Any]) -> Resource:
-    """The collection that a CRD opens."""
+    """The collection that a CRD defines."""
     spec = manifest["spec"]
     names = spec["names"]
     version = next(version["name"] for version in spec["versions"] if version["storage"])
@@ -76,13 +76,13 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def to_yaml(manifest: dict[str, Any]) -> str:
-    """One YAML document under a header that says where it comes from; the same manifest gives the same bytes."""
+    """One YAML document with a header that names its generator; the same manifest gives the same bytes."""
     text = yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
     return _HEADER + text
 
 
 def write_all(directory: Path, *, relaxed: bool = False) -> tuple[Path, ...]:
-    """Write one file per CRD into `directory`, which is made if need be. Raises OSError."""
+    """Write one file per CRD into `directory`, which is created if absent. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for name, manifest in manifests(relaxed=relaxed).items():
@@ -93,7 +93,7 @@ def write_all(directory: Path, *, relaxed: bool = False) -> tuple[Path, ...]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes repeated parts out in full: kubectl reads YAML aliases, people do not."""
+    """Writes no YAML aliases, for readability."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

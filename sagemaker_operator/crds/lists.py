@@ -1,6 +1,6 @@
 """Lists of kinds inside hand-written manifests: generated, committed, and checked for staleness by a test.
 
-A line that contains `# generated: NAME` heads a list. The items directly below it are replaced; all else in the file is kept.
+A line with `# generated: NAME` begins a list. The items directly below it are replaced; the rest of the file is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LIST = re.compile(r"^(?P<head>.*# generated: (?P<name>\S+)\n)(?P<items>(?:(?P<i
 
 
 def generated_lists() -> Mapping[str, Sequence[str]]:
-    """The items by the name that stands behind `# generated:`."""
+    """The items by the name after `# generated:`."""
     plurals = sorted(kind.plural for kind in catalog().values())
     return {
         "kinds": plurals,
@@ -28,7 +28,7 @@ def generated_lists() -> Mapping[str, Sequence[str]]:
 
 
 def refreshed(text: str) -> str:
-    """A manifest's text with its generated lists as they should be. Raises KeyError for a list that does not exist."""
+    """A manifest's text with up-to-date lists. Raises KeyError for an unknown list name."""
     lists = generated_lists()
 
     def replaced(match: re.Match[str]) -> str:

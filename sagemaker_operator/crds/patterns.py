@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 
-# What allows anything, line breaks aside: of no use as a check, and AWS's own reading of line breaks is not ours to guess.
+# Patterns that allow everything but line breaks: useless as a check, and AWS's treatment of line breaks is not documented.
 _ANYTHING = frozenset({".*", "(.*)", r"[\S\s]*", r"[\s\S]*"})
 _SAFE_ESCAPES = frozenset("dDwWsSbnrt")
 _UNSAFE = re.compile(
@@ -19,11 +19,11 @@ _UNSAFE = re.compile(
 )
 _REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 _MAX_REPEAT = 1000
-"""RE2 refuses x{1001}, and nested repeats whose product is above it."""
+"""RE2 rejects x{1001}, and nested repeats whose product is above 1,000."""
 
 
 def portable(pattern: str) -> str | None:
-    """`pattern` as AWS means it, matching the whole string; None if RE2 and Python could not both compile it alike."""
+    """`pattern` anchored to the whole string, as in AWS; None if RE2 and Python would not both compile it to the same meaning."""
     if pattern in _ANYTHING or _UNSAFE.search(pattern) or not _escapes_are_safe(pattern):
         return None
     if _largest_repeat(pattern) > _MAX_REPEAT:
@@ -31,7 +31,7 @@ def portable(pattern: str) -> str | None:
     anchored = f"^(?:{pattern})$"
     try:
         with warnings.catch_warnings():
-            # Python warns of what a later version will read otherwise.
+            # Python warns about syntax that a later version will interpret differently.
             warnings.simplefilter("error")
             re.compile(anchored)
     except (re.error, Warning):

@@ -1,4 +1,4 @@
-"""CEL rules: what a schema cannot say."""
+"""CEL rules: constraints that a schema cannot express."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Rule = dict[str, str]
 
-# Words that CEL keeps for itself; Kubernetes lets a rule spell a field of that name __like__ this.
+# Reserved in CEL; in Kubernetes a rule writes a field of that name __like__ this.
 _RESERVED = frozenset(
     {
         *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import"),
@@ -19,7 +19,7 @@ _RESERVED = frozenset(
     }
 )
 
-# A ternary, because cel-python evaluates both sides of ||: at a write of the status 1 ms in the sandbox, instead of 14.
+# A ternary, because cel-python evaluates both sides of ||: a write of the status takes 1 ms in the sandbox, instead of 14.
 _FROZEN = """\
 !has(self.spec) || !has(oldSelf.spec) || self.spec == oldSelf.spec
 ? true
@@ -56,9 +56,9 @@ def not_both(field: str, other: str) -> Rule:
 def frozen(kind: Kind, fields: Sequence[str]) -> Rule:
     """Fields of spec that no update can change, by their paths (`resourceConfig.instanceType`). A rule on the whole object.
 
-    It holds from the moment SageMaker accepted the resource, so that a refused spec can be corrected. It does not hold
-    while the object is terminal, so that an edit which was stored before this rule was installed can be taken back,
-    while a read-only object is reported to differ, so that it can be made to agree, and while fields wait for SageMaker's
+    It applies once SageMaker has accepted the resource, so that a rejected spec can be corrected. It does not apply
+    while the object is terminal, so that an edit which was stored before this rule was installed can be reverted,
+    while a read-only object is reported to differ, so that it can be corrected, and while fields wait for SageMaker's
     defaults. One rule for all fields, because a real server and the sandbox run it at every write of the status.
     """
     same = {field: _same(field) for field in fields}
@@ -77,12 +77,12 @@ def _same(path: str) -> str:
     identifiers = [_identifier(field) for field in path.split(".")]
     new, old = ".".join(("self.spec", *identifiers)), ".".join(("oldSelf.spec", *identifiers))
     was = _present("oldSelf.spec", identifiers)
-    there_no_more = f"!{was}" if len(identifiers) == 1 else f"!({was})"
-    return f"({_present('self.spec', identifiers)} ? {was} && {new} == {old} : {there_no_more})"
+    still_absent = f"!{was}" if len(identifiers) == 1 else f"!({was})"
+    return f"({_present('self.spec', identifiers)} ? {was} && {new} == {old} : {still_absent})"
 
 
 def _present(root: str, identifiers: Sequence[str]) -> str:
-    """A field below an optional one can be asked for only where that is."""
+    """has() of every part of the path: a field inside an optional one may be tested only if that is set."""
     return " && ".join(f"has({'.'.join((root, *identifiers[:depth]))})" for depth in range(1, len(identifiers) + 1))
 
 

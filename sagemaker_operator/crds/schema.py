@@ -1,7 +1,7 @@
 """Structural OpenAPI v3 schemas of a kind's spec and status, from the service model.
 
-Types and names are ACK's, so that every field path it has is here with the same type. Beyond ACK: what SageMaker would
-refuse is refused at `kubectl apply`, with the field's name.
+Types and names are ACK's: every field path of ACK's CRDs exists here with the same type. Beyond ACK, values that SageMaker would
+reject are rejected at `kubectl apply`, with the field's name.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_operator.crds.patterns import portable
 from sagemaker_operator.crds.rules import Rule, frozen, not_both, one_of
+from sagemaker_operator.kinds.described import described_members
 from sagemaker_operator.kinds.model import (
     Shape,
     input_members,
     is_union,
     members,
+    name_parts,
     operation,
-    output_members,
     required_members,
     summary,
-    words,
 )
 from sagemaker_operator.kinds.naming import field_name, field_path
 from sagemaker_operator.kinds.references import Reference, reference_at, reference_field, reference_field_of
@@ -53,13 +53,13 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
     "double": ("minimum", "maximum"),
 }
 _MAX_ENUM = 20
-"""AWS extends long sets often: a frozen list of 225 instance types refuses what is on sale next week."""
+"""AWS extends long sets often: a fixed list of 225 instance types would reject next week's."""
 _ALSO_STORED: Mapping[str, str] = {
     # ACK's adoption of a pipeline execution writes the ARN without the pipeline's name (facts: ACK v1.9.1, observed).
     "PipelineNameOrArn": r"arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]*:[0-9]{12}:pipeline/",
 }
-"""Shape -> pattern of values that ACK has stored and the model's own pattern refuses: a backup of ACK's must be accepted."""
-_OWN = "What the operator remembers between two steps of an update."
+"""Shape -> pattern of values that ACK has stored and the model's pattern rejects: a backup of ACK's must be accepted."""
+_OWN = "State of the operator between two steps of an update."
 
 _CONDITION: Schema = {
     "type": "object",
@@ -68,15 +68,15 @@ _CONDITION: Schema = {
         "status": {"type": "string", "description": "True, False or Unknown."},
         "observedGeneration": {"type": "integer", "format": "int64"},
         "lastTransitionTime": {"type": "string", "format": "date-time"},
-        "reason": {"type": "string", "description": "One word for machines."},
-        "message": {"type": "string", "description": "A sentence for people."},
+        "reason": {"type": "string", "description": "The reason in CamelCase, for programs."},
+        "message": {"type": "string", "description": "The message for people."},
     },
     "required": ["status", "type"],
 }
 _COMMON_STATUS: Schema = {
     "ackResourceMetadata": {
         "type": "object",
-        "description": "Which AWS resource this object stands for.",
+        "description": "The AWS resource of this object.",
         "properties": {
             "arn": {"type": "string", "description": "Set as soon as SageMaker accepted the resource."},
             "ownerAccountID": {"type": "string"},
@@ -88,17 +88,17 @@ _COMMON_STATUS: Schema = {
     "conditions": {"type": "array", "items": _CONDITION},
     "resolvedReferences": {
         "type": "object",
-        "description": "What the references in spec gave, by path and object, when the resource was made or last changed.",
+        "description": "Values of the references in spec, by path and object, when the resource was created or last updated.",
         "additionalProperties": {"type": "string"},
     },
     "lastHandledReconcileAt": {
         "type": "string",
-        "description": "The value of the annotation services.k8s.aws/reconcile-requested-at that was last carried out.",
+        "description": "The value of the annotation services.k8s.aws/reconcile-requested-at that was last handled.",
     },
     "observedAt": {
         "type": "string",
         "format": "date-time",
-        "description": "When SageMaker was asked for the last such request.",
+        "description": "When SageMaker was polled for the last such request.",
     },
     "managedTagKeys": {
         "type": "array",
@@ -108,7 +108,7 @@ _COMMON_STATUS: Schema = {
     "observedGeneration": {
         "type": "integer",
         "format": "int64",
-        "description": "The metadata.generation that this status is about.",
+        "description": "The metadata.generation of this status.",
     },
 }
 
@@ -116,14 +116,14 @@ _COMMON_STATUS: Schema = {
 def spec_schema(kind: Kind, *, relaxed: bool = False, resolved: bool = False) -> Schema:
     """The schema of `spec`: the Create input under CRD names.
 
-    `relaxed` leaves out enums, patterns, limits and rules: what ACK's own CRDs check, and no more. `resolved`: of a spec
-    whose references have been replaced by what they name.
+    `relaxed`: without enums, patterns, limits and rules, as ACK's own CRDs. `resolved`: for a spec whose references have
+    been replaced by their values.
     """
     shape = operation(kind.create).input_shape
     either = [field for group in kind.either_or for field in group]
     style = _Style(checked=not relaxed, references=not resolved, either=frozenset(either))
     schema = _object((*_spec_members(kind).items(), *_extra_members(kind)), kind.required, style=style, within=shape)
-    schema["description"] = f"What SageMaker is asked for: the input of {kind.create}."
+    schema["description"] = f"The desired resource: the input of SageMaker's {kind.create}."
     if not relaxed:
         for group in kind.either_or:
             *parents, _ = group[0].split(".")
@@ -135,10 +135,10 @@ def spec_schema(kind: Kind, *, relaxed: bool = False, resolved: bool = False) ->
 
 
 def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
-    """The schema of the whole object, with the rule that needs to see both spec and status."""
+    """The schema of the whole object, with the rule that needs both spec and status."""
     schema: Schema = {
         "type": "object",
-        "description": f"One SageMaker {' '.join(words(kind.name)).lower()}.",
+        "description": f"One SageMaker {' '.join(name_parts(kind.name)).lower()}.",
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
@@ -158,13 +158,13 @@ def object_schema(kind: Kind, *, relaxed: bool = False) -> Schema:
 
 
 def status_schema(kind: Kind) -> Schema:
-    """The schema of `status`. Types only: whatever SageMaker answers must fit, values of next year included."""
-    outputs = output_members(kind.describe)
+    """The schema of `status`. Types only: every answer of SageMaker must fit, including values added later."""
+    outputs = described_members(kind)
     shown = _object(((member.api, outputs[member.api]) for member in kind.status_members), (), style=_PLAIN)
     own = {member.field: {"type": "string", "description": _OWN} for member in kind.own_status}
     return {
         "type": "object",
-        "description": "What SageMaker last said.",
+        "description": "The resource as last observed in SageMaker.",
         "properties": {**_COMMON_STATUS, **shown.get("properties", {}), **own},
     }
 
@@ -221,7 +221,7 @@ def _object(
                 rules.append(not_both(field, other))
     schema: Schema = {"type": "object"}
     if properties:
-        # The API server drops an empty `properties`, and then every `kubectl apply` says "configured".
+        # The API server drops an empty `properties`, and then every `kubectl apply` reports "configured".
         schema["properties"] = dict(sorted(properties.items()))
     if needed:
         schema["required"] = sorted(needed)
@@ -235,7 +235,7 @@ def _reference(field: str, reference: Reference, *, checked: bool) -> Schema:
     what = f"{reference.kind} object" if reference.kind else "object"
     source: Schema = {
         "type": "object",
-        "description": f"The {what} that is meant.",
+        "description": f"The referenced {what}.",
         "properties": {
             "name": {"type": "string", "description": "Its metadata.name."},
             "namespace": {"type": "string", "description": "Empty: the namespace of this object."},
@@ -243,7 +243,7 @@ def _reference(field: str, reference: Reference, *, checked: bool) -> Schema:
     }
     schema: Schema = {
         "type": "object",
-        "description": f"Instead of {field}: the {what} that it is to name, waited for until it is synced.",
+        "description": f"Instead of {field}: the {what} to take it from; the operator waits until that is synced.",
         "properties": {"from": source},
     }
     if checked:
@@ -252,11 +252,11 @@ def _reference(field: str, reference: Reference, *, checked: bool) -> Schema:
 
 
 def checks(shape: Shape) -> Schema:
-    """The model's constraints on one value, where they say something."""
+    """The model's constraints on one value, without trivial ones."""
     found: Schema = {}
     facts = shape.metadata
     for fact, name in zip(("min", "max"), _LIMITS.get(shape.type_name, ()), strict=False):
-        # A lower bound of 0 says nothing about a length; for a number it is.
+        # A lower bound of 0 is trivial for a length, but not for a number.
         if fact in facts and (facts[fact] or name == "minimum"):
             found[name] = facts[fact]
     values = facts.get("enum", ())
@@ -285,6 +285,6 @@ def _spec_members(kind: Kind) -> Mapping[str, Shape]:
 
 
 def _extra_members(kind: Kind) -> Iterable[tuple[str, Shape]]:
-    """What only the update takes."""
+    """Members of the update input that are fields of spec."""
     taken = input_members(kind.update) if kind.update else {}
     return [(member.api, taken[member.api]) for member in kind.extra_spec]

@@ -1,6 +1,6 @@
-"""Kinds, derived from the service model: what follows from a name is a rule here, what does not is in `kinds/overrides`.
+"""Kinds, derived from the service model: facts that follow from names are rules here, others are in `kinds/overrides`.
 
-The rules hold for 63 of the 68 kinds that SageMaker can create and describe (tests/kinds/test_catalog.py lists the rest).
+The rules hold for 66 of the 68 kinds that SageMaker can create and describe (`NOT_DERIVABLE` in tests/kinds/facts.py has the rest).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_operator.kinds.described import wrapper_of
 from sagemaker_operator.kinds.descriptor import GROUP, Column, Hooks, Kind, ListFacts, Member, NotFound, StatusClass
 from sagemaker_operator.kinds.late_init import LATE_INIT
 from sagemaker_operator.kinds.model import (
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
 
 SHIPPED = (
     *(
+        "Action",
         "App",
+        "Artifact",
         "CodeRepository",
         "CompilationJob",
+        "Context",
         "DataQualityJobDefinition",
         "Domain",
         "Endpoint",
@@ -49,7 +53,7 @@ SHIPPED = (
     *("HyperParameterTuningJob", "InferenceComponent", "LabelingJob", "Model", "ModelBiasJobDefinition"),
     *("ModelExplainabilityJobDefinition", "ModelPackage", "ModelPackageGroup", "ModelQualityJobDefinition"),
     *("MonitoringSchedule", "NotebookInstance", "NotebookInstanceLifecycleConfig", "Pipeline", "PipelineExecution"),
-    *("ProcessingJob", "Project", "Space", "TrainingJob", "TransformJob", "UserProfile"),
+    *("ProcessingJob", "Project", "Space", "TrainingJob", "TransformJob", "TrialComponent", "UserProfile"),
 )
 """The kinds that this version installs and reconciles: those of the ACK controller, and more of SageMaker's."""
 
@@ -59,7 +63,7 @@ _CREATES = {"PipelineExecution": "StartPipelineExecution"}
 _CREATE_VERBS = ("Create", "Start", "Import", "Register", "Put")
 
 # Statuses by their letters in lower case: SageMaker spells them InProgress, INPROGRESS, IN_PROGRESS and Update_Failed.
-# What is missing here is in progress.
+# Statuses that are not listed are in progress.
 _CLASSES: Mapping[str, StatusClass] = {
     spelling: meaning
     for meaning, spellings in {
@@ -98,19 +102,23 @@ def catalog() -> Mapping[str, Kind]:
 
 @cache
 def derive(create: str) -> Kind:
-    """The kind that an operation such as ``CreateTrainingJob`` makes.
+    """The kind that an operation such as ``CreateTrainingJob`` creates.
 
-    Raises LookupError if `create` makes nothing that can be described.
+    Raises LookupError if `create` creates nothing that can be described.
     """
     name = kind_name(create)
     own = OVERRIDES.get(name, {})
     describe = own.get("describe", f"Describe{name}")
+    wrapper = wrapper_of(describe)
     inputs, outputs = input_members(create), output_members(describe)
+    if wrapper is not None:
+        outputs = members(outputs[wrapper])
+    reported = {member: shape for member, shape in outputs.items() if member not in inputs}
     identifiers = own.get("identifiers", required_members(operation(describe).input_shape))
     job = own.get("job", name.endswith("Job"))
     update = _existing(f"Update{name}")
     stop = own.get("stop", _existing(f"Stop{name}"))
-    status = own.get("status_member", _first(outputs, f"{name}Status", "Status"))
+    status = own.get("status_member", _first(reported, f"{name}Status", "Status"))
     failure = own.get("failure_member", _first(outputs, "FailureReason"))
     secondary = _first(outputs, "SecondaryStatus", f"{name}SecondaryStatus")
     token = next((member for member, shape in inputs.items() if shape.metadata.get("idempotencyToken")), None)
@@ -124,6 +132,7 @@ def derive(create: str) -> Kind:
         short_names=own.get("short_names", (short_name(name),)),
         create=create,
         describe=describe,
+        wrapper=wrapper,
         paged_member=_paged_member(describe),
         update=update,
         delete=_existing(f"Delete{name}"),
@@ -133,7 +142,7 @@ def derive(create: str) -> Kind:
         ),
         identifiers=tuple(Member(member, field_name(member)) for member in identifiers),
         optional_identifiers=own.get("optional_identifiers", ()),
-        id_in_arn=own.get("id_in_arn", False),
+        id_in_arn=any(member not in inputs and not member.endswith("Arn") for member in identifiers),
         name_member=own.get("name_member", _name_member(name, inputs, identifiers)),
         arn_member=own.get("arn_member") or _arn_member(name, create, outputs),
         resource_type=kebab_case(name),
@@ -144,8 +153,8 @@ def derive(create: str) -> Kind:
         secondary_member=secondary,
         failure_member=failure,
         created_member=_first(outputs, "CreationTime", "CreateDate", "RegistrationTime"),
-        started_member=_time_ending(outputs, "StartTime"),
-        ended_member=_time_ending(outputs, "EndTime", "CompletionTime"),
+        started_member=_time_ending(reported, "StartTime"),
+        ended_member=_time_ending(reported, "EndTime", "CompletionTime"),
         classes=_classes(outputs[status], job=job) if status else {},
         stop_on_delete=own.get("stop_on_delete", job and stop is not None),
         stop_before_delete=own.get("stop_before_delete", ()),
@@ -165,6 +174,8 @@ def derive(create: str) -> Kind:
             *(member for member in extra if member != token),
         ),
         update_names=MappingProxyType(update_names),
+        update_lock=_update_lock(name, updatable, outputs),
+        removed_by=_removed_by(inputs, updatable),
         late_init=LATE_INIT.get(name, ()),
         update_identifiers=own.get("update_identifiers", ()),
         described_by_arn=MappingProxyType(own.get("described_by_arn", {})),
@@ -212,6 +223,16 @@ def _paged_member(describe: str) -> str | None:
     return next(name for name, shape in output_members(describe).items() if shape.type_name == "list")
 
 
+def _update_lock(name: str, updatable: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> Mapping[str, str]:
+    version = f"{name}Version"
+    return MappingProxyType({"TargetVersion": version} if "TargetVersion" in updatable and version in outputs else {})
+
+
+def _removed_by(inputs: Mapping[str, Shape], updatable: Mapping[str, Shape]) -> Mapping[str, str]:
+    found = {name: f"{name}ToRemove" for name, shape in inputs.items() if shape.type_name == "map"}
+    return MappingProxyType({name: remove for name, remove in found.items() if remove in updatable})
+
+
 def _first(found: Mapping[str, Shape], *candidates: str) -> str | None:
     return next((name for name in candidates if name in found), None)
 
@@ -250,7 +271,7 @@ def _classes(status: Shape, *, job: bool) -> Mapping[str, StatusClass]:
 def _shown(
     outputs: Mapping[str, Shape], inputs: Mapping[str, Shape], own: Override, status: str | None, failure: str | None
 ) -> tuple[str, ...]:
-    """Status members: every status and time, the failure, and what the kind names itself; nothing the spec has too."""
+    """Status members: statuses, times, the failure, and those that the kind names; none that is also in spec."""
     by_rule = [
         name
         for name, shape in outputs.items()
@@ -273,7 +294,7 @@ def _columns(own: Override, status: str | None, secondary: str | None, failure: 
     if status:
         columns.append(Column("STATUS", f".status.{field_name(status)}"))
     if not columns:
-        # SageMaker has no status for it: what is left to know is whether it is there, and if not, why.
+        # SageMaker has no status for it: show whether it exists, and if not, why.
         columns = [Column("READY", _READY.format("status")), Column("MESSAGE", _READY.format("message"), priority=1)]
     # kubectl drops its own AGE as soon as a CRD has columns.
     return (*columns, Column("AGE", ".metadata.creationTimestamp", "date"))

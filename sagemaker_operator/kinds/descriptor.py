@@ -1,4 +1,4 @@
-"""A kind as data: what the generic machinery needs to know to create, watch, converge and delete one SageMaker resource.
+"""A kind as data: the facts with which the generic code creates, observes, updates and deletes a SageMaker resource.
 
 Descriptors are derived from botocore's service model by `kinds/catalog`; `kinds/overrides` holds the few lines a kind
 needs of its own, and `kinds/hooks` the behaviour that no table can express.
@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sagemaker_operator.kinds.services import SAGEMAKER, Service
 from sagemaker_operator.objects import Resource
 
 if TYPE_CHECKING:
     import re
 
-GROUP = "sagemaker.services.k8s.aws"
+GROUP = SAGEMAKER.group
 VERSION = "v1alpha1"
 
 
 class StatusClass(StrEnum):
-    """What a status value means, whatever a kind calls it. An unknown value is IN_PROGRESS, never an error."""
+    """The meaning of a status value, common to all kinds. An unknown value is IN_PROGRESS, never an error."""
 
     IN_PROGRESS = "InProgress"
     STEADY = "Steady"
     """Up and serving, or simply existing (Endpoint InService, Model). May change again."""
     SUCCEEDED = "Succeeded"
-    """A job's good end."""
+    """A job that completed."""
     FAILED = "Failed"
     STOPPING = "Stopping"
     STOPPED = "Stopped"
@@ -46,11 +47,11 @@ class StatusClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """How a Describe says "there is none": the model's declared errors lie, so both code and text matter."""
+    """How a Describe reports absence. The model's declared errors are not reliable, so both code and text matter."""
 
     codes: tuple[str, ...]
     pattern: re.Pattern[str] | None = None
-    """None: the code alone decides."""
+    """None: only the code decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class LateField:
 
 @dataclass(frozen=True, slots=True)
 class ListFacts:
-    """What the List operation can do for batched polling."""
+    """Facts about the List operation, for batched polling."""
 
     operation: str
     result: str
@@ -103,7 +104,7 @@ class Column:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A hook's answer about an edit. At most one of `request`, `reject` and `wait` is set; all None: nothing to do."""
+    """A hook's decision about an edit. At most one of `request`, `reject` and `wait` is set; all None: nothing to do."""
 
     request: Mapping[str, Any] | None = None
     """Input of the update operation, with API member names."""
@@ -112,17 +113,17 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str = "ImmutableField"
     """The reason of that condition."""
     hint: str = ""
-    """What to do about it, where the text of ACK.Terminal must be ACK's alone: shown by Ready."""
+    """What to do about `reject`: shown in Ready, where the text of ACK.Terminal must be ACK's."""
     wait: str | None = None
-    """Why it cannot be made yet: the text of ACK.Recoverable; tried again after the next observation."""
+    """Why the edit cannot be made yet: the text of ACK.Recoverable; retried after the next observation."""
     operation: str | None = None
     """The operation that `request` is for, if it is not the kind's update (a notebook is stopped and started)."""
     fleeting: bool = False
-    """Only the edit itself shows that this is wanted, no difference does: it must not count as observed before it is done."""
+    """The request follows from the edit and not from a difference, so the edit must not count as observed before it is done."""
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Written to the object once `request` was accepted: what must be remembered of it, where ACK keeps it."""
+    """Annotations to write to the object once `request` was accepted; the keys are ACK's."""
     status: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """Status fields of the operator's own, by CRD name, None takes one away. Written with the reconcile's status, if `request` was
+    """Status fields of the operator's own, by CRD name; None removes one. Written with the reconcile's status, if `request` was
     accepted or there is none."""
 
 
@@ -130,10 +131,10 @@ NOTHING_TO_DO = Verdict()
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """What a hook may know of the difference between spec and resource."""
+    """The input of a hook: the difference between spec and resource."""
 
     desired: Mapping[str, Any]
-    """The Create input that the spec makes, API names."""
+    """The Create input of the spec, with API names."""
     observed: Mapping[str, Any]
     """The Describe output, with members that it calls otherwise under their Create names too (`Kind.read_from`)."""
     differing: tuple[str, ...]
@@ -144,7 +145,7 @@ class Edit(msgspec.Struct, frozen=True):
     status: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The stored status, CRD names."""
     proposal: Verdict = NOTHING_TO_DO
-    """What the rules make of it: a hook that only guards or adds starts from here."""
+    """The verdict of the generic rules, for hooks that only restrict or extend it."""
     met: Callable[[str, Any, Any], bool] = lambda _, wanted, there: bool(wanted == there)
     """(path, wanted, there) -> whether the desired value is met, by the rules of the whole comparison."""
 
@@ -160,7 +161,7 @@ PendingReason = Callable[[Mapping[str, Any]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What an accepted update does otherwise than its spec suggests: one read more, and an ACK.Advisory."""
+    """A check for an accepted update whose effect differs from its spec: one more read, and an ACK.Advisory."""
 
     reason: str
     operation: str
@@ -172,16 +173,16 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The behaviour of a true exception: pure functions of data, unable to call AWS or to write anything."""
+    """Behaviour of a kind that data cannot express: pure functions, without calls of AWS or writes."""
 
     plan_update: PlanUpdate | None = None
     normalise: Normalise | None = None
     """Applied to both sides at every path before they are compared."""
     failure: Callable[[Mapping[str, Any]], str] | None = None
-    """Describe output -> SageMaker's reason for a failure, where no member of its own has it."""
+    """Describe output -> SageMaker's reason for a failure, for kinds without a member for it."""
     pending: PendingReason | None = None
     advice: Advice | None = None
-    lingers: Callable[[Mapping[str, Any]], bool] | None = None
+    changes_when_settled: Callable[[Mapping[str, Any]], bool] | None = None
     """Describe output -> settled, yet its record changes once more by itself (a warm pool that will end)."""
 
 
@@ -190,11 +191,14 @@ class Kind:
     """One kind. Operation names are the API's ("CreateTrainingJob"); member names are the API's unless called `field`."""
 
     name: str
+    service: Service = SAGEMAKER
     plural: str
     short_names: tuple[str, ...] = ()
 
     create: str
     describe: str
+    wrapper: str | None = None
+    """The structure that the Describe output wraps all of its members in (`Workforce`)."""
     paged_member: str | None = None
     """The list of the Describe output that comes in pages, if one does (a feature group's features)."""
     update: str | None = None
@@ -205,16 +209,16 @@ class Kind:
     identifiers: tuple[Member, ...]
     """Members of the Describe input. Their values come from spec, or from the ARN for kinds that AWS names itself."""
     optional_identifiers: tuple[str, ...] = ()
-    """Those among them that a resource may do without (an app belongs to a user or to a space)."""
+    """Identifiers that a resource may lack (an app belongs to a user or to a space)."""
     name_member: str
-    """The member whose value people call the resource's name (`TrainingJobName`)."""
+    """The member with the resource's name (`TrainingJobName`)."""
     arn_member: str
     resource_type: str
-    """How logs and ARNs call it: training-job."""
+    """The resource's type in ARNs and logs: training-job."""
     token_member: str | None = None
     """Idempotency token of Create, filled from the UID."""
     id_in_arn: bool = False
-    """Where AWS makes the identifier, it is the ARN's last part (a domain's) and not the whole ARN."""
+    """For identifiers that AWS generates: the identifier is the ARN's last part (a domain's) and not the whole ARN."""
     arn_path: tuple[tuple[str, ...], ...] = ()
     """What the parts of the ARN after the resource type are, where they are more than the name: the member, or the members of
     which one is set (an app's user profile or space)."""
@@ -249,8 +253,12 @@ class Kind:
     """Path of a Create member -> what the update operation calls that member."""
     update_identifiers: tuple[str, ...] = ()
     """Members that name the resource in the update input, where they are not the Describe input's."""
+    update_lock: Mapping[str, str] = field(default_factory=dict)
+    """Member of the update input -> Describe member that it must repeat: SageMaker refuses an update of another version."""
+    removed_by: Mapping[str, str] = field(default_factory=dict)
+    """Create member, a map that SageMaker merges -> member of the update input that takes the keys to remove."""
     recreated: bool = True
-    """What vanished in SageMaker is created again; False: people close it there, and it stays closed until they ask for it."""
+    """A resource deleted in SageMaker is created again; False (users close apps there): only after an edit or a request."""
     updates_while_moving: bool = False
     """An update is accepted while it is in transition (a running job's); otherwise an edit waits for it to settle."""
     described_by_arn: Mapping[str, str] = field(default_factory=dict)
@@ -264,18 +272,23 @@ class Kind:
     ignored: tuple[str, ...] = ()
     """Paths (API names, `A.B`, `A[].B`) never compared: SageMaker rewrites them or never returns them."""
     ordered: frozenset[str] = frozenset()
-    """Members that hold a list whose order means something: a change of it is an edit. All other lists are sets."""
+    """Members whose list has a meaningful order: a change of order is an edit. All other lists are sets."""
     either_or: tuple[tuple[str, ...], ...] = ()
     """CRD paths below spec of which exactly one must be set (a rule that AWS states in prose only)."""
     late_init: tuple[LateField, ...] = ()
-    """What `--write-late-init` writes into spec."""
+    """The fields that `--write-late-init` writes into spec."""
     log_lines_kind: str = "job"
-    """Which family of log events this kind emits: job, endpoint or resource."""
+    """The family of this kind's log events: job, endpoint or resource."""
     hooks: Hooks = Hooks()
 
     @property
+    def group(self) -> str:
+        """The API group of its CRD."""
+        return self.service.group
+
+    @property
     def resource(self) -> Resource:
-        return Resource(GROUP, VERSION, self.plural, self.name)
+        return Resource(self.group, VERSION, self.plural, self.name)
 
     @property
     def is_job(self) -> bool:
@@ -284,11 +297,11 @@ class Kind:
 
     @property
     def finalizer(self) -> str:
-        return f"finalizers.{GROUP}/{self.name}"
+        return f"finalizers.{self.group}/{self.name}"
 
     @property
     def crd_name(self) -> str:
-        return f"{self.plural}.{GROUP}"
+        return f"{self.plural}.{self.group}"
 
     @property
     def first_status(self) -> str | None:
@@ -311,7 +324,7 @@ class Kind:
         return next((value for value in moving if value in ("Updating", "UpdateInProgress")), None)
 
     def classify(self, status: str | None) -> StatusClass:
-        """The meaning of a status value; a kind without a status member is steady as soon as it exists."""
+        """The class of a status value; a kind without a status member is steady as soon as it exists."""
         if self.status_member is None:
             return StatusClass.STEADY
         return self.classes.get(status or "", StatusClass.IN_PROGRESS)

@@ -1,4 +1,4 @@
-"""Fields that ACK fills in spec with what SageMaker made of them ("late initialisation"), kind by kind: data only.
+"""Fields of spec that ACK fills with SageMaker's values ("late initialisation"), by kind: data only.
 
 ACK's generator configuration, with one difference: a field that SageMaker leaves out for some resources is `optional` here,
 where ACK waits for it every 5 s without end (an instance count beside instance groups, an app's resource spec...).

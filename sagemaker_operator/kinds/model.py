@@ -1,4 +1,4 @@
-"""SageMaker's service model, as botocore ships it: the one source of what SageMaker has and how it is called."""
+"""SageMaker's service model from botocore: operations, shapes and their names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?](?=\s+[^a-z\s]|$)")
 def service_model() -> ServiceModel:
     """The SageMaker model. Loaded by botocore's own loader, so a newer model on AWS_DATA_PATH is used.
 
-    Without a session: that would need the AWS_PROFILE of the environment to exist, for a file of this package.
+    Without a session, which would require the environment's AWS_PROFILE to exist.
     """
     loader = create_loader(os.environ.get("AWS_DATA_PATH"))
     return ServiceModel(loader.load_service_model("sagemaker", "service-2"), "sagemaker")
@@ -62,7 +62,7 @@ def members(shape: Shape | None) -> Mapping[str, Shape]:
 
 
 def required_members(shape: Shape | None) -> tuple[str, ...]:
-    """The members a structure cannot do without."""
+    """A structure's required members."""
     return tuple(getattr(shape, "required_members", ()))
 
 
@@ -71,14 +71,14 @@ def is_union(shape: Shape) -> bool:
     return bool(getattr(shape, "is_tagged_union", False))
 
 
-def words(name: str) -> tuple[str, ...]:
+def name_parts(name: str) -> tuple[str, ...]:
     """``HomeEfsFileSystemKmsKeyId`` -> Home, Efs, File, System, Kms, Key, Id; ``EFSFileSystem`` -> EFS, File, System."""
     return tuple(_WORD.findall(name))
 
 
 def kebab_case(name: str) -> str:
     """``TrainingJob`` -> ``training-job``."""
-    return "-".join(word.lower() for word in words(name))
+    return "-".join(part.lower() for part in name_parts(name))
 
 
 def summary(shape: Shape, *, limit: int = 160) -> str:

@@ -1,4 +1,4 @@
-"""How the CRDs call what SageMaker calls otherwise: ACK's naming rule, and its inverse.
+"""Names of CRD fields for API members, by ACK's rule, and its inverse.
 
 The rule reproduces all 1,765 field paths of ACK's 26 CRDs. Values (enum values, map keys, tag keys) are never renamed.
 """
@@ -8,15 +8,73 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from sagemaker_operator.kinds.model import Shape, members, words
+from sagemaker_operator.kinds.model import Shape, members, name_parts
 
-_INITIALISMS = {
-    word: word.upper()
-    for word in (
-        *("Ami", "Arn", "Cpu", "Ebs", "Ec2", "Ecr", "Efs", "Gid", "Iam", "Id", "Ip", "Json", "Kms", "Sns", "Ui", "Uid"),
-        *("Uri", "Url", "Vpc"),
-    )
-} | {"Arns": "ARNs", "Ids": "IDs"}
+_SINGULAR = (
+    *(
+        "Acl",
+        "Acp",
+        "Ami",
+        "Api",
+        "Arn",
+        "Asn",
+        "Aws",
+        "Az",
+        "Bgp",
+        "Cidr",
+        "Cors",
+        "Cpu",
+        "Db",
+        "Dhcp",
+        "Dns",
+        "Ebs",
+        "Ec2",
+    ),
+    *(
+        "Ecmp",
+        "Ecr",
+        "Efs",
+        "Eks",
+        "Ena",
+        "Fpga",
+        "Gid",
+        "Gpu",
+        "Html",
+        "Http",
+        "Https",
+        "Iam",
+        "Icmp",
+        "Id",
+        "Io",
+        "Iops",
+    ),
+    *(
+        "Ip",
+        "Json",
+        "Jwt",
+        "Kms",
+        "Ldap",
+        "Mfa",
+        "Nat",
+        "Oidc",
+        "Sdk",
+        "Sns",
+        "Sqs",
+        "Sse",
+        "Ssl",
+        "Tcp",
+        "Tde",
+        "Tls",
+        "Udp",
+    ),
+    *("Ui", "Uid", "Uri", "Url", "Uuid", "Vlan", "Vpc", "Vpn", "Waf", "Xml", "Yaml"),
+)
+_INITIALISMS = (
+    {word: word.upper() for word in _SINGULAR}
+    | {f"{word}s": f"{word.upper()}s" for word in _SINGULAR}
+    # ACK replaces parts of words: Id and Io begin these two.
+    | {"Https": "HTTPS", "Idc": "IDc", "Iot": "IOt"}
+)
 _FIRST = frozenset(_INITIALISMS) | frozenset(_INITIALISMS.values())
 
 _INDEX = re.compile(r"\[\d*\]$")
@@ -26,16 +84,21 @@ _INDEX = re.compile(r"\[\d*\]$")
 def field_name(member: str) -> str:
     """The CRD field of an API member: ``RoleArn`` -> ``roleARN``, ``EFSFileSystem`` -> ``efsFileSystem``."""
     if member == "Type":
-        # `type` is a keyword of Go, and ACK's Go structs show through.
+        # `type` is a keyword of Go, so ACK's Go structs, and with them its CRDs, have `type_`.
         return "type_"
-    first, *rest = words(member)
+    first, *rest = name_parts(member)
     head = first.lower() if first in _FIRST else first[0].lower() + first[1:]
     return head + "".join(_INITIALISMS.get(word, word) for word in rest)
 
 
+def type_name(name: str) -> str:
+    """The kind of a resource, as ACK spells it: ``HumanTaskUi`` -> ``HumanTaskUI``, as its own ``RestApi`` is ``RestAPI``."""
+    return "".join(_INITIALISMS.get(word, word) for word in name_parts(name))
+
+
 def short_name(kind: str) -> str:
-    """What `kubectl get` takes for a kind: ``Domain`` -> ``smdomain``, ``FeatureGroup`` -> ``smfg``."""
-    parts = words(kind)
+    """The short name of a kind in kubectl: ``Domain`` -> ``smdomain``, ``FeatureGroup`` -> ``smfg``."""
+    parts = name_parts(kind)
     return "sm" + (parts[0] if len(parts) == 1 else "".join(part[0] for part in parts)).lower()
 
 
@@ -74,7 +137,7 @@ def field_path(shape: Shape, path: str, *, root: str = "spec") -> str:
 
 
 def _spelled(shape: Shape, name: str) -> str | None:
-    """The member of this name, whatever the case of its letters."""
+    """The member of this name, compared without case."""
     known = members(shape)
     if name in known:
         return name

@@ -1,4 +1,4 @@
-"""What the derivation rules cannot know, kind by kind: data only, and only the fields that differ from the rules.
+"""Facts that the derivation rules do not give, by kind: data only, and only fields that differ from the rules.
 
 Not-found texts: ACK's generator configuration and the Terraform provider's finders, which agree with what AWS answers;
 the errors that the model declares do not.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Override(TypedDict, total=False):
-    """The exceptional facts of one kind. What is left out follows the rules of `kinds/catalog`."""
+    """The exceptional facts of one kind. Absent fields follow the rules of `kinds/catalog`."""
 
     short_names: tuple[str, ...]
     describe: str
@@ -40,7 +40,6 @@ class Override(TypedDict, total=False):
     terminal_statuses: tuple[str, ...]
     identifiers: tuple[str, ...]
     optional_identifiers: tuple[str, ...]
-    id_in_arn: bool
     arn_path: tuple[str, ...]
     """`A|B`: one of the two."""
     name_member: str
@@ -72,7 +71,7 @@ class Override(TypedDict, total=False):
 
 
 UNCLEAR_ABSENCE = r"(?i)could not find|cannot find|does not exist|not found|RecordNotFound|^No .* with name"
-"""For kinds whose text is not documented: what SageMaker says elsewhere when there is nothing."""
+"""For kinds whose text is not documented: SageMaker's texts for absent resources of other kinds."""
 
 ORDERED = frozenset(
     {
@@ -83,9 +82,10 @@ ORDERED = frozenset(
         *("FeatureHeaders", "FeatureTypes", "LabelHeaders"),  # by position: one for each column, or class
     }
 )
-"""Lists whose order means something, wherever they are. ACK compares every list in order, AWS re-orders its sets."""
+"""Lists with a meaningful order, in any structure. ACK compares every list in order, AWS re-orders its sets."""
 
 OVERRIDES: Mapping[str, Override] = {
+    "Action": {"shown": ("LineageGroupArn",)},
     "App": {
         "identifiers": ("DomainId", "AppType", "AppName", "UserProfileName", "SpaceName"),
         "optional_identifiers": ("UserProfileName", "SpaceName"),
@@ -94,10 +94,11 @@ OVERRIDES: Mapping[str, Override] = {
         # Studio has a button for it; the record of a closed app goes away after a day.
         "recreated": False,
     },
+    "Artifact": {"shown": ("LineageGroupArn",)},
     "CodeRepository": {"not_found": UNCLEAR_ABSENCE},
     "CompilationJob": {"shown": ("ModelArtifacts", "ModelDigests", "InferenceImage", "DerivedInformation")},
+    "Context": {"shown": ("LineageGroupArn",)},
     "Domain": {
-        "id_in_arn": True,
         "update_names": {
             "DomainSettings": "DomainSettingsForUpdate",
             "DomainSettings.RStudioServerProDomainSettings": "RStudioServerProDomainSettingsForUpdate",
@@ -256,7 +257,11 @@ OVERRIDES: Mapping[str, Override] = {
         # SageMaker adds metric definitions of its own to those of the user, and leaves out the record wrapper "None".
         "ignored": ("AlgorithmSpecification.MetricDefinitions", "InputDataConfig[].RecordWrapperType"),
         "either_or": (("algorithmSpecification.algorithmName", "algorithmSpecification.trainingImage"),),
-        "hooks": Hooks(plan_update=training.plan_update, pending=training.pending, lingers=training.lingers),
+        "hooks": Hooks(
+            plan_update=training.plan_update,
+            pending=training.pending,
+            changes_when_settled=training.changes_when_settled,
+        ),
         "updates_while_moving": True,
     },
     "TransformJob": {
@@ -264,6 +269,7 @@ OVERRIDES: Mapping[str, Override] = {
         "log_group": "/aws/sagemaker/TransformJobs",
         "not_found": r"^Could not find requested job with name",
     },
+    "TrialComponent": {"shown": ("Source", "Sources", "Metrics", "LineageGroupArn")},
     "UserProfile": {
         "shown": ("HomeEfsFileSystemUid",),
         "arn_path": ("DomainId", "UserProfileName"),
@@ -275,6 +281,6 @@ ABSENT_BY_TEXT_CODES = ("ValidationException",)
 
 
 def not_found_pattern(kind: str) -> re.Pattern[str] | None:
-    """The text that a kind's ValidationException must match to mean absence; None: its code says so."""
+    """The pattern that a kind's ValidationException must match to mean absence; None: the code decides."""
     pattern = OVERRIDES.get(kind, {}).get("not_found")
     return re.compile(pattern) if pattern else None

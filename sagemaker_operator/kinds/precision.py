@@ -1,4 +1,4 @@
-"""Which members of a Create input hold single-precision floats, and when two such values are equal.
+"""The members of a Create input that are single-precision floats, and the comparison of their values.
 
 SageMaker stores members of the shape type `float` in 32 bits and may return either spelling: 0.8 comes back as 0.8 or as
 0.800000011920929, and ACK's adoption writes the latter into spec. Members of type `double` keep all their digits.
@@ -34,7 +34,7 @@ def same_float(one: Any, other: Any) -> bool:
     try:
         return _FLOAT.pack(one) == _FLOAT.pack(other)
     except (OverflowError, struct.error):
-        return False  # beyond what 32 bits hold: SageMaker refuses it
+        return False  # not representable in 32 bits: SageMaker rejects it
 
 
 def _is_number(value: Any) -> bool:

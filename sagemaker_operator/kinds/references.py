@@ -1,4 +1,4 @@
-"""Which members of a Create input name a resource of another kind, and so can be given as a reference.
+"""The members of a Create input that name a resource of another kind and can be given as a reference.
 
 Beside `modelName` there is `modelRef: {from: {name, namespace}}`: the name of an object of ours instead of the resource's.
 Fields are called as ACK's runtime calls them: without Name, ID or ARN, and with Ref.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a member names. Exactly one of `kind` and `kinds` is set."""
+    """The kind that a member refers to. Exactly one of `kind` and `kinds` is set."""
 
     kind: str = ""
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +80,7 @@ _SUFFIX = re.compile(r"(Name|ID|ARN)$")
 
 
 def reference_at(shape: Shape, member: str) -> Reference | None:
-    """What `member` of the structure `shape` names, if it is another kind's resource."""
+    """The reference of `member` of the structure `shape`; None if it does not name another kind's resource."""
     found = _references().get(member)
     if found is None or shape.name in _NOT_OURS:
         return None

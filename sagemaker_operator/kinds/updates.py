@@ -1,4 +1,4 @@
-"""What an update operation has a place for: of a Create input often less, and sometimes under another name."""
+"""The members that an update operation takes: often fewer than the Create input, sometimes with other names."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def _carried(shape: Shape, value: Any, path: str, names: Mapping[str, str]) -> A
 
 @cache
 def replaced_maps(kind: Kind) -> frozenset[str]:
-    """Paths of the maps inside of what the kind's update takes: it is sent whole, so that a key which the spec lacks is to go.
+    """Paths of the maps inside members of the kind's update, which are sent whole: a key that spec lacks is removed.
 
-    A map of its own (a model package's metadata) is merged by SageMaker.
+    A map that is itself such a member (a model package's metadata) is merged by SageMaker.
     """
     created = members(operation(kind.create).input_shape)
     found = {path for name in kind.mutable if name in created for path in _maps(created[name], name)}
@@ -89,6 +89,19 @@ def _maps(shape: Shape, path: str, above: frozenset[str] = frozenset()) -> Itera
         case "structure" if shape.name not in above:
             for name, inner in members(shape).items():
                 yield from _maps(inner, f"{path}.{name}", above | {shape.name})
+
+
+def removals(kind: Kind, desired: Mapping[str, Any], observed: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """By map that SageMaker merges: the keys that are there and that the spec lacks.
+
+    A spec without the map leaves it to SageMaker; an empty map removes all.
+    """
+    found = {
+        member: tuple(sorted((observed.get(member) or {}).keys() - desired[member].keys()))
+        for member in kind.removed_by
+        if member in desired
+    }
+    return {member: keys for member, keys in found.items() if keys}
 
 
 def additions(edit: Edit, member: str, *, key: str) -> list[Mapping[str, Any]] | None:

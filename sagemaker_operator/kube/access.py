@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kube.tls import TlsContext
 
 REREAD_SECONDS = 60.0
-"""The kubelet rewrites a projected token at 80 % of its life; client-go reads the file again each minute, as we do."""
+"""The kubelet rewrites a projected token at 80 % of its lifetime; client-go rereads the file each minute, as we do."""
 
 
 class ClusterAccess:
@@ -30,9 +30,9 @@ class ClusterAccess:
         self.server = server.rstrip("/")
         """Base URL, perhaps with a path, never with a password."""
         self.namespace = namespace or "default"
-        """The namespace we live in (in a pod) or work in (kubeconfig)."""
+        """The namespace of our pod, or of the kubeconfig's context."""
         self.source = source
-        """Where all this was read, for people."""
+        """Where the configuration was read, for messages."""
         self.proxy = proxy
         self.server_name = server_name
         """The name to expect in the server's certificate, if it is not the URL's host."""
@@ -41,20 +41,20 @@ class ClusterAccess:
         self._tls = tls
 
     async def headers(self) -> Mapping[str, str]:
-        """The Authorization header as it is now, or nothing.
+        """The current Authorization header, or no header.
 
-        What is stale is left for the server to refuse. Raises ConfigurationError where that could not be told from the
-        server's answer: a client certificate that has expired and cannot be renewed.
+        An expired token is sent all the same: the server answers 401. Raises ConfigurationError for a client certificate
+        that has expired and cannot be renewed, because the server's answer would not show that.
         """
         return {}
 
     async def refresh(self) -> None:
-        """Reads the credentials again, after a 401. Raises ConfigurationError if there are none to be had."""
+        """Reads the credentials again, after a 401. Raises ConfigurationError if that fails."""
 
     async def renew(self) -> bool:
-        """After a connection that failed as one with an expired client certificate does: whether there is a new one.
+        """True if there is a new client certificate. Call it when a connection fails as with an expired one.
 
-        Raises ConfigurationError if there is none to be had.
+        Raises ConfigurationError if no certificate can be loaded.
         """
         return False
 

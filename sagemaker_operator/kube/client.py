@@ -1,4 +1,4 @@
-"""The Kubernetes API as methods: list, watch, get, write. Bytes are decoded here, errors are typed here."""
+"""The Kubernetes API as methods (list, watch, get, write). Decodes answers and maps errors to types."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _CALL_SECONDS = 15.0
 _LIST_SECONDS = 60.0
 # The headers of a watch come before its first event, once the server's watch cache is ready.
 _WATCH_START_SECONDS = 30.0
-# etcd refuses objects above 1.5 MiB; a line beyond this is no event and would only fill the memory.
+# etcd refuses objects above 1.5 MiB; a line longer than this is not an event and would only fill the memory.
 _LINE_LIMIT = 8 * 1024 * 1024
-# Priority and fairness asks for 1 s; whoever asks for more than 5 frees the caller to do something else meanwhile.
+# Priority and fairness asks for 1 s; for more than 5 s the caller should not wait but retry later.
 _RETRY_AFTER_LIMIT = 5.0
 _RETRIES = 2
 
 
 class Observer(Protocol):
-    """Told of every request. `method` is the HTTP method, or WATCH; `status` 0 means that there was no answer."""
+    """Called after every request. `method` is the HTTP method, or WATCH; `status` 0 means no answer."""
 
     def __call__(self, method: str, plural: str, subresource: str, status: int, seconds: float) -> None: ...
 
@@ -63,7 +63,7 @@ class _Line(msgspec.Struct):
 
 
 class _Bookmark(msgspec.Struct):
-    """Decoded apart: servers up to 1.33 send `creationTimestamp: null` in it, which no other object has."""
+    """A type of its own: servers up to 1.33 send `creationTimestamp: null` in it, which no other object has."""
 
     metadata: _ListMeta
 
@@ -79,16 +79,16 @@ _MERGE_PATCH = "application/merge-patch+json"
 
 
 class KubeClient:
-    """Every method raises a `KubeError`: the class says what happened, the text which request it was.
+    """Every method raises a `KubeError`: its class is the cause, its text names the request.
 
-    An answer that is no Kubernetes JSON (an empty body, a proxy's HTML) is Unavailable, whatever its status.
+    An answer that is not Kubernetes JSON (an empty body, a proxy's HTML) is Unavailable, whatever its status.
     """
 
     def __init__(self, transport: Transport, *, observer: Observer | None = None) -> None:
         self._transport = transport
         self._observer = observer
         self.refusals = Refusals(_now)
-        """Writes that RBAC refuses now."""
+        """Writes that RBAC currently denies."""
 
     async def list_page(
         self,
@@ -117,11 +117,11 @@ class KubeClient:
         try:
             page = _page(body)
         except msgspec.DecodeError as error:
-            raise _no_kubernetes(f"GET {path}") from error
+            raise _unexpected_answer(f"GET {path}") from error
         if not page.kind.endswith("List") or not page.metadata.resource_version:
             # A Status or an object of a proxy would read as an empty list, which deletes everything that is cached.
-            raise _no_kubernetes(f"GET {path}")
-        # Items of a list do not say what they are.
+            raise _unexpected_answer(f"GET {path}")
+        # Items of a list have no apiVersion and kind.
         version, kind = resource.api_version, resource.kind
         items = [
             msgspec.structs.replace(detach(item), api_version=item.api_version or version, kind=item.kind or kind)
@@ -185,7 +185,7 @@ class KubeClient:
     async def replace(
         self, resource: Resource, namespace: str | None, name: str, body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """PUT: the object as stored. Raises Conflict if `body` bears an old resourceVersion."""
+        """PUT: the object as stored. Raises Conflict if `body` has an old resourceVersion."""
         path = resource.path(namespace, name)
         return _dict(f"PUT {path}", await self._write("PUT", path, resource, body, name=name))
 
@@ -218,7 +218,7 @@ class KubeClient:
         query: Query = (),
         name: str | None = None,
     ) -> bytes:
-        """A write is sent again only when the server asks for that: it says Retry-After when it has not executed it."""
+        """A write is sent again only after an answer with Retry-After: the server has not executed it."""
         send = partial(
             self._request,
             method,
@@ -262,7 +262,7 @@ class KubeClient:
         timeout: float = _CALL_SECONDS,
         name: str | None = None,
     ) -> bytes:
-        """`name`: the object that the request is about, if it is about one."""
+        """`name`: the object, for a request about a single one."""
         headers = {"Content-Type": content_type} if body is not None and content_type else {}
         started = _now()
         status = 0
@@ -303,7 +303,7 @@ class KubeClient:
 
 
 class LineSplitter:
-    """Cuts a stream of chunks into lines. What follows the last newline is no line: an event cut short is no event."""
+    """Splits a stream of chunks into lines. Text after the last newline is dropped: it is an incomplete event."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -315,7 +315,7 @@ class LineSplitter:
         first, *others = chunk.split(b"\n")
         self._size += len(first)
         if self._size > _LINE_LIMIT:
-            raise Unavailable(f"{self._what}: a line of more than {_LINE_LIMIT // 2**20} MiB is no watch event")
+            raise Unavailable(f"{self._what}: a line of more than {_LINE_LIMIT // 2**20} MiB is not a watch event")
         self._parts.append(first)
         if not others:
             return []
@@ -326,10 +326,10 @@ class LineSplitter:
         return [line for line in lines if line.strip()]
 
     def end(self) -> None:
-        """The stream has ended. Raises Unavailable if what is left began as no event: a log-in page has no newline."""
+        """The stream has ended. Raises Unavailable if the rest is not the start of an event: a log-in page has no newline."""
         rest = b"".join(self._parts).strip()
         if rest and not rest.startswith(b"{"):
-            raise _no_kubernetes(self._what)
+            raise _unexpected_answer(self._what)
 
 
 def _namespace_of(path: str) -> str:
@@ -340,7 +340,7 @@ def _page(body: bytes) -> _List:
     try:
         return _list_decoder.decode(body)
     except msgspec.ValidationError:
-        # Twice as slow, and only needed where one item is not as it should be.
+        # Twice as slow, and only needed when an item is invalid.
         page = _raw_list_decoder.decode(body)
         return _List(page.metadata, page.kind, [decode_object(item) for item in page.items or ()])
 
@@ -356,16 +356,16 @@ def _event(what: str, line: bytes) -> WatchEvent:
             return WatchEvent(type_, KubeObject(metadata=Meta(resource_version=version)))
         return WatchEvent(type_, decode_object(decoded.object))
     except ValueError as error:  # msgspec.DecodeError is one, and so is an unknown event type
-        raise _no_kubernetes(what) from error
+        raise _unexpected_answer(what) from error
 
 
 def _object(what: str, body: bytes, name: str) -> KubeObject:
     try:
         obj = decode_object(body)
     except msgspec.DecodeError as error:
-        raise _no_kubernetes(what) from error
+        raise _unexpected_answer(what) from error
     if obj.metadata.name != name:
-        raise _no_kubernetes(what)
+        raise _unexpected_answer(what)
     return obj
 
 
@@ -373,10 +373,10 @@ def _dict(what: str, body: bytes) -> dict[str, Any]:
     try:
         return _dict_decoder.decode(body)
     except msgspec.DecodeError as error:
-        raise _no_kubernetes(what) from error
+        raise _unexpected_answer(what) from error
 
 
-def _no_kubernetes(what: str) -> KubeError:
+def _unexpected_answer(what: str) -> KubeError:
     return Unavailable(f"{what}: the answer is not the Kubernetes JSON that was asked for")
 
 

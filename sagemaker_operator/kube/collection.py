@@ -43,7 +43,7 @@ class Collection:
         )
 
     async def read(self, namespace: str, name: str) -> KubeObject | None:
-        """The object as stored, if it is still there: a list of one, which the rules that allow lists allow as well."""
+        """The object as stored, or None. It is read by a list with its name, which needs no RBAC verb but `list`."""
         selectors = (f"metadata.name={name}", self._field_selector)
         page = await self._client.list_page(
             self._resource,

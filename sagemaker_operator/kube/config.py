@@ -1,4 +1,4 @@
-"""Where the API server is and who we are to it: the service account in a pod, a kubeconfig anywhere else."""
+"""API server and credentials: from the service account in a pod, from a kubeconfig elsewhere."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class InClusterAccess(ClusterAccess):
             try:
                 self._read_token()
             except ConfigurationError:
-                # The volume is being swapped: the token we have is good for at least another 20 % of its life.
+                # The volume is being swapped: the token we have is valid for at least another 20 % of its lifetime.
                 return self._headers
         return self._headers
 
@@ -77,10 +77,10 @@ async def load_config(
     home: Path | None = None,
     clock: Clock = wall_clock,
 ) -> ClusterAccess:
-    """Finds the cluster: `kubeconfig`, else $KUBECONFIG, else the pod's service account, else ~/.kube/config.
+    """Access from `kubeconfig`, else $KUBECONFIG, else the pod's service account, else ~/.kube/config.
 
-    `context` names a kubeconfig's context, and so rules out the service account. Raises ConfigurationError with one
-    line that says what is missing.
+    `context` names a kubeconfig's context; with it the service account is not used. Raises ConfigurationError, whose
+    one-line text names what is missing.
     """
     files = [kubeconfig] if kubeconfig else _listed(environ.get("KUBECONFIG", ""))
     if not files and not context:
@@ -98,14 +98,14 @@ async def load_config(
                 f"no cluster found: not in a pod, KUBECONFIG is not set and {default} does not exist; pass --kubeconfig"
             )
         files = [str(default)]
-    # Not above: a pod needs none of it.
+    # Imported here because a pod does not need it.
     from sagemaker_operator.kube.kubeconfig_access import KubeconfigAccess
 
     return await KubeconfigAccess.open(files=files, context=context, clock=clock)
 
 
 def _listed(variable: str) -> list[str]:
-    """The files of $KUBECONFIG; an empty one is no file, as in client-go."""
+    """The files of $KUBECONFIG; empty names are skipped, as in client-go."""
     return [os.path.expanduser(file) for file in dict.fromkeys(variable.split(os.pathsep)) if file]
 
 

@@ -1,4 +1,12 @@
-"""Kubernetes Events about our objects: best effort, bounded, and never in anybody's way."""
+"""Kubernetes Events about our objects.
+
+Guarantees:
+- `EventRecorder.record` neither waits nor raises; one task (`EventRecorder.run`) writes the Events.
+- Memory is bounded: at most 1,000 waiting events, 4,096 series and 4,096 objects.
+- Identical events about one object within 10 minutes are one Event with a count.
+
+Caveat: best effort. An event is dropped (`EventRecorder.dropped`) when too many wait or when it is refused twice.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +38,7 @@ _REFILL_SECONDS = 300.0
 # client-go remembers as many series and objects (LRU), and calls events within 10 minutes one series.
 _REMEMBERED = 4096
 _SERIES_SECONDS = 600.0
-# What the API server accepts: 1,024 bytes of note, 253 of name (of which ".<16 hex digits>" are ours).
+# The API server's limits: 1,024 bytes of note, 253 of name (of which ".<16 hex digits>" are ours).
 _NOTE_BYTES = 1024
 _NAME_LIMIT = 253 - 17
 _TRIES = 2
@@ -43,12 +51,12 @@ _V = TypeVar("_V")
 
 @dataclass(slots=True, eq=False)
 class _Series:
-    """Identical events about one object: one Event in the cluster, however often it happens."""
+    """Identical events about one object: one Event in the cluster, with a count."""
 
     namespace: str
     name: str
     body: dict[str, Any]
-    seen_at: float
+    last_at: float
     """Loop time of the last occurrence."""
     last_observed: str
     count: int = 1
@@ -71,7 +79,7 @@ class _Bucket:
 
 
 class EventRecorder:
-    """`record` never waits and never fails; one task, `run`, does the writing. What cannot be written is dropped."""
+    """`record` queues events; the task `run` writes them. See the module for guarantees."""
 
     def __init__(
         self,
@@ -83,7 +91,7 @@ class EventRecorder:
         rng: random.Random,
         guard: Guard | None = None,
     ) -> None:
-        """`component` and `instance` name the reporter: a controller, and the pod that it runs in."""
+        """`component` and `instance` name the reporter: a controller, and its pod."""
         self._client = client
         self._component = component
         self._instance = instance[:128]
@@ -98,7 +106,7 @@ class EventRecorder:
         self._guard = guard or Guard(rng=rng)
         self._log = get_logger("events")
         self._refused: set[tuple[str, str]] = set()
-        """(verb, namespace) of the refusals that were logged."""
+        """(verb, namespace) of the 403 answers that were logged."""
         self.dropped = 0
         """Events that were not written: too many waiting, or refused twice."""
 
@@ -113,10 +121,10 @@ class EventRecorder:
     ) -> None:
         """Queues one event. `regarding` has apiVersion, kind, namespace, name and uid.
 
-        `reason` and `action` are CamelCase; `note` is for people, at most 1 kB of it. The same (object, reason, note)
-        within ten minutes counts up one Event.
+        `reason` and `action` are CamelCase; `note` is text, cut at 1,024 bytes. The same (object, reason, note) within
+        ten minutes raises the count of one Event.
         """
-        # A pass that has just created something must not end here.
+        # An error here must not end a reconcile that has just created a resource.
         if not self._guard.call("events", self._record, regarding, type, reason, note, action):
             self.dropped += 1
 
@@ -126,19 +134,19 @@ class EventRecorder:
         observed = rfc3339_micro(self._clock())
         key = (about, reason, note)
         series = self._series.get(key)
-        if series is not None and now - series.seen_at < _SERIES_SECONDS:
+        if series is not None and now - series.last_at < _SERIES_SECONDS:
             series.count += 1
-            series.seen_at = now
+            series.last_at = now
             series.last_observed = observed
         else:
             series = self._new_series(regarding, type_, reason, note, action, observed, now)
         _remember(self._series, key, series)
-        # One that still waits takes the new count along; one refused by the bucket is counted, and told by the next.
+        # A queued series is written with the new count. Without a token only the count rises; the next write has it.
         if not series.queued and self._bucket(about, now).take(now):
             self._enqueue(series)
 
     async def run(self) -> None:
-        """Writes what is recorded, until cancelled."""
+        """Writes recorded events until cancelled."""
         while True:
             if not self._queue:
                 self._idle.set()
@@ -149,7 +157,7 @@ class EventRecorder:
             try:
                 written = await self._write(series)
             except Exception as error:
-                # What cannot even be encoded must not keep the others from being written.
+                # An event that cannot be encoded must not keep the others from being written.
                 self._guard.failed("events", error)
                 written = False
             if not written:
@@ -174,7 +182,7 @@ class EventRecorder:
         observed: str,
         now: float,
     ) -> _Series:
-        # An event lives with its object; those about cluster-scoped ones belong into `default`.
+        # An Event is in the namespace of its object; for cluster-scoped objects it is `default`.
         namespace = regarding.get("namespace") or "default"
         name = f"{regarding['name'][:_NAME_LIMIT]}.{self._rng.getrandbits(64):016x}"
         body = {
@@ -199,7 +207,7 @@ class EventRecorder:
 
     def _enqueue(self, series: _Series) -> None:
         if len(self._queue) >= _QUEUE_LIMIT:
-            # The oldest: what is happening now is worth more than what has happened.
+            # Drop the oldest: newer events are worth more.
             self._queue.popleft().queued = False
             self.dropped += 1
         self._queue.append(series)
@@ -212,18 +220,18 @@ class EventRecorder:
             try:
                 await self._write_once(series)
             except Conflict:
-                # Its name is random: an earlier try did arrive, only its answer was lost.
+                # Its name is random: an earlier try succeeded and only its answer was lost.
                 series.written = True
                 return True
             except NotFound:
-                # The Event has expired or was deleted (or its namespace was): write it anew, if at all.
+                # The Event has expired or was deleted (or its namespace was): create it again.
                 series.written = False
             except (Unavailable, TooManyRequests) as error:
                 if attempt < _TRIES:
                     await asyncio.sleep(min(error.retry_after or _PAUSE_SECONDS, _PAUSE_LIMIT))
             except KubeError as error:
                 if is_rbac(error):
-                    self._tell_refusal("patch" if series.written else "create", series.namespace, error)
+                    self._log_forbidden("patch" if series.written else "create", series.namespace, error)
                 return False
             else:
                 return True
@@ -234,12 +242,12 @@ class EventRecorder:
         if series.written:
             await self._client.merge_patch(EVENTS, series.namespace, series.name, counted)
             return
-        # A series begins with the second occurrence: the API server refuses a count of 1.
+        # A series begins with the second occurrence: the API server rejects a count of 1.
         await self._client.create(EVENTS, series.namespace, series.body | (counted if series.count > 1 else {}))
         series.written = True
 
-    def _tell_refusal(self, verb: str, namespace: str, error: KubeError) -> None:
-        """Once per verb and namespace: every one of them is refused the same."""
+    def _log_forbidden(self, verb: str, namespace: str, error: KubeError) -> None:
+        """Log once per verb and namespace: all further events there are forbidden too."""
         if (verb, namespace) in self._refused:
             return
         self._refused.add((verb, namespace))
@@ -263,5 +271,5 @@ def _cut(note: str) -> str:
     encoded = note.encode()
     if len(encoded) <= _NOTE_BYTES:
         return note
-    # The ellipsis takes three bytes; a character cut in two goes altogether.
+    # The ellipsis takes three bytes; a character cut in two is dropped.
     return f"{encoded[: _NOTE_BYTES - 3].decode(errors='ignore')}…"

@@ -1,4 +1,4 @@
-"""The transport that speaks HTTP: one aiohttp session to one API server."""
+"""`Transport` over HTTP: one aiohttp session to one API server."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"sagemaker-operator/{__version__}"
 
-# A SYN without an answer: a node that is gone. Longer would eat the whole timeout of a call before a second try.
+# A SYN without an answer: a node that is gone. A longer limit would use up a call's timeout before a second try.
 _CONNECT_SECONDS = 10.0
-# Below the API server's own 90 s, so that it is we who drop an idle connection.
+# Below the API server's own 90 s, so that the client closes an idle connection first.
 _KEEPALIVE_SECONDS = 60.0
 # Probes after 30 s of silence, each 10 s, three times: a vanished peer is noticed within 60 s, as a load balancer that
 # drops idle connections would be (the shortest common limit is 60 s).
 _PROBE_IDLE, _PROBE_INTERVAL, _PROBE_COUNT = 30, 10, 3
 _UNACKED_MILLISECONDS = 60_000
 # A hung-up connection is gone after at most 4 turns of the loop, handshakes included (measured, asyncio and uvloop).
-_FAREWELL_TURNS = 50
+_CLOSE_TURNS = 50
 _ERROR_BODY_LIMIT = 64 * 1024
 # aiohttp's own 8 kB are too few for a proxy that adds cookies or tokens; Go takes 10 MB in all.
 _HEADER_BYTES = 1024 * 1024
@@ -48,15 +48,15 @@ _DEAD_CONNECTION = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 class HttpTransport:
     """Implements `Transport`. Use as an async context manager, or call `close`; construct it inside a running loop.
 
-    Proxies come from the kubeconfig's `proxy-url` or from `proxy`, never from the environment: looking that up for each
-    request makes one three times as dear (measured: 566 against 208 us).
+    Proxies come from the kubeconfig's `proxy-url` or from `proxy`, never from the environment: reading that for each
+    request takes almost three times as long (measured: 566 against 208 us).
     """
 
     def __init__(self, access: ClusterAccess, *, proxy: str | None = None, max_requests: int = 64) -> None:
-        """`max_requests` bounds the requests in flight; the others wait for their turn within their timeout."""
+        """`max_requests` bounds the requests in flight; further ones wait, at most until their timeout."""
         self._access = access
         self._proxy = proxy
-        # Not the connector's limit: watches hold their connections for ever, and 50 of them would starve the requests.
+        # Not the connector's limit: a watch holds its connection as long as it runs, and 50 would block the requests.
         self._slots = asyncio.Semaphore(max_requests)
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._session = aiohttp.ClientSession(
@@ -82,12 +82,12 @@ class HttpTransport:
     async def close(self) -> None:
         """Drops all connections. Requests after this raise Unavailable."""
         await self._session.close()
-        # aiohttp does not know those of cancelled requests and of left streams: they wait up to 30 s for the server to
-        # say farewell in TLS. Whoever hangs up need not: the loop reads the end and closes them.
+        # aiohttp does not close the connections of cancelled requests and of streams that were left: they wait up to 30 s
+        # for the server's TLS close_notify. After a shutdown the loop reads the end of the stream and closes them.
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        for _ in range(_FAREWELL_TURNS):
+        for _ in range(_CLOSE_TURNS):
             if all(sock.fileno() < 0 for sock in self._sockets):
                 break
             await asyncio.sleep(0)
@@ -180,13 +180,13 @@ class HttpTransport:
 
 
 def _may_be_refused_certificate(error: aiohttp.ClientError) -> bool:
-    """Whether a connection failed as one with an expired client certificate does.
+    """Whether a connection failed in a way that an expired client certificate causes.
 
-    In TLS 1.2 the handshake fails, or the server resets the connection during it; in 1.3 the client takes it for complete,
+    In TLS 1.2 the handshake fails, or the server resets the connection during it; in 1.3 it succeeds for the client,
     and the connection ends without an answer.
     """
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return False  # ours to judge: the server's certificate
+        return False  # this is about the server's certificate
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionResetError):
         return True
     return isinstance(error, aiohttp.ClientConnectorSSLError) or not isinstance(error, aiohttp.ClientConnectorError)
@@ -227,7 +227,7 @@ class HttpStream:
 
 
 class _Chunks:
-    """An iterator and no generator: one that is dropped half-way leaves nothing behind to be closed."""
+    """An iterator rather than a generator, which would have to be closed when it is dropped half-way."""
 
     def __init__(self, response: aiohttp.ClientResponse, what: str, server: str) -> None:
         self._chunks = response.content.iter_any()
@@ -244,13 +244,13 @@ class _Chunks:
             raise Unavailable(f"{self._what}: {_explain(error, self._server, 0.0)}") from error
 
 
-# HttpProcessingError is none of aiohttp's ClientErrors, yet a malformed chunk raises it.
+# HttpProcessingError is not a ClientError, yet a malformed chunk raises it.
 _FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError)
 
 
 @contextlib.contextmanager
 def _translated(what: str, server: str, timeout: float) -> Iterator[None]:
-    """Where the errors of aiohttp, ssl and the OS become Unavailable. `what` is the request, for people."""
+    """Maps the errors of aiohttp, ssl and the OS to Unavailable. `what`: the request, for the text."""
     try:
         yield
     except (*_FAILURES, ConfigurationError) as error:
@@ -292,7 +292,7 @@ def _plain(error: OSError) -> str:
 
 
 def _keepalive_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-    """A socket on which a vanished peer is an error, not silence for ever: aiohttp has no HTTP/2 pings."""
+    """A socket that reports a vanished peer as an error instead of waiting indefinitely: aiohttp has no HTTP/2 pings."""
     family, kind, protocol, _, _ = address
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
@@ -303,7 +303,7 @@ def _keepalive_socket(address: tuple[int, int, int, str, tuple[object, ...]]) ->
         ("TCP_KEEPCNT", _PROBE_COUNT),
         ("TCP_USER_TIMEOUT", _UNACKED_MILLISECONDS),
     ):
-        # The names differ outside Linux; there the system's own two hours must do.
+        # Outside Linux the names differ; there the system's default of two hours applies.
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return sock

@@ -1,4 +1,4 @@
-"""Kubeconfig files as client-go reads them: YAML to entries, several files to one, one context to what it stands for.
+"""Kubeconfig files as client-go reads them: parses the files, merges them, and resolves one context.
 
 Guarantees:
 - Several files are merged by client-go's rule: the first file that has an entry, or a current context, wins.
@@ -26,7 +26,7 @@ from sagemaker_operator.errors import ConfigurationError
 
 
 class Data:
-    """Bytes that are written as base64."""
+    """Bytes, in the file as base64."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -35,19 +35,19 @@ class Data:
         return "<Data>"
 
 
-class _Quiet(msgspec.Struct, frozen=True):
-    """An entry without a text: what it holds must not come into a log or traceback."""
+class _Redacted(msgspec.Struct, frozen=True):
+    """An entry whose repr has no values: they must not appear in a log or traceback."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
-class NamedExtension(_Quiet, frozen=True):
+class NamedExtension(_Redacted, frozen=True):
     name: str = ""
     extension: Any = None
 
 
-class Cluster(_Quiet, rename="kebab", frozen=True):
+class Cluster(_Redacted, rename="kebab", frozen=True):
     server: str = ""
     tls_server_name: str = ""
     insecure_skip_tls_verify: bool = False
@@ -58,12 +58,12 @@ class Cluster(_Quiet, rename="kebab", frozen=True):
     extensions: list[NamedExtension | None] = []
 
 
-class EnvVar(_Quiet, frozen=True):
+class EnvVar(_Redacted, frozen=True):
     name: str = ""
     value: str = ""
 
 
-class Exec(_Quiet, rename="camel", frozen=True):
+class Exec(_Redacted, rename="camel", frozen=True):
     command: str = ""
     args: list[str | None] = []
     env: list[EnvVar | None] = []
@@ -73,12 +73,12 @@ class Exec(_Quiet, rename="camel", frozen=True):
     interactive_mode: str = ""
 
 
-class AuthProvider(_Quiet, frozen=True):
+class AuthProvider(_Redacted, frozen=True):
     name: str = ""
     config: dict[str, str] = {}
 
 
-class User(_Quiet, rename="kebab", frozen=True):
+class User(_Redacted, rename="kebab", frozen=True):
     client_certificate: str = ""
     client_certificate_data: Data = Data(b"")
     client_key: str = ""
@@ -96,7 +96,7 @@ class User(_Quiet, rename="kebab", frozen=True):
     extensions: list[NamedExtension | None] = []
 
 
-class Context(_Quiet, frozen=True):
+class Context(_Redacted, frozen=True):
     cluster: str = ""
     user: str = ""
     namespace: str = ""
@@ -139,7 +139,7 @@ _T = TypeVar("_T", Cluster, User, Context)
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[_T]):
-    """One entry, and where it was read."""
+    """One entry and its position in the files."""
 
     value: _T
     file: str
@@ -152,7 +152,7 @@ class Entry(Generic[_T]):
 
 
 class Chosen(NamedTuple):
-    """What one context stands for."""
+    """The cluster, user and namespace of one context."""
 
     cluster: Entry[Cluster]
     user: Entry[User]
@@ -199,7 +199,7 @@ class Kubeconfig:
             self._contexts.setdefault(name, Entry(context.context, file, f"contexts[{index}].context"))
 
     def choose(self, context: str | None) -> Chosen:
-        """What `context`, or else the current context, stands for. Raises ConfigurationError if it cannot be used."""
+        """The entries of `context`, or else of the current context. Raises ConfigurationError if it cannot be used."""
         wanted = context or self._current
         chosen = self._contexts.get(wanted)
         if chosen is None:
@@ -227,7 +227,7 @@ def _printable(name: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """The system's reason alone: the other parts of the error may quote a kubeconfig."""
+    """Only the system's reason: other parts of the error may quote a kubeconfig."""
     return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
 
 
@@ -368,7 +368,7 @@ def _resolved(path: str, directory: str) -> str:
     return os.path.normpath(os.path.join(directory, path)) if path else ""
 
 
-# --- what client-go refuses -----------------------------------------------------------------------------------------------
+# --- what client-go rejects -----------------------------------------------------------------------------------------------
 
 
 def _check_cluster(cluster: Entry[Cluster]) -> None:
@@ -441,7 +441,7 @@ def _check_readable(entry: Entry[Any], field: str, path: str) -> None:
 
 
 class _GoYaml(yaml.SafeLoader):
-    """kubectl's YAML: a date or 1:30 is text, y and no are booleans, 1e5 is a number, an unknown tag says nothing."""
+    """kubectl's YAML: a date or 1:30 is text, y and no are booleans, 1e5 is a number, an unknown tag is ignored."""
 
 
 _GoYaml.yaml_implicit_resolvers = {}

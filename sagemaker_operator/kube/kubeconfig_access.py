@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 # A request sent with a token must be answered before the token expires; no request takes longer than 60 s.
 _EXPIRY_MARGIN = 60.0
 # `aws eks get-token` takes about 1 s of CPU: a burst of 401s must not start one process per request.
-_RELOAD_FLOOR = 5.0
-# A plug-in that asks its user to log in gets a minute.
+_RELOAD_INTERVAL = 5.0
+# For a plug-in that asks its user to log in.
 _LOAD_TIMEOUT = 60.0
 
 _PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
@@ -43,7 +43,7 @@ _PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
 class _Credentials(msgspec.Struct, frozen=True):
     authorization: str = ""
     certificate: bytes = b""
-    """PEM, from a plug-in; those of files are in the TLS context alone."""
+    """PEM, from a plug-in; those of files are only in the TLS context."""
     key: bytes = b""
     expires: float | None = None
     reads_file: bool = False
@@ -55,7 +55,7 @@ class _Credentials(msgspec.Struct, frozen=True):
 class _Server(NamedTuple):
     url: str
     authorization: str
-    """From a user and password in the URL, as Go's HTTP client takes them."""
+    """From a user and password in the URL, as in Go's HTTP client."""
 
 
 class KubeconfigAccess(ClusterAccess):
@@ -90,8 +90,8 @@ class KubeconfigAccess(ClusterAccess):
             try:
                 await self.refresh()
             except ConfigurationError:
-                # A token may still be good for a minute; once it is not, the 401 brings this error to light. A server
-                # that asks for no client certificate ignores an expired one: 403, as for anybody.
+                # A token may still be valid for a minute; after that the 401 leads to this error. An expired client
+                # certificate must raise here: a server that does not require one ignores it and answers 403.
                 if self._credentials.certificate and self._expired(margin=0.0):
                     raise
         return self._headers
@@ -107,8 +107,8 @@ class KubeconfigAccess(ClusterAccess):
 
     async def refresh(self) -> None:
         async with self._lock:
-            # Also what makes it one refresh for all who wait for the lock.
-            if asyncio.get_running_loop().time() >= self._tried_at + _RELOAD_FLOOR:
+            # The interval also makes it one refresh for all callers that wait for the lock.
+            if asyncio.get_running_loop().time() >= self._tried_at + _RELOAD_INTERVAL:
                 try:
                     await self._load()
                 except ConfigurationError as error:
@@ -146,7 +146,7 @@ class KubeconfigAccess(ClusterAccess):
         self._failure = None
 
     async def _authenticate(self, chosen: Chosen) -> _Credentials:
-        """client-go's order: a token or password, else what a plug-in or provider gives; a certificate beside either."""
+        """client-go's order: a token or password, else those of a plug-in or provider; a certificate in addition to either."""
         user = chosen.user
         value = user.value
         if value.token_file or value.token:
@@ -237,7 +237,7 @@ def _tls(chosen: Chosen, credentials: _Credentials) -> TlsContext:
 
 
 def _describe(cluster: Entry[Cluster]) -> dict[str, Any]:
-    """The cluster as a plug-in sees it (`provideClusterInfo`)."""
+    """The cluster as passed to a plug-in (`provideClusterInfo`)."""
     value = cluster.value
     ca = value.certificate_authority_data.content
     if not ca and value.certificate_authority:
@@ -263,7 +263,7 @@ def _describe(cluster: Entry[Cluster]) -> dict[str, Any]:
 
 
 def _bearer(user: Entry[User]) -> str:
-    """The file wins, as in client-go; the token beside it is used while the file has none."""
+    """The file has precedence, as in client-go; `token` is used while the file has none."""
     token = user.value.token
     if user.value.token_file:
         try:
@@ -301,7 +301,7 @@ def _impersonation(user: Entry[User]) -> tuple[tuple[str, str], ...]:
         headers.append(("Impersonate-Uid", _header(user, "as-uid", value.impersonate_uid)))
     headers += [("Impersonate-Group", _header(user, "as-groups", group or "")) for group in value.impersonate_groups]
     for key, members in value.impersonate_extra.items():
-        # What is not a letter of a header's name is percent-encoded, the percent sign too.
+        # Characters that a header's name cannot have are percent-encoded, the percent sign too.
         name = "Impersonate-Extra-" + quote(key, safe="!#$&'*+^`|")
         headers += [(name, _header(user, "as-user-extra", member or "")) for member in members]
     return tuple(headers)

@@ -1,9 +1,10 @@
-"""Shards and their leases: who may work beside whom.
+"""The Leases of shards, and the check that all processes are configured with the same number of shards.
 
-Shard 0 holds ACK's own lease, so that ACK and we can never lead at once; the others hold one of their own. The holder's
-name says how many shards it believes there are. Two processes that count differently would both own some objects, so a
-process that has just got its lease looks at the others', and gives its own up again while another count is at work. Each
-writes before it reads: of two that start at the same moment at least one sees the other.
+Guarantees:
+- Shard 0 uses ACK's own Lease, so that ACK and this operator never lead at once. Other shards have Leases of their own.
+- Processes with different shard counts never lead at once: both would own some objects. The holder's name in a Lease
+  contains its shard count; a process that has acquired its Lease reads the others, and releases its own while one with
+  another count is alive. Each writes before it reads, so of two that start together at least one detects the other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.kube.client import KubeClient
 
 LEASE_NAME = "ack-sagemaker.services.k8s.aws"
-"""ACK's own: in a cluster that is switching, the two controllers can never lead at once."""
+"""The name that ACK uses: during a migration the two controllers never lead at once."""
 
 
 def lease_name(shard: int) -> str:
@@ -25,7 +26,7 @@ def lease_name(shard: int) -> str:
 
 
 def holder_identity(process: str, total: int) -> str:
-    """The holder's name in the lease. ACK's never ends like this."""
+    """The holder's name in the lease. ACK's never has this ending."""
     return process if total == 1 else f"{process}{_ending(total)}"
 
 
@@ -34,18 +35,18 @@ def _ending(total: int) -> str:
 
 
 class Rivals:
-    """The leases of other layouts, as far as they are alive. Call it after getting one's own lease."""
+    """The live leases of processes with another shard count. Call it after acquiring the own lease."""
 
     def __init__(self, client: KubeClient, *, namespace: str, shard: int, total: int) -> None:
         self._client = client
         self._namespace = namespace
         self._own = lease_name(shard)
         self._total = total
-        self._seen: dict[str, tuple[dict[str, Any], float]] = {}
-        """By lease: its record and the loop time when it last changed. Its timestamps are another clock's."""
+        self._observed: dict[str, tuple[dict[str, Any], float]] = {}
+        """By lease: its record and the loop time when it last changed (its timestamps are of another clock)."""
 
     async def __call__(self) -> str:
-        """Who works in another layout, for people; empty: nobody. Raises KubeError."""
+        """The holder of a live lease with another shard count, for messages; empty if there is none. Raises KubeError."""
         for lease in (await self._client.get_json(LEASES.path(self._namespace)))["items"]:
             name = lease["metadata"]["name"]
             record = lease.get("spec") or {}
@@ -59,8 +60,8 @@ class Rivals:
 
     def _alive(self, name: str, record: dict[str, Any]) -> bool:
         now = asyncio.get_running_loop().time()
-        known, since = self._seen.get(name, ({}, now))
+        known, since = self._observed.get(name, ({}, now))
         if record != known:
-            self._seen[name] = (record, now)
+            self._observed[name] = (record, now)
             return True
         return now < since + float(record.get("leaseDurationSeconds") or 0.0)

@@ -1,8 +1,19 @@
-"""Leader election over a coordination.k8s.io/v1 Lease, with a clock to check before every mutating call.
+"""Leader election with a coordination.k8s.io/v1 Lease, and a deadline to check before every mutating call.
 
-A Lease elects, it does not fence: AWS accepts calls of anybody. So the leader itself asks `fenced` whether a call would
-end before another process may believe that the lease has expired. As in client-go, validity is counted on the local
-monotonic clock from the moment a change of the record was observed; timestamps in the Lease are for people only.
+A Lease elects but does not fence: AWS accepts calls of every process. So the leader checks `LeaderElector.fenced` before
+a mutating call: would it end before another process may consider the lease expired?
+
+Guarantees:
+- `fenced` is never True in two processes at once: a leader counts its deadline from before it sent a renewal, other
+  processes count the (longer) lease from after they observed it.
+- A failed attempt never ends leadership by itself; only the deadline or another holder does.
+
+Assumptions:
+- The monotonic clocks of two processes run equally fast; their wall clocks may differ. As in client-go, validity is counted
+  on the local monotonic clock from the moment a change of the record was observed; timestamps in the Lease are for people.
+- `identity` is unique to a process.
+
+Caveat: after `lost` is set the process must restart.
 """
 
 from __future__ import annotations
@@ -26,22 +37,21 @@ if TYPE_CHECKING:
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
-# client-go's: standbys that all saw the same change must not all ask in the same moment.
+# client-go's: standbys that observed the same change must not all retry at the same moment.
 _JITTER = 0.2
 
-# A state that lasts is logged again this often: a day of waiting is 144 lines, and `kubectl logs --since=15m` has one.
+# An unchanged state is logged again this often: a day of waiting is 144 lines, and `kubectl logs --since=15m` has one.
 _REPEAT_SECONDS = 600.0
 
 
 class LeadershipLost(OperatorError):
-    """The lease could not be renewed in time, or somebody else holds it. Only a restart makes sense after this."""
+    """The lease was not renewed in time, or another process holds it. The process must restart."""
 
 
 class LeaderElector:
-    """One candidate. `run` acquires and keeps the lease; `leading` and `lost` tell the others about it.
+    """One candidate. `run` acquires and renews the lease; the events `leading` and `lost` report the result.
 
-    Two processes never both find `fenced` True: the deadline is counted from before a renewal was sent, while others
-    count the (longer) lease from after they saw it.
+    See the module for guarantees.
     """
 
     def __init__(
@@ -58,12 +68,12 @@ class LeaderElector:
         rng: random.Random,
         rivals: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """`rivals` tells, once the lease is ours, who else must not work beside us; while it names somebody, we give the
-        lease up again and wait.
+        """`rivals` is called with the lease acquired; it returns the name of another process that must not run at the same
+        time (`Rivals`). While the name is not empty, the lease is released again and `run` waits.
 
-        `identity` must be unique to this process: two that share one would both believe that they lead.
+        `identity` must be unique to this process: two that share one would both lead.
 
-        30/20/4 s rather than client-go's 15/10/2: after a normal renewal 16 s are left, into which a call of 10 s fits.
+        30/20/4 s rather than client-go's 15/10/2: after a normal renewal 16 s are left, enough for a call of 10 s.
         """
         if not retry_seconds * (1 + _JITTER) < renew_deadline < lease_seconds:
             raise ValueError("retry_seconds (with jitter) < renew_deadline < lease_seconds must hold")
@@ -75,32 +85,32 @@ class LeaderElector:
         self._lease_seconds = lease_seconds
         self._renew_deadline = renew_deadline
         self._retry_seconds = retry_seconds
-        # A call that is given up leaves time for others before the deadline: one lost packet loses no leadership.
+        # A call that times out leaves time for more before the deadline: one lost packet must not end leadership.
         self._call_seconds = renew_deadline / 4
         self._clock = clock
         self._rng = rng
         self._rivals = rivals
         self._lease: dict[str, Any] | None = None
-        """The Lease as last seen or written, to write upon."""
+        """The Lease as last read or written, the base of the next write."""
         self._record: dict[str, Any] = {}
         """Its spec when it last changed."""
-        self._record_seen = 0.0
+        self._record_observed_at = 0.0
         """Loop time of that observation."""
         self._renewed: float | None = None
         """Loop time just before the last successful write was sent; None while we do not lead."""
         self._may_hold = False
-        """A write that makes us the holder was sent, answered or not, and the lease has not been given up since."""
+        """A write that makes us the holder was sent, answered or not, and the lease was not released since."""
         self.last_error: str = ""
-        """Why the last attempt failed, for people; empty after one that did not."""
+        """Why the last attempt failed, for messages; empty after a successful one."""
         self.errors = 0
         """Attempts that failed since the start."""
         self._method = "GET"
-        """Of the last request, for people."""
+        """Of the last request, for messages."""
         self._log = get_logger("lease")
         self._logged: tuple[str, str] = ("", "")
         self._logged_at = 0.0
         self.refused: str | None = None
-        """Which right is missing, while RBAC refuses the lease; None otherwise."""
+        """The missing permission while RBAC denies access to the lease; None otherwise."""
         self.leading = asyncio.Event()
         self.lost = asyncio.Event()
 
@@ -111,11 +121,11 @@ class LeaderElector:
 
     @property
     def holder(self) -> str:
-        """Who holds the lease, as last seen; empty if nobody does."""
+        """The last observed holder of the lease; empty if there is none."""
         return str(self._record.get("holderIdentity") or "")
 
     def fenced(self, budget: float) -> bool:
-        """May a mutating call that takes at most `budget` seconds start now? Ask before every one."""
+        """Whether a mutating call that takes at most `budget` seconds may start now. Check it before every such call."""
         if self._renewed is None:
             return False
         return self._renewed + self._renew_deadline - _now() > budget
@@ -127,8 +137,8 @@ class LeaderElector:
 
     async def run(self) -> None:
         """Waits for the lease, sets `leading` and renews, until cancelled. Sets `lost` and raises LeadershipLost."""
-        # It depends on other processes.
-        while not (await self._attempt(self._renew_deadline) and await self._alone()):
+        # Without a limit: it depends on other processes.
+        while not (await self._attempt(self._renew_deadline) and await self._without_rivals()):
             self._log_waiting()
             await asyncio.sleep(self._pause())
         self.leading.set()
@@ -138,7 +148,7 @@ class LeaderElector:
             self.leading.clear()
 
     def _log_waiting(self) -> None:
-        """Why this process does not lead: at once when that changes, and every ten minutes."""
+        """Log why this process does not lead: when the reason changes, and every ten minutes."""
         about = ("refused", self.refused) if self.refused else ("holder", self.holder)
         if not self.refused and (self.last_error or self.holder in ("", self.identity)):
             about = ("error", self.last_error)
@@ -151,7 +161,7 @@ class LeaderElector:
         elif about[1]:
             emit(self._log, Event.LEASE_ERROR, lease=lease, identity=self.identity, err=about[1])
 
-    async def _alone(self) -> bool:
+    async def _without_rivals(self) -> bool:
         if self._rivals is None:
             return True
         try:
@@ -180,26 +190,26 @@ class LeaderElector:
         raise LeadershipLost(f"lost the lease {self._namespace}/{self._name}: {why or 'it was not renewed in time'}")
 
     async def release(self) -> bool:
-        """Gives the lease up, so that the next one need not wait for it to expire. True if it is given up.
+        """Releases the lease, so that the next holder need not wait until it expires. True if it is released.
 
-        Call it after `run` was cancelled and the work that needs the lease has ended. It is best effort: a lease that
-        cannot be released expires.
+        Call it after `run` was cancelled and the work that needs the lease has ended. Best effort: a lease that cannot be
+        released expires.
         """
-        # First of all for ourselves: nothing may start on a lease that is being given away.
+        # First locally: no call may start while the lease is being released.
         self._renewed = None
         if not self._may_hold:
             return False
         try:
             async with asyncio.timeout(2 * self._call_seconds):
-                while not await self._give_up():
+                while not await self._release_once():
                     continue
         except Exception as error:
             self.last_error = _text(error)
             return False
         return self.holder == ""
 
-    async def _give_up(self) -> bool:
-        """False: somebody wrote in between, look again. A renewal that was cancelled half-way may still arrive."""
+    async def _release_once(self) -> bool:
+        """False: there was another write in between, try again. A cancelled renewal may still arrive."""
         lease = await self._get()
         self._observe(lease)
         if self.holder == self.identity:
@@ -213,20 +223,20 @@ class LeaderElector:
         return True
 
     async def _attempt(self, timeout: float) -> bool:
-        """One try to acquire or to renew. Whatever goes wrong is a failed try: only the clock ends an election."""
+        """One attempt to acquire or renew. Every error is a failed attempt: only the deadline ends leadership."""
         try:
             async with asyncio.timeout(timeout):
                 try:
                     held = await self._acquire_or_renew()
                 except Conflict:
-                    # Look at once who was faster: if it is another holder, we must stop now and not in four seconds.
+                    # Read the lease at once: if there is another holder, we must stop now and not in four seconds.
                     self._lease = None
                     held = await self._acquire_or_renew()
         except Exception as error:
             self.errors += 1
             self.last_error = _text(error)
             self.refused = self._refusal(error) if is_rbac(error) else None
-            # Whatever we knew of the object may be outdated now.
+            # The cached object may be outdated.
             self._lease = None
             return False
         self.last_error, self.refused = "", None
@@ -244,7 +254,7 @@ class LeaderElector:
             try:
                 lease = await self._get()
             except NotFound:
-                # Deleted, perhaps under a leader that does not know it yet: what it was promised still counts.
+                # Deleted, perhaps while another process leads: the last observed record is still valid.
                 lease = None
             else:
                 self._observe(lease)
@@ -273,9 +283,9 @@ class LeaderElector:
     def _held_by_another(self) -> bool:
         if self.holder in ("", self.identity):
             return False
-        # The holder's own promise, which need not be ours: ACK's lease lasts 15 s.
+        # The duration that the holder wrote, which may differ from ours: ACK's lease lasts 15 s.
         duration = float(self._record.get("leaseDurationSeconds") or self._lease_seconds)
-        return _now() < self._record_seen + duration
+        return _now() < self._record_observed_at + duration
 
     def _desired(self) -> dict[str, Any]:
         now = rfc3339_micro(self._clock())
@@ -295,7 +305,7 @@ class LeaderElector:
             return await self._client.get_json(self._path)
 
     async def _put(self, lease: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-        # With its resourceVersion: of two who write at once, one gets a Conflict.
+        # With its resourceVersion: of two concurrent writers, one gets a Conflict.
         self._method = "PUT"
         async with asyncio.timeout(self._call_seconds):
             return await self._client.replace(LEASES, self._namespace, self._name, lease | {"spec": spec})
@@ -305,14 +315,14 @@ class LeaderElector:
         record = lease.get("spec") or {}
         if record != self._record:
             self._record = record
-            self._record_seen = _now()
+            self._record_observed_at = _now()
 
     def _pause(self) -> float:
         return self._retry_seconds * (1 + self._rng.uniform(0.0, _JITTER))
 
     def __repr__(self) -> str:
         state = "leading" if self.is_leader else "lost" if self.lost.is_set() else "waiting"
-        return f"<LeaderElector {self._namespace}/{self._name} {state}, held by {self.holder or 'nobody'}>"
+        return f"<LeaderElector {self._namespace}/{self._name} {state}, held by {self.holder or 'none'}>"
 
 
 def _now() -> float:

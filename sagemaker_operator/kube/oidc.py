@@ -1,7 +1,7 @@
-"""The auth-provider `oidc` of kubeconfigs: an id-token, and a new one from the identity provider when it has expired.
+"""The auth-provider `oidc` of kubeconfigs: its id-token, refreshed at the identity provider when it expires.
 
-kubernetes_asyncio speaks to the provider. It is given a TLS context that verifies certificates: by itself it verifies none
-unless the kubeconfig names a CA, and fails if it does. Importing it costs 33 MB and 0.4 s, which only this provider pays for.
+The calls are kubernetes_asyncio's, with our TLS context: by itself it verifies no certificates unless the kubeconfig names a
+CA, and fails if it does. Importing it takes 33 MB and 0.4 s, so it is imported only when a token must be refreshed.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _EXPIRY_MARGIN = 10.0
 
 
 class OidcTokens:
-    """Remembers the tokens that a provider issued: a refresh token is often good for one use."""
+    """Keeps the tokens that a provider issued: a refresh token is often valid for one use only."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._issued: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 
     async def token(self, user: Entry[User], user_name: str, *, limit: float) -> tuple[str, float]:
-        """An id-token and when it expires. Raises ConfigurationError."""
+        """An id-token and its expiry, in seconds since the epoch. Raises ConfigurationError."""
         provider = user.value.auth_provider
         if provider is None:
             raise user.problem("auth-provider", "is missing")
@@ -81,7 +81,7 @@ async def _refreshed(user: Entry[User], config: Mapping[str, str], limit: float)
     except TimeoutError:
         raise user.problem("auth-provider", f"the identity provider gave no answer in {limit:g} s") from None
     except Exception as error:
-        # The library lets through whatever aiohttp and json raise, and texts of those may quote the answer.
+        # The library does not catch errors of aiohttp and json, whose texts may quote the answer.
         raise user.problem("auth-provider", f"the identity provider gave no token ({type(error).__name__})") from None
     id_token = answer.get("id_token") if isinstance(answer, dict) else None
     if not isinstance(id_token, str) or not id_token:
@@ -128,7 +128,7 @@ def _tls(user: Entry[User], config: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _expiry(id_token: str) -> float | None:
-    """When a JSON web token expires; None for what is not one."""
+    """The expiry of a JSON web token; None if the text is not one."""
     parts = id_token.split(".")
     if len(parts) != 3:
         return None
@@ -140,7 +140,7 @@ def _expiry(id_token: str) -> float | None:
 
 
 def _persist(file: str, user_name: str, config: Mapping[str, str]) -> None:
-    """Writes new tokens where the old ones were, as kubectl does; a kubeconfig that cannot be written stays as it is."""
+    """Writes the new tokens into the kubeconfig, as kubectl does; one that cannot be written is left unchanged."""
     with contextlib.suppress(OSError, yaml.YAMLError, LookupError, TypeError, ValueError):
         path = Path(os.path.realpath(file))
         content = yaml.safe_load(path.read_bytes())

@@ -1,7 +1,9 @@
 """Credential plug-ins of kubeconfigs (`exec`), run as client-go runs them.
 
-Guarantees: a plug-in ends within its time limit, together with what it started, however much it writes; no argument, environment
-variable or output of it is quoted in an error, apart from the start of its stderr, with those values removed.
+Guarantees:
+- A plug-in ends within its time limit, together with its child processes, however much it writes.
+- No error quotes an argument, an environment variable or output of a plug-in, apart from the start of its stderr, from which
+  those values are removed.
 
 Source: client-go's plugin/pkg/client/auth/exec.
 """
@@ -31,15 +33,15 @@ if TYPE_CHECKING:
 
 # A token is a few kB, a chain of certificates some tens.
 _OUTPUT_LIMIT = 1024 * 1024
-_FAREWELL_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
 _STDERR_KEPT = 4096
 _STDERR_SHOWN = 200
-# Shorter values are words, such as a region's part or `get`, and removing them would only make a text unreadable.
+# Shorter values are not secrets (part of a region, `get`); removing them would make the text unreadable.
 _SECRET_LENGTH = 6
 
 
 class PluginCredentials(msgspec.Struct, frozen=True):
-    """What a plug-in answered: a token, a client certificate, or both."""
+    """The output of a plug-in: a token, a client certificate, or both."""
 
     token: str = ""
     certificate: bytes = b""
@@ -65,7 +67,7 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
 
 
 async def run_plugin(plugin: Exec, cluster: Mapping[str, Any] | None, *, limit: float) -> PluginCredentials:
-    """Runs the plug-in; `cluster` is what it is given with provideClusterInfo. Raises ConfigurationError within `limit` s."""
+    """Runs the plug-in; `cluster` is passed to it with provideClusterInfo. Raises ConfigurationError within `limit` s."""
     name = f"the credential plug-in {plugin.command!r}"
     if plugin.api_version not in EXEC_VERSIONS:
         raise ConfigurationError(f"{name}: its apiVersion is not supported: write {' or '.join(EXEC_VERSIONS)}")
@@ -124,7 +126,7 @@ async def _run(command: list[str], *, env: Mapping[str, str], interactive: bool)
         stdin=None if interactive else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        # A session of its own can be ended as a whole; a plug-in that talks to its user needs the terminal's.
+        # A session of its own can be killed as a whole; an interactive plug-in needs the terminal's session.
         start_new_session=not interactive,
     )
     try:
@@ -140,14 +142,14 @@ async def _run(command: list[str], *, env: Mapping[str, str], interactive: bool)
                 os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         with contextlib.suppress(TimeoutError):
-            # The pipes' ends are read, so that their transports close; what escaped the kill may keep them open.
-            async with asyncio.timeout(_FAREWELL_SECONDS):
+            # Read to the end so that the pipes' transports close; a process that escaped the kill may keep them open.
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.gather(_read(process.stdout, 0), _read(process.stderr, 0))
         raise
 
 
 async def _read(stream: asyncio.StreamReader | None, limit: int) -> bytes:
-    """All of the stream, of which the first `limit` bytes are kept: a pipe that is not read stops its writer."""
+    """Reads the whole stream and keeps its first `limit` bytes: a pipe that is not read blocks its writer."""
     kept = bytearray()
     if stream is None:
         return b""

@@ -1,4 +1,4 @@
-"""Which writes RBAC refuses now: rights that were there at the start may be taken away later."""
+"""The writes that RBAC currently denies: permissions can be revoked after the start."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from sagemaker_operator.objects import Resource
 
-# A key that is refused is tried again at least this often; a write that is not needed any more is forgotten after it.
+# A denied key is retried at least this often; a write that is not needed any more is forgotten after this time.
 _FORGOTTEN_SECONDS = 1800.0
-# 26 kinds with two subresources and two verbs, in as many namespaces as anybody watches one by one.
+# Enough for 26 kinds with two subresources and two verbs in nine namespaces (936 keys).
 _REMEMBERED = 1024
 
 _OURS = (".services.k8s.aws", "services.k8s.aws")
-"""Groups of the objects that the operator cannot do its work without writing."""
+"""Suffixes of the API groups of our kinds, which the operator must be able to write."""
 
 # RBAC's (and every authorizer's) text. An admission webhook answers 403 too, about one object and its author.
 _UNAUTHORIZED = re.compile(r" cannot (\w+) resource ")
@@ -28,7 +28,7 @@ VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DEL
 
 
 def is_rbac(error: Exception) -> bool:
-    """Whether a right is missing, rather than an admission webhook refusing one object."""
+    """Whether a permission is missing; False if an admission webhook rejected one object."""
     return isinstance(error, Forbidden) and _UNAUTHORIZED.search(error.message) is not None
 
 
@@ -38,7 +38,7 @@ class _Refused(NamedTuple):
 
 
 class Refusals:
-    """Remembers the writes of our kinds that were refused, until one of the same kind and namespace is not."""
+    """Keeps the denied writes of our kinds, until one of the same kind and namespace succeeds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         """`now` is the loop's time."""
@@ -59,6 +59,6 @@ class Refusals:
             self._refused[key] = _Refused(text, self._now())
 
     def current(self) -> str | None:
-        """One write that was refused when it was last tried; None if there is none."""
+        """A write that was denied when last tried; None if there is none."""
         now = self._now()
         return next((one.text for one in self._refused.values() if now - one.at < _FORGOTTEN_SECONDS), None)

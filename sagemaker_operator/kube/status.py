@@ -1,4 +1,4 @@
-"""What a Kubernetes error answer means: HTTP status and `Status` object -> one `KubeError`."""
+"""Maps a Kubernetes error answer (HTTP status and `Status` object) to a `KubeError`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from sagemaker_operator.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Enough for every message of the API server's own; what is longer quotes somebody's object.
+# Enough for every message of the API server's own; a longer one quotes an object.
 _TEXT_LIMIT = 256
 
-# What names fields and quotes the rules of a CRD, which are longer.
+# For messages that name fields and quote the rules of a CRD, which are longer.
 _RULES_LIMIT = 1024
 
 # etcd's own limit, as the API server passes it on with a 500, and that of the connection between them.
 _TOO_LARGE = re.compile("etcdserver: request is too large|trying to send message larger than max")
 
-# A cause: what it is, the value that is refused, and what the schema says about it. Only a value of which the end can be
-# found is cut out; a cause that quotes anything else is not shown.
+# A cause: its type, the rejected value, and the schema's rule. A value is removed if its end can be found; a cause that
+# quotes anything else is not shown.
 _CAUSE = re.compile(
     r'(?P<what>(?:Invalid|Unsupported) value): (?P<value>"(?:[^"\\]|\\.)*"|-?\d[\d.e+-]*|true|false|null): (?P<rule>.+)',
     re.DOTALL,
@@ -46,7 +46,7 @@ _OF_TYPE = re.compile(r"(?P<kept>.*\bmust be of type [\w-]+)\b.*", re.DOTALL)
 # The API server names the type in the place of a value that is none of the above.
 _TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null", "map"})
 
-# How the API server introduces a value that it quotes.
+# The API server's text before a quoted value.
 _QUOTED_VALUE = re.compile("(?:Invalid|Unsupported|Duplicate) value:")
 
 _BY_CODE: dict[int, type[KubeError]] = {
@@ -63,7 +63,7 @@ _BY_CODE: dict[int, type[KubeError]] = {
 _BY_REASON: dict[str, type[KubeError]] = {
     "Expired": Gone,
     "Gone": Gone,
-    # A version from the future (etcd was restored from a backup): only a fresh list helps, as with one too old.
+    # A version newer than the server's (etcd was restored from a backup): list again, as for one that is too old.
     "ResourceVersionTooLarge": Gone,
 }
 
@@ -81,7 +81,7 @@ class _Details(msgspec.Struct, rename="camel"):
 
 
 class Status(msgspec.Struct):
-    """The `Status` object, as far as it is read."""
+    """The members of a `Status` object that are used."""
 
     kind: str = ""
     message: str = ""
@@ -96,9 +96,9 @@ _decoder = msgspec.json.Decoder(Status)
 def error_of_answer(
     what: str, status: int, headers: Mapping[str, str], body: bytes, *, name: str | None = None
 ) -> KubeError:
-    """The error that an HTTP answer outside 2xx stands for. `what` is the request, for people.
+    """The error for an HTTP answer outside 2xx. `what`: the request, for the text.
 
-    `name` is the object that the request is about: only a 404 that names it says that it does not exist.
+    `name`: the object of the request. Only a 404 that names it is NotFound; others (no such API) are NotServed.
     """
     try:
         decoded = _decoder.decode(body)
@@ -108,12 +108,12 @@ def error_of_answer(
 
 
 def error_of_event(what: str, data: bytes | msgspec.Raw) -> KubeError:
-    """The error that the object of a watch's ERROR event stands for."""
+    """The error for the object of a watch's ERROR event."""
     try:
         decoded = _decoder.decode(data)
     except msgspec.DecodeError:
         decoded = Status()
-    # A watch that fails without saying how has failed in the server: worth a retry.
+    # An ERROR event without a code is an error of the server: retry.
     return _error(what, decoded.code or 500, decoded, None)
 
 
@@ -137,10 +137,10 @@ def _error(what: str, code: int, status: Status, retry_after: float | None, *, n
 
 
 def _text(status: Status, causes: list[_Cause]) -> str:
-    """The message without values: a refused object is quoted there, and may hold hyperparameters or an environment."""
+    """The message without values: it quotes a rejected object, which may have hyperparameters or environment variables."""
     text, limit = status.message, _TEXT_LIMIT
     if quoted := _QUOTED_VALUE.search(text):
-        fields = "; ".join(dict.fromkeys(_told(cause) for cause in causes if cause.field not in ("", "<nil>")))
+        fields = "; ".join(dict.fromkeys(_without_value(cause) for cause in causes if cause.field not in ("", "<nil>")))
         text, limit = (
             f"{text.split(': ')[0]}: {fields}" if fields else f"{text[: quoted.start()]}invalid value",
             _RULES_LIMIT,
@@ -150,8 +150,8 @@ def _text(status: Status, causes: list[_Cause]) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
-def _told(cause: _Cause) -> str:
-    """A cause in the server's words: its field, and the rule that refuses the value, without the value."""
+def _without_value(cause: _Cause) -> str:
+    """The server's text of a cause: its field and the violated rule, without the value."""
     if without := _WITHOUT_VALUE.fullmatch(cause.message):
         return f"{cause.field}: {without['rule'].strip()}"
     found = _CAUSE.fullmatch(cause.message)

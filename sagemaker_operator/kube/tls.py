@@ -1,9 +1,10 @@
-"""TLS towards the API server, with every certificate and key in memory.
+"""TLS to the API server, with every certificate and key in memory.
 
-Guarantees: nothing is written to a disk on Linux, so a read-only root works, a cleaner of /tmp breaks nothing, and no private
-key is left behind by SIGKILL. Caveat: Python's ssl reads client certificates from files only. They are handed over in an
-anonymous file of the kernel (memfd); where that is missing (macOS, some sandboxes) in a directory of mode 0700 that is removed
-before the call returns.
+Guarantee: on Linux nothing is written to a disk, so a read-only root works, a cleaner of /tmp breaks nothing, and SIGKILL
+leaves no private key behind.
+
+Caveat: Python's ssl reads client certificates from files only. They are passed in an anonymous file of the kernel (memfd);
+without that (macOS, some sandboxes) in a directory of mode 0700 that is removed before the call returns.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def _memory_file() -> int | None:
 
 
 def stamp(path: str | Path | None) -> Stamp | None:
-    """What changes whenever the file does: a mounted volume is swapped by a symlink, which gives a new inode."""
+    """A value that changes whenever the file does: a mounted volume is swapped by a symlink, which gives a new inode."""
     if path is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The port to Kubernetes: one request, one answer. Everything that reaches an API server passes through here."""
+"""The interface of all access to an API server: one request, one answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Response:
 
 
 class StreamingResponse(Protocol):
-    """An HTTP answer whose body arrives while one reads: a watch."""
+    """An HTTP answer whose body is read as it arrives: a watch."""
 
     @property
     def status(self) -> int: ...
@@ -35,12 +35,12 @@ class StreamingResponse(Protocol):
         ...
 
     async def read(self) -> bytes:
-        """The whole body, for an answer that turned out to be no stream (an error status). Bounded to 64 KiB."""
+        """The whole body of an answer that is not a stream (an error status), at most 64 KiB."""
         ...
 
 
 class Transport(Protocol):
-    """Raises `Unavailable` when no HTTP answer could be had in time, and nothing else of its own."""
+    """Raises `Unavailable` when there is no HTTP answer in time, and no other error."""
 
     async def request(
         self,

@@ -1,4 +1,4 @@
-"""Which ready key is next: by priority, then by namespace in turn, and never for ever behind others."""
+"""The order of ready keys: by priority, then namespaces in turn, without starvation."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Priority(IntEnum):
-    """controller-runtime's values, so that its dashboards read the same."""
+    """controller-runtime's values, so that its dashboards can be used."""
 
     HIGH = 10
-    """A person waits: a delete, a request by annotation."""
+    """A person waits for it: a deletion, a reconcile requested by annotation."""
     NORMAL = 0
     LOW = -100
-    """What a restart brings back in thousands: the initial list, the resync."""
+    """Thousands at once: the initial list, the resync."""
 
 
 PATIENCE = 16
-"""Gets that a waiting priority may be passed over before it has the next turn.
+"""How many gets a waiting priority can be skipped for before it is served next.
 
 controller-runtime has no such limit, and a steady hundred of normal keys starved its initial list for 40 minutes.
 """
 
 
 class _Lane(Generic[K]):
-    """One priority: a ring of namespaces, each with its keys in order of arrival. No namespace in the ring is empty."""
+    """One priority: a ring of namespaces, each with its keys in order of arrival. Each namespace in the ring has a key."""
 
-    __slots__ = ("passed_over", "ring", "size")
+    __slots__ = ("ring", "size", "skipped")
 
     def __init__(self) -> None:
         self.ring: OrderedDict[str, OrderedDict[K, None]] = OrderedDict()
         self.size = 0
-        self.passed_over = 0
+        self.skipped = 0
 
     def append(self, namespace: str, key: K) -> None:
         if not self.size:
-            self.passed_over = 0
+            self.skipped = 0
         keys = self.ring.get(namespace)
         if keys is None:
             keys = self.ring[namespace] = OrderedDict()
@@ -67,11 +67,11 @@ class _Lane(Generic[K]):
 class FairQueue(Generic[K]):
     """Ready keys, each at most once, and the count of taken keys per namespace. Every operation is O(1).
 
-    - Of the priorities that wait, the highest is served; one that was passed over `PATIENCE` times goes first. As
-      several can be due at once, a priority is passed over at most `PATIENCE + len(Priority) - 1` = 18 times in a row.
+    - The highest waiting priority is served, unless another one was skipped `PATIENCE` times: then that one. As several
+      can be due at once, a priority is skipped at most `PATIENCE + len(Priority) - 1` = 18 times in a row.
     - Within a priority the namespaces take turns, each with its oldest key.
-    - A namespace that holds half the workers is skipped while another one waits, so that its slow keys cannot take them
-      all. At most two namespaces can hold that many, so skipping costs two steps.
+    - A namespace that uses half the workers is skipped while another one waits, so that its slow keys cannot use all of
+      them. At most two namespaces can use that many, so skipping takes at most two steps.
     """
 
     def __init__(self, *, namespace_of: Callable[[K], str], workers: int) -> None:
@@ -110,8 +110,8 @@ class FairQueue(Generic[K]):
         """
         lane, namespace = self._next()
         for other in self._lanes.values():
-            other.passed_over += 1
-        lane.passed_over = 0
+            other.skipped += 1
+        lane.skipped = 0
         key = lane.take(namespace)
         self._in_flight[namespace] = self._in_flight.get(namespace, 0) + 1
         since, _ = self._items.pop(key)
@@ -120,17 +120,17 @@ class FairQueue(Generic[K]):
     def _next(self) -> tuple[_Lane[K], str]:
         waiting = [lane for lane in self._lanes.values() if lane.size]
         if len(waiting) > 1:
-            # Stable: the due ones first, and among them as among the others the highest priority.
-            waiting.sort(key=lambda lane: lane.passed_over < PATIENCE)
+            # The sort is stable: due ones first, each group by priority.
+            waiting.sort(key=lambda lane: lane.skipped < PATIENCE)
         for lane in waiting:
             for namespace in lane.ring:
                 if self._in_flight.get(namespace, 0) < self._cap:
                     return lane, namespace
-        # Only namespaces at their cap wait: idle workers would help nobody.
+        # All waiting namespaces are at their cap: serve one rather than leave workers idle.
         return waiting[0], next(iter(waiting[0].ring))
 
     def release(self, key: K) -> None:
-        """A popped key is no longer in work."""
+        """A popped key is not being worked on any more."""
         namespace = self._namespace_of(key)
         left = self._in_flight[namespace] - 1
         if left:
@@ -139,7 +139,7 @@ class FairQueue(Generic[K]):
             del self._in_flight[namespace]
 
     def clear(self) -> None:
-        """Drop everything that waits; popped keys are still to be released."""
+        """Drop all waiting keys; popped keys must still be released."""
         self._items.clear()
         for priority in self._lanes:
             self._lanes[priority] = _Lane()

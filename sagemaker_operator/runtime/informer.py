@@ -1,4 +1,4 @@
-"""A collection kept in memory: its store, the watchers that feed it, and whoever wants to hear of its changes."""
+"""A collection in memory: its store, the watchers that fill it, and the listeners that are called for each change."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import KubeObject
 
 Listener = Callable[[Change, bool], None]
-"""(change, whether a list told it rather than the watch). Must be quick; what it raises ends in the informer's guard."""
+"""(change, True if it is from a list rather than the watch). Must be quick; the informer's guard catches what it raises."""
 
 
 class Source(Protocol):
-    """Where a collection is read from. `namespace` None: from all of them."""
+    """The API calls that read a collection. `namespace` None: all namespaces."""
 
     @property
     def name(self) -> str:
-        """For people: "trainingjobs"."""
+        """For messages: "trainingjobs"."""
 
     async def list_page(self, namespace: str | None, *, continue_: str | None, limit: int) -> ListPage: ...
 
@@ -40,7 +40,7 @@ class Source(Protocol):
 
 
 class Informer:
-    """One watcher per watched namespace (or one for all) on one store. `run()` follows until cancelled."""
+    """One watcher per watched namespace (or one for all) and a common store. `run()` runs until cancelled."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Informer:
         guard: Guard | None = None,
         part: str = "",
     ) -> None:
-        """`namespaces` empty: all. `on_error` is told each failure and the seconds until the next attempt.
+        """`namespaces` empty: all. `on_error` is called with each failure and the seconds until the next attempt.
 
-        `part` (the source's name by default) is what the guard counts exceptions of listeners under.
+        `part` (default: the source's name) is the label under which the guard counts exceptions of listeners.
         """
         self.name = source.name
         self._guard = guard or Guard(rng=rng)
@@ -79,18 +79,18 @@ class Informer:
         return f"<Informer {self.name} {self.store!r}>"
 
     def listen(self, listener: Listener, *, own_writes: bool = False) -> None:
-        """Tell `listener` every change from now on, in order; with `own_writes` also those that we made ourselves.
+        """Call `listener` for every change from now on, in order; with `own_writes` also for the operator's own writes.
 
-        Whoever wrote knows already, and must not be woken by it; whoever follows somebody else's objects has to be.
+        A controller must not be woken by its own writes; a listener to objects of another controller must be.
         """
         (self._own_write_listeners if own_writes else self._listeners).append(listener)
 
     async def read(self, namespace: str, name: str) -> KubeObject | None:
-        """An object as stored, past the watch and the store. Raises KubeError."""
+        """An object read from the API server, not from the store. Raises KubeError."""
         return await self._source.read(namespace, name)
 
     def apply_own_write(self, obj: KubeObject) -> None:
-        """The answer to our own write: the watch's echo of it is no news any more."""
+        """Store the answer to our own write; the watch's echo of it is then not a change."""
         change = self.store.apply_own_write(obj)
         if change is not None:
             self._notify(self._own_write_listeners, change, False)
@@ -108,7 +108,7 @@ class Informer:
 
     @property
     def degraded(self) -> str | None:
-        """Why the collection is not being followed, or None."""
+        """Why the collection is not up to date, or None."""
         return next((watcher.degraded for watcher in self.watchers if watcher.degraded), None)
 
     @property
@@ -116,19 +116,19 @@ class Informer:
         return (*self._listeners, *self._own_write_listeners)
 
     def changed(self, change: Change, listed: bool) -> None:
-        """News of a watcher, for every listener."""
+        """Call every listener for a change that a watcher received."""
         self._notify(self.listeners, change, listed)
 
     def _notify(self, listeners: Iterable[Listener], change: Change, listed: bool) -> None:
-        """The only place that calls a listener: one that raises costs neither the others nor the watch."""
+        """The only place that calls listeners: an exception of one affects neither the others nor the watch."""
         for listener in listeners:
             self._guard.call(self._part, listener, change, listed, about=change.new or change.old)
 
-    def store_change(self, news: Callable[[], Change | None], about: KubeObject) -> None:
-        """Hands one object of a watch to the store, and what it changes there to the listeners."""
+    def store_change(self, update: Callable[[], Change | None], about: KubeObject) -> None:
+        """Update the store with one object of a watch, and call the listeners if it changed."""
 
         def store() -> None:
-            change = news()
+            change = update()
             if change is not None:
                 self.changed(change, False)
 
@@ -136,7 +136,7 @@ class Informer:
 
 
 class _Scope:
-    """Where the news of one watched namespace goes (None: of all of them)."""
+    """Handles the changes of one watched namespace (None: of all)."""
 
     def __init__(self, informer: Informer, namespace: str | None) -> None:
         self._informer = informer

@@ -1,7 +1,7 @@
-"""Which objects are this process's when several share the work: a range of hashes, as Kubernetes itself cuts them.
+"""Assigns objects to processes that share the work: each process owns a range of hashes.
 
-The function is that of server-side sharded watches (KEP-5866, alpha in Kubernetes 1.36): 64-bit FNV-1a of the UID, equal
-ranges. So the assignment stays the same on the day when the API server does the filtering.
+The hash is that of server-side sharded watches (KEP-5866, alpha in Kubernetes 1.36): 64-bit FNV-1a of the UID, equal ranges.
+So the assignment will be the same once the API server does the filtering.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def fnv1a_64(text: str) -> int:
 
 
 class Shard(NamedTuple):
-    """The one of this number (from 0) of `total` processes. Every UID belongs to exactly one shard of a total."""
+    """Process `number` (from 0) of `total`. Every UID belongs to exactly one shard."""
 
     number: int = 0
     total: int = 1

@@ -1,4 +1,4 @@
-"""The cache of one kind, fed by its watchers and by our own writes."""
+"""The cache of one kind, updated by its watchers and by the operator's own writes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ class Change(NamedTuple):
 
 
 class Store:
-    """Objects by (namespace, name), never going back in time.
+    """Objects by (namespace, name).
 
+    Guarantees:
     - A read is never older than our own last write: `apply_own_write` takes the answer of a PATCH, and the watch's echo
-      of it (or anything before it) is dropped as stale.
-    - What is gone stays gone: late news of a deleted object is dropped. `_seen` is the newest version that a list or a
-      watch of a scope has told; what is absent and not newer than that has been deleted.
+      of it (or any older state) is dropped as stale.
+    - A deleted object stays deleted: late events about it are dropped. `_newest` is the newest version that a list or a
+      watch of a scope has delivered; an object that is absent and not newer than that has been deleted.
 
-    Versions compare as integers within one collection (KEP-5504). A server whose versions are no integers can only be
-    believed: then nothing but a repeated version counts as stale.
+    Assumption: versions compare as integers within one collection (KEP-5504).
+
+    Caveat: if a server's versions are not integers, only a repeated version is stale.
     """
 
     def __init__(self, namespaces: Collection[str] = ()) -> None:
@@ -38,10 +40,10 @@ class Store:
         self._objects: dict[Name, KubeObject] = {}
         self._namespaces = frozenset(namespaces)
         self._unlisted: set[str] = set(namespaces) or {""}
-        self._seen: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
         """By scope: a namespace where each is watched on its own, else ""."""
         self._removed: dict[Name, str] = {}
-        """UIDs that our own write removed and of which the watch may still bring older states."""
+        """UIDs of objects that our own write removed and of which the watch may still deliver older states."""
         self.synced = asyncio.Event()
         """Set once everything watched was listed."""
 
@@ -64,22 +66,22 @@ class Store:
 
     def __repr__(self) -> str:
         state = "synced" if self.synced.is_set() else f"{len(self._unlisted)} lists missing"
-        return f"<Store {len(self._objects)} objects, seen {max(self._seen.values(), default=0)}, {state}>"
+        return f"<Store {len(self._objects)} objects, newest {max(self._newest.values(), default=0)}, {state}>"
 
-    # News from the watch
+    # Updates from the watch
 
     def apply(self, obj: KubeObject) -> Change | None:
-        """An object that the watch brought. None: nothing new, the state is older than what is known."""
+        """An object from the watch. None: nothing has changed, or the cached state is newer."""
         scope = self._scope(obj.metadata.namespace)
-        seen = self._seen.get(scope, 0)
-        if obj.version > seen:
-            self._seen[scope] = obj.version
+        newest = self._newest.get(scope, 0)
+        if obj.version > newest:
+            self._newest[scope] = obj.version
         elif obj.version and _name(obj) not in self._objects:
             return None
         return self._put(obj)
 
     def delete(self, gone: KubeObject | ObjectKey, version: int = 0) -> KubeObject | None:
-        """A deletion that the watch brought; `version` is the object's if one is passed, 0 if it is not known.
+        """A deletion from the watch; `version` is the object's, 0 if it is not known.
 
         The cached object that was removed; None if there was none, or if it is newer than its deletion (created again).
         """
@@ -88,7 +90,7 @@ class Store:
         else:
             name, version = _name(gone), version or gone.version
         scope = self._scope(name[0])
-        self._seen[scope] = max(self._seen.get(scope, 0), version)
+        self._newest[scope] = max(self._newest.get(scope, 0), version)
         self._removed.pop(name, None)
         cached = self._objects.get(name)
         if cached is None or 0 < version < cached.version:
@@ -105,31 +107,31 @@ class Store:
     ) -> list[Change]:
         """A whole list of `namespace` (None: of all that is watched), as of `resource_version`.
 
-        Returns what changed, deletions of absent objects included. A list that is older than what the watch has brought
-        since (a lagging replica answered) contains nothing new and changes nothing, unless `rewound`: versions have gone
-        back, and what is cached from beyond the list's version never happened.
+        Returns the changes, including deletions of absent objects. A list that is older than what the watch has delivered
+        (from a lagging replica) changes nothing, unless `rewound`: versions have gone back (etcd was restored), and cached
+        states newer than the list do not exist any more.
         """
         version = int(resource_version) if resource_version.isdigit() else 0
         scopes = {namespace} if namespace is not None and self._namespaces else set(self._namespaces) or {""}
         changes: list[Change] = []
-        if rewound and 0 < version < max(self._seen.get(scope, 0) for scope in scopes):
+        if rewound and 0 < version < max(self._newest.get(scope, 0) for scope in scopes):
             changes = self._rewind(objects, namespace)
-            self._seen.update(dict.fromkeys(scopes, version))
-        elif not 0 < version < max(self._seen.get(scope, 0) for scope in scopes):
+            self._newest.update(dict.fromkeys(scopes, version))
+        elif not 0 < version < max(self._newest.get(scope, 0) for scope in scopes):
             present: set[Name] = set()
             for obj in objects:
                 present.add(_name(obj))
                 if change := self._put(obj):
                     changes.append(change)
             changes += self._remove_absent(present, version, namespace)
-            self._seen.update(dict.fromkeys(scopes, version))
+            self._newest.update(dict.fromkeys(scopes, version))
         self._unlisted -= scopes
         if not self._unlisted:
             self.synced.set()
         return changes
 
     def _rewind(self, objects: Iterable[KubeObject], namespace: str | None) -> list[Change]:
-        """Take the list as it is, whatever versions it has."""
+        """Replace the cache by the list, whatever its versions."""
         listed = {_name(obj): obj for obj in objects}
         inside = [name for name in self._objects if namespace is None or name[0] == namespace]
         changes = [Change(self._objects.pop(name), None) for name in inside if name not in listed]
@@ -150,24 +152,24 @@ class Store:
         for name in absent(self._objects):
             cached = self._objects[name]
             if version and cached.version > version:
-                continue  # our own write came after the list; the watch will tell
+                continue  # our own write is newer than the list; the watch will deliver a deletion
             del self._objects[name]
             changes.append(Change(cached, None))
         for name in absent(self._removed):
-            del self._removed[name]  # the list was made after it: no older state can come any more
+            del self._removed[name]  # the list is newer than the removal: no older state can arrive any more
         return changes
 
-    # News from ourselves
+    # Own writes
 
     def apply_own_write(self, obj: KubeObject) -> Change | None:
-        """The answer to our own PATCH. None: the watch has been faster.
+        """The answer to our own PATCH. None: the watch has delivered it already.
 
-        The answer to the patch that removes the last finalizer of a deleted object is that object's end; API servers
-        answer it with the version before, so its version says nothing.
+        The patch that removes the last finalizer of a deleted object removes the object. API servers answer it with the
+        version before, so that version is ignored.
         """
         name = _name(obj)
         cached = self._objects.get(name)
-        if cached is None and obj.version <= self._seen.get(self._scope(name[0]), 0):
+        if cached is None and obj.version <= self._newest.get(self._scope(name[0]), 0):
             return None
         if not (obj.metadata.deletion_timestamp and not obj.metadata.finalizers):
             return self._put(obj)

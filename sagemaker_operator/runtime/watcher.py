@@ -1,4 +1,23 @@
-"""List+watch of one collection: keeps a handler as up to date as the API server lets it."""
+"""List and watch of one collection: calls a handler for every change.
+
+Guarantees:
+- The handler receives the whole collection (`replaced`) before any single change, and is called in order.
+- The handler converges to the server's state: a watch that ends, with or without an error, is resumed at the last version
+  received, and a list contains the whole collection, so that a missed deletion shows as an absent object.
+- A KubeError never ends the watcher: the collection is `degraded` and is tried again with a backoff.
+- It lists again only after 410 Gone, when versions went back, and when the collection vanished.
+
+Assumptions:
+- resourceVersions of one collection compare as integers (KEP-5504); otherwise a version that went back is not detected.
+- A list without resourceVersion is a quorum read.
+
+Caveats:
+- A list may deliver a state again, and states between two lists may be missing; `Store` drops stale ones.
+- Versions go back when etcd is restored from a backup. A watch at a version newer than the server's is then refused
+  (ResourceVersionTooLarge), or stays silent, or its bookmarks have older versions. A lagging replica refuses in the same way,
+  but the list that follows is a quorum read: it is older than what the watch delivered only if etcd itself is.
+- An exception of the handler ends the watcher; `Informer` runs both in a guard.
+"""
 
 from __future__ import annotations
 
@@ -22,37 +41,37 @@ PAGE = 500
 """Objects per list page: kubectl's and client-go's value; a page of msgspec objects blocks the loop for 2 ms."""
 
 WATCH_SECONDS = (300, 600)
-"""A watch asks to be ended after a time drawn from this range, so that a thousand watches do not reconnect together."""
+"""The timeout that a watch requests is random in this range, so that a thousand watches do not reconnect together."""
 
 BOOKMARK_SILENCE = 90.0
-"""Seconds. Bookmarks come about every 60 s; a server that has sent one and now sends nothing for 90 s is not there."""
+"""Seconds. Bookmarks come about every 60 s; a server that has sent one and then nothing for 90 s is unreachable."""
 
 END_GRACE = 5.0
 """Seconds beyond the requested end before a watch without bookmarks counts as dead."""
 
 SHORT_WATCH = 1.0
-"""A stream that ends sooner without news is a failure: a proxy that closes at once gets 1,000 requests a second."""
+"""A stream that ends sooner without a change is a failure: a proxy that closes at once would get 1,000 requests a second."""
 
 QUIET = 120.0
 """Seconds without a failure after which the backoff starts from its base again (client-go and kube-rs)."""
 
-NOT_ALLOWED = Backoff(base=60.0, cap=300.0, floor=30.0)
-"""For what an administrator must mend, a missing permission or CRD: 30 s to 5 min."""
+NOT_ALLOWED = Backoff(base=60.0, cap=300.0, minimum=30.0)
+"""For errors that an administrator must fix, a missing permission or CRD: 30 s to 5 min."""
 
 LONG_WAIT = 60.0
 """Seconds of a Retry-After from which a watch counts as degraded at once: three of 300 s would be a silent quarter of an hour."""
 
 DEGRADED_AFTER = 3
-"""Failures in a row before a passing error counts as degraded: fewer are an API server being rolled."""
+"""Failures in a row before a transient error counts as degraded: fewer are a rolling update of the API server."""
 
 REWOUND = "ResourceVersionTooLarge"
-"""The reason of a `Gone` after which a list may be older than what is cached, and is right."""
+"""The reason of a `Gone` after which a list replaces the cache even if it is older."""
 
 SILENCES = 2
 """Silent watches in a row after which the collection is listed: some servers keep a watch at a future version silent."""
 
-_BREATH = 256
-"""Events handled between two turns of the loop: 5 ms at 20 µs each, of a burst that needs no waiting to be read."""
+_EVENTS_PER_TURN = 256
+"""Events of a burst handled between two turns of the loop: 5 ms at 20 µs each."""
 
 
 class State(Enum):
@@ -76,13 +95,13 @@ class WatchCall(Protocol):
 
 
 class WatchHandler(Protocol):
-    """Where the news goes, in order, one call at a time. What it raises ends the watcher."""
+    """Receives the changes, in order, one call at a time. An exception of it ends the watcher."""
 
     def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
-        """The whole collection. What is absent has been deleted, perhaps unnoticed.
+        """The whole collection. An absent object has been deleted.
 
-        `rewound`: the server has shown that it does not know versions as new as ours (its etcd was restored), so that
-        this list is right although its version may be older than what the watch has brought.
+        `rewound`: the server does not know versions as new as the last one received (its etcd was restored), so this list
+        is valid although its version may be older.
         """
 
     def applied(self, obj: KubeObject) -> None:
@@ -93,16 +112,7 @@ class WatchHandler(Protocol):
 
 
 class Watcher:
-    """A state machine that lists once and then watches; `run` takes one `step` after the other.
-
-    Only 410 Gone, versions that went back, and a collection that vanished make it list again. Every other end of a watch,
-    good or bad, is resumed at the last version known, without a list. A KubeError never ends the watcher: its collection
-    is `degraded`, no more.
-
-    Versions go back when etcd is restored from a backup. A watch at a version from the future is then refused
-    (ResourceVersionTooLarge) or stays silent, or its bookmarks name older versions. A lagging replica refuses in the same way, but
-    the list that follows is a quorum read: it is older than what the watch brought only if etcd itself is.
-    """
+    """A state machine that lists once and then watches; `run` takes one `step` after the other. See the module."""
 
     def __init__(
         self,
@@ -115,7 +125,7 @@ class Watcher:
         backoff: Backoff = WATCH,
         on_error: Callable[[KubeError, float], None] | None = None,
     ) -> None:
-        """`name` is for people. `on_error` is told each failure and the seconds until the next attempt, for the log."""
+        """`name`: for messages. `on_error` is called with each failure and the seconds until the next attempt."""
         self.name = name
         self._list_page = list_page
         self._watch = watch
@@ -130,20 +140,20 @@ class Watcher:
         self._resource_version = ""
         self._failures = 0
         self._calm_since = float("-inf")
-        """Loop time since which there was neither a failure nor a wait for one."""
+        """Loop time since which there was neither a failure nor a backoff."""
         self._rewound = False
-        """The server does not know versions as new as ours: the next list replaces everything."""
+        """The server does not know versions as new as ours: the next list replaces the cache."""
         self._silences = 0
-        """Watches in a row that were silent until they were given up."""
+        """Watches in a row that were silent until their timeout."""
         self._synced = False
         self._degraded: str | None = None
         self._last_contact: float | None = None
         self.lists = 0
-        """Whole lists handed over, ..."""
+        """Complete lists passed to the handler, since the start."""
         self.events = 0
-        """changes that a watch told of, ..."""
+        """Changes received from watches, since the start."""
         self.errors = 0
-        """and failures of either, since the start."""
+        """Failed lists and watches, since the start."""
 
     @property
     def state(self) -> State:
@@ -151,17 +161,17 @@ class Watcher:
 
     @property
     def synced(self) -> bool:
-        """The first list was handed over."""
+        """The first list was passed to the handler."""
         return self._synced
 
     @property
     def degraded(self) -> str | None:
-        """Why the collection is not being followed, in a sentence; None while it is."""
+        """Why the collection is not up to date, in a sentence; None while it is."""
         return self._degraded
 
     @property
     def last_contact(self) -> float | None:
-        """Loop time of the last list or event that the API server gave; None before the first."""
+        """Loop time of the last list or event from the API server; None before the first."""
         return self._last_contact
 
     def __repr__(self) -> str:
@@ -200,7 +210,7 @@ class Watcher:
             except Gone:
                 if not continue_:
                     raise
-                # The list took longer than etcd keeps history. The token that a 410 offers would mix two versions.
+                # The list took longer than etcd keeps history. The 410's own token would mix two versions.
                 objects, continue_, limit = [], None, 0
                 continue
             objects += page.items
@@ -213,7 +223,7 @@ class Watcher:
         self._resource_version = page.resource_version
         self._synced = True
         self._state = State.WATCHING
-        self._heard()
+        self._record_contact()
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
@@ -242,10 +252,10 @@ class Watcher:
                         changes += 1
                         self._handle(event)
                     self._resource_version = event.object.metadata.resource_version or self._resource_version
-                    self._heard()
+                    self._record_contact()
                     dead.reschedule(loop.time() + silence)
                     events += 1
-                    if events % _BREATH == 0:
+                    if events % _EVENTS_PER_TURN == 0:
                         await asyncio.sleep(0)
         except TimeoutError:
             self._silences += 1
@@ -253,10 +263,10 @@ class Watcher:
                 self._silences = 0
                 raise Gone(f"{SILENCES} watches in a row were silent", reason=REWOUND) from None
             raise Unavailable(f"the watch was silent for {silence:g} s") from None
-        # Bookmarks alone are no news, nor are the same events again: a caching proxy replays its one answer for ever.
-        news = changes and self._resource_version != before
-        if not news and loop.time() - opened < SHORT_WATCH:
-            raise Unavailable("the watch ended at once, without news")
+        # Bookmarks alone are not a change, and neither are repeated events: a caching proxy replays one answer indefinitely.
+        changed = changes and self._resource_version != before
+        if not changed and loop.time() - opened < SHORT_WATCH:
+            raise Unavailable("the watch ended at once, without a change")
 
     def _handle(self, event: WatchEvent) -> None:
         self.events += 1
@@ -265,7 +275,7 @@ class Watcher:
         else:
             self._handler.applied(event.object)
 
-    def _heard(self) -> None:
+    def _record_contact(self) -> None:
         self._last_contact = asyncio.get_running_loop().time()
         self._degraded = None
 
@@ -273,12 +283,12 @@ class Watcher:
         self.errors += 1
         if asyncio.get_running_loop().time() - self._calm_since >= QUIET:
             self._failures = 0
-        # A proxy's 404 passes; a CRD that is not installed stays.
+        # A proxy's 404 is transient; that of a missing CRD is not.
         missing = isinstance(error, NotServed) and (not self._synced or self._failures >= DEGRADED_AFTER)
         lasting = isinstance(error, Forbidden | NotFound) or missing
         delay = (NOT_ALLOWED if lasting else self._backoff).delay(self._failures, self._rng)
         if error.retry_after:
-            # On top of the jitter: the watches of all kinds were sent away together and must not come back together.
+            # Added to the jitter: the watches of all kinds were refused together and must not return together.
             delay += min(error.retry_after, LONGEST_RETRY_AFTER)
         self._failures += 1
         if lasting or self._failures >= DEGRADED_AFTER or (error.retry_after or 0.0) >= LONG_WAIT:

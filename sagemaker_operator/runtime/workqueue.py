@@ -1,7 +1,17 @@
-"""The work queue: which key to reconcile next, and when.
+"""The work queue: which key to reconcile next, and when. client-go's queue with delays, priorities and fairness.
 
-client-go's semantics (a key is never worked on twice at once, and an add during its work runs it again afterwards) with
-the delays, the priorities and the fairness in one place.
+Guarantees:
+- A key is never processed twice at once. An add during its processing makes it ready again afterwards.
+- A key has at most one pending wake-up: the earliest requested time, with the highest requested priority.
+- A waiting key of a low priority or of a busy namespace is not starved (`fairness`).
+- Cancelling a waiting `get` loses no key.
+
+Assumptions:
+- Work is level-triggered: at the end of a reconcile the worker requests its next wake-up again, and a key dropped by
+  `shutdown` is found by the next start's list.
+- All calls are made in the event loop that created the queue.
+
+Caveat: `add_after` for a ready key changes no time, so a later wake-up that it requested is lost.
 """
 
 from __future__ import annotations
@@ -26,25 +36,25 @@ __all__ = ["Priority", "QueueObserver", "QueueShutDown", "WorkQueue"]
 
 
 class QueueShutDown(OperatorError):
-    """The queue gives out no more keys: the worker ends."""
+    """The queue is shut down: the worker ends."""
 
 
 Observed = TypeVar("Observed", contravariant=True)
 
 
 class QueueObserver(Protocol[Observed]):
-    """What happens in a queue, for metrics. Called synchronously, so it must be quick and must not raise."""
+    """Callbacks for metrics. Called synchronously, so they must be quick and must not raise."""
 
     def on_add(self, key: Observed) -> None:
-        """A key became wanted (adds of a key that is wanted already are not told)."""
+        """A key was added that was not ready yet (repeated adds are not reported)."""
 
     def on_get(self, key: Observed, queue_seconds: float) -> None:
-        """A worker has it, after `queue_seconds` of being ready."""
+        """A worker took it, after `queue_seconds` of being ready."""
 
     def on_done(self, key: Observed, work_seconds: float) -> None: ...
 
     def on_retry(self, key: Observed) -> None:
-        """Its work failed and will be tried again."""
+        """Its processing failed and will be retried."""
 
 
 class _Silent(Generic[Observed]):
@@ -66,14 +76,14 @@ class _Delayed(NamedTuple):
 class WorkQueue(Generic[K]):
     """Keys to work on; times are the running loop's. Create it inside the loop that uses it.
 
-    A key has **at most one wake-up pending**, the earliest that was asked for, with the highest priority that was asked
-    for: an add makes a delayed key ready now, and a delayed add of a key that is ready (or will be, after its present
-    work) moves no time. Workers must therefore say anew what they want when their pass ends.
+    A key has **at most one pending wake-up**: an add makes a delayed key ready now, and a delayed add of a key that is
+    ready (or will be, after its current processing) changes no time. Workers must therefore request their next wake-up
+    again at the end of a reconcile.
 
-    Every key is in at most one of these: ready (`_ready`), delayed (`_delayed`), wanted again after its work (`_again`,
-    a part of `_processing`). A key in `_processing` may also be delayed, and is never ready.
+    Every key is in at most one of these: ready (`_ready`), delayed (`_delayed`), to be ready again after its processing
+    (`_again`, a subset of `_processing`). A key in `_processing` may also be delayed, and is never ready.
 
-    After `shutdown` adds are ignored: work is level-triggered, the next start finds it again.
+    After `shutdown` adds are ignored.
     """
 
     def __init__(
@@ -84,7 +94,7 @@ class WorkQueue(Generic[K]):
         rng: random.Random,
         observer: QueueObserver[K] | None = None,
     ) -> None:
-        """`workers` is how many will call `get`; a namespace may hold half of them (rounded up) while others wait."""
+        """`workers`: how many call `get`; a namespace may use half of them (rounded up) while others wait."""
         self._loop = asyncio.get_running_loop()
         self._rng = rng
         self._observer: QueueObserver[K] = observer or _Silent()
@@ -94,7 +104,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._delayed: dict[K, _Delayed] = {}
         self._heap: list[tuple[float, int, K]] = []
-        """(when, ticket, key). An entry whose ticket is not its key's any more is void."""
+        """(when, ticket, key). An entry is void if its ticket is not its key's current one."""
         self._ticket = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -106,7 +116,7 @@ class WorkQueue(Generic[K]):
     # Adding
 
     def add(self, key: K, priority: Priority = Priority.NORMAL) -> None:
-        """Want `key` as soon as possible."""
+        """Make `key` ready now."""
         if self._shut_down:
             return
         if self._delayed and (delayed := self._delayed.pop(key, None)):
@@ -124,7 +134,7 @@ class WorkQueue(Generic[K]):
         self._observer.on_add(key)
 
     def add_after(self, key: K, seconds: float, priority: Priority = Priority.NORMAL) -> None:
-        """Want `key` in `seconds`, unless it is wanted earlier anyway."""
+        """Make `key` ready in `seconds`, unless it will be earlier."""
         if self._shut_down:
             return
         if seconds <= 0 or key in self._ready or key in self._again:
@@ -139,14 +149,14 @@ class WorkQueue(Generic[K]):
         self._ticket += 1
         self._delayed[key] = _Delayed(when, priority, self._ticket)
         heapq.heappush(self._heap, (when, self._ticket, key))
-        # Void entries of a 10 h resync would pile up with every event; rebuilding at half void is O(1) per add.
+        # Void entries of a 10 h resync would accumulate with every event; rebuilding at half void is O(1) per add.
         if len(self._heap) > 64 + 2 * len(self._delayed):
             self._heap = [(entry.when, entry.ticket, key) for key, entry in self._delayed.items()]
             heapq.heapify(self._heap)
         self._arm()
 
     def add_rate_limited(self, key: K, backoff: Backoff = RECONCILE, priority: Priority = Priority.NORMAL) -> None:
-        """Count a failure of `key` and want it after the backoff for the failures before it."""
+        """Count a failure of `key` and make it ready after the backoff for its earlier failures."""
         if self._shut_down:
             return
         failures = self._failures.get(key, 0)
@@ -190,7 +200,7 @@ class WorkQueue(Generic[K]):
         raise QueueShutDown("the work queue is shut down")
 
     def done(self, key: K) -> None:
-        """`key` is out of work, and ready if it was added meanwhile. Raises ValueError if it was not in work."""
+        """End the processing of `key`; it is ready if it was added meanwhile. Raises ValueError if it was not in processing."""
         started = self._processing.pop(key, None)
         if started is None:
             raise ValueError(f"done({key!r}): not in processing")
@@ -222,7 +232,7 @@ class WorkQueue(Generic[K]):
             return False
         return True
 
-    # Looking
+    # State
 
     def __len__(self) -> int:
         """Keys that are ready."""
@@ -249,7 +259,7 @@ class WorkQueue(Generic[K]):
 
     @property
     def failing(self) -> int:
-        """Keys whose last pass failed."""
+        """Keys whose last reconcile failed."""
         return len(self._failures)
 
     def __repr__(self) -> str:
@@ -284,7 +294,7 @@ class WorkQueue(Generic[K]):
 
     def _fire(self, when: float) -> None:
         self._timer = self._timer_at = None
-        # A loop may call early by its clock's resolution (uvloop: half a millisecond): what it was called for is due.
+        # A loop may call early by its clock's resolution (uvloop: half a millisecond): `when` is due all the same.
         now = max(when, self._loop.time())
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)

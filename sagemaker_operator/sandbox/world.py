@@ -1,4 +1,4 @@
-"""Both simulators together, reachable by any client: a kubeconfig and an AWS endpoint."""
+"""Both simulators on loopback for any client: a kubeconfig and an AWS endpoint."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ _CRDS = Resource(
 
 
 async def _install(kubeconfig: Path) -> None:
-    """Our CRDs, created or brought up to date. Raises KubeError if the server is not there (yet)."""
+    """Creates or updates our CRDs. Raises KubeError if the server is not available (yet)."""
     access = await load_config(kubeconfig=str(kubeconfig))
     async with HttpTransport(access) as transport:
         client = KubeClient(transport)
@@ -150,7 +150,7 @@ async def _install(kubeconfig: Path) -> None:
                 await client.create(_CRDS, None, manifest)
             except Conflict:
                 await client.merge_patch(_CRDS, None, manifest["metadata"]["name"], manifest)
-            # Until the server has made up its handlers, a list of the new kind is a 404.
+            # Until the server serves the new kind, its list is a 404.
             while not await _served(client, resource_of(manifest)):  # noqa: ASYNC110  the server offers nothing to wait on
                 await asyncio.sleep(_PAUSE_SECONDS)
 

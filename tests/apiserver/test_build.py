@@ -52,7 +52,7 @@ def test_apts_older_format_is_read_too(tmp_path: Path, line: str, signed_by: str
     assert build.mirror(sources(tmp_path, "sources.list", text)) == ("http://mirror.example/debian", signed_by)
 
 
-def test_a_machine_without_debians_archive_is_told_so(tmp_path: Path) -> None:
+def test_a_machine_without_debians_archive_gets_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(build.CannotBuild, match="on Debian only"):
         build.mirror(sources(tmp_path, "sources.list", "deb http://archive.example/ubuntu noble main\n"))
 
@@ -72,7 +72,7 @@ def test_a_built_program_is_not_built_again(tmp_path: Path, monkeypatch: pytest.
     assert (told.returncode, told.stdout.strip(), told.stderr) == (0, str(program), "")
 
 
-def test_what_cannot_be_built_is_one_line_and_a_failure(tmp_path: Path) -> None:
+def test_a_failed_build_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, build.__file__],
         env={"XDG_CACHE_HOME": str(tmp_path), "PATH": ""},

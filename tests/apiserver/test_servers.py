@@ -27,21 +27,21 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_without_a_server_it_is_said_what_to_do(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_server_the_error_says_what_to_do(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(servers.NoServer, match="build one with"), servers.real_apiserver(tmp_path):
         pass
     with pytest.raises(pytest.skip.Exception, match="set KUBEBUILDER_ASSETS"):
         next(servers.server_or_skip(tmp_path))
 
 
-def test_ci_does_not_go_without(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ci_requires_a_server(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bare.setenv("CI", "true")
     with pytest.raises(servers.NoServer):
         next(servers.server_or_skip(tmp_path))
 
 
 @pytest.mark.parametrize("variable", VARIABLES[:3])
-def test_a_variable_that_leads_nowhere_is_an_error_and_no_skip(
+def test_a_wrong_server_variable_is_an_error_and_not_a_skip(
     bare: pytest.MonkeyPatch, tmp_path: Path, variable: str
 ) -> None:
     bare.setenv(variable, str(tmp_path / "nowhere"))
@@ -49,7 +49,7 @@ def test_a_variable_that_leads_nowhere_is_an_error_and_no_skip(
         next(servers.server_or_skip(tmp_path))
 
 
-def test_what_was_named_comes_before_what_lies_around(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_configured_server_comes_before_discovered_ones(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert servers.program() is None
     built = build.program()
     built.parent.mkdir(parents=True)
@@ -88,7 +88,9 @@ def test_envtests_programs_are_started_on_loopback_behind_a_token(bare: pytest.M
         answer(server, "/readyz", server.headers)
 
 
-def test_an_api_server_that_does_not_start_is_told_with_its_code(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_api_server_that_does_not_start_is_reported_with_its_exit_code(
+    bare: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name, code in (("etcd", 0), ("kube-apiserver", 3)):
         (tmp_path / name).write_text(f"#!/bin/sh\nexit {code}\n")
         (tmp_path / name).chmod(0o755)

@@ -181,7 +181,7 @@ async def test_the_services_own_pause_is_obeyed(door: Door) -> None:
     assert failure.retry_after >= 30.0
 
 
-async def test_our_own_limit_refuses_without_a_request(door: Door) -> None:
+async def test_the_own_rate_limit_refuses_without_a_request(door: Door) -> None:
     door.limiter.throttled("111122223333", "us-east-1", "CreateModel", retry_after=60.0)
     failure = await failing(door.create)
     assert (failure.category, failure.sent) == (ErrorCategory.THROTTLED, False)
@@ -260,7 +260,7 @@ async def test_a_role_that_cannot_be_assumed_sends_nothing_to_sagemaker(door: Do
     assert [request.operation for request in door.fake.requests] == ["AssumeRole"]
 
 
-async def test_an_unreachable_sts_leaves_no_doubt_about_a_create(door: Door) -> None:
+async def test_an_unreachable_sts_proves_that_a_create_was_not_sent(door: Door) -> None:
     door.fake.script("AssumeRole", cut)
     role = door.target._replace(role_arn=ROLE)
     failure = await failing(lambda: door.aws.call(role, "CreateModel", {"ModelName": "m"}))
@@ -268,7 +268,7 @@ async def test_an_unreachable_sts_leaves_no_doubt_about_a_create(door: Door) -> 
     assert door.fake.count("CreateModel") == 0
 
 
-async def test_the_kinds_own_words_count(door: Door) -> None:
+async def test_the_kinds_own_not_found_text_is_recognised(door: Door) -> None:
     words = error("ValidationException", "Strange words for nothing here")
     door.fake.script("DescribeNotebookInstance", words, words)
     params = {"NotebookInstanceName": "n"}
@@ -324,24 +324,24 @@ async def test_a_describe_in_pages_is_read_to_its_end(door: Door) -> None:
     assert [outcome.attempts for outcome in door.outcomes] == [1, 2, 1]
 
 
-async def test_pages_that_lead_round_and_round_are_left_and_the_answer_says_that_more_is_missing(door: Door) -> None:
+async def test_repeating_page_tokens_end_the_read_and_mark_the_answer_incomplete(door: Door) -> None:
     door.fake.script("DescribeFeatureGroup", page("a", token="1"), page("b", token="2"), page("c", token="1"))
     answer = await described(door)
     assert (answer["NextToken"], len(door.fake.requests)) == ("1", 3)
 
 
-async def test_a_page_that_cannot_be_had_makes_no_half_an_answer(door: Door) -> None:
+async def test_a_failed_page_fails_the_whole_describe(door: Door) -> None:
     door.fake.script("DescribeFeatureGroup", page("a", token="1"), error("AccessDeniedException"))
     assert (await failing(lambda: described(door))).category is ErrorCategory.ACCESS_DENIED
 
 
-async def test_a_token_of_another_operation_is_only_told(door: Door) -> None:
+async def test_a_token_of_another_operation_is_only_reported(door: Door) -> None:
     door.fake.script("ListFeatureGroups", ok({"FeatureGroupSummaries": [], "NextToken": "more"}))
     answer = await door.aws.call(door.target, "ListFeatureGroups", {}, kind=catalog()["FeatureGroup"])
     assert (answer["NextToken"], len(door.fake.requests)) == ("more", 1)
 
 
-async def test_credentials_that_could_not_be_had_are_asked_for_once(door: Door) -> None:
+async def test_unavailable_credentials_are_requested_once(door: Door) -> None:
     """Nothing was sent: the second attempt would only find the same, and ask STS again."""
     door.fake.script("AssumeRole", *[sts_error("InvalidClientTokenId", "no such key")] * 5)
     role = door.target._replace(role_arn=ROLE)
@@ -371,7 +371,7 @@ async def test_a_retry_after_of_a_day_is_cut_and_reported_once(door: Door) -> No
     assert line["err"] == (f"{door.fake.url} asks to wait 86400 s (Retry-After); the operator tries again after 300 s")
 
 
-async def test_half_a_character_in_an_answer_is_replaced(door: Door) -> None:
+async def test_a_lone_surrogate_in_an_answer_is_replaced(door: Door) -> None:
     """A reason that was cut inside an emoji: no JSON encoder takes it, so that no status could be written any more."""
     texts = {
         rb"cut \ud83d": "cut \ufffd",

@@ -108,7 +108,7 @@ def test_the_code_resource_not_found_needs_no_text(code: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "pattern", "text"), MOTO, ids=[row[0] for row in MOTO])
-def test_motos_words_mean_not_found_too(name: str, pattern: str | None, text: str) -> None:
+def test_motos_texts_mean_not_found_too(name: str, pattern: str | None, text: str) -> None:
     subject = kind(name, pattern, "ResourceNotFound", "ValidationException")
     assert classify(f"Describe{name}", "ValidationException", text, 400, subject) is ErrorCategory.NOT_FOUND
 
@@ -291,7 +291,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("operation", "code", "text", "expected"), ROWS)
-def test_the_table(operation: str, code: str, text: str, expected: ErrorCategory) -> None:
+def test_codes_map_to_error_classes(operation: str, code: str, text: str, expected: ErrorCategory) -> None:
     assert classify(operation, code, text, 400) is expected
 
 

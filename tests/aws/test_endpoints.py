@@ -129,7 +129,7 @@ async def test_every_call_to_sts_goes_to_the_identity_endpoint(fake: FakeAws, mo
 
 
 @pytest.mark.usefixtures("web_identity")
-async def test_a_web_identity_is_asked_for_once_as_all_else(fake: FakeAws) -> None:
+async def test_a_web_identity_is_requested_once_at_the_identity_endpoint(fake: FakeAws) -> None:
     """Repeating is the operator's own decision: botocore's own client would make five attempts of a minute each."""
     fake.script("AssumeRoleWithWebIdentity", *[sts_error("ServiceUnavailable", "later", status=503)] * 5)
     async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:

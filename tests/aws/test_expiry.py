@@ -26,10 +26,12 @@ ROLE = OWN._replace(role_arn="arn:aws:iam::444455556666:role/team")
         ("AccessDenied", ROLE, "AssumeRole", False),
     ],
 )
-async def test_the_operators_own_are_told_from_a_roles(code: str, target: Target, operation: str, own: bool) -> None:
+async def test_only_expiry_of_the_operators_own_credentials_is_reported(
+    code: str, target: Target, operation: str, own: bool
+) -> None:
     expiry = Expiry()
     error = AwsError("no", category=ErrorCategory.CREDENTIALS, operation=operation, code=code)
-    expiry.learn(error, target)
+    expiry.note_failure(error, target)
     waiting = asyncio.ensure_future(expiry.wait())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -38,8 +40,8 @@ async def test_the_operators_own_are_told_from_a_roles(code: str, target: Target
     await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_what_was_told_before_anybody_waited_is_not_lost() -> None:
+async def test_an_expiry_reported_before_a_waiter_exists_is_not_lost() -> None:
     expiry = Expiry()
     error = AwsError("no", category=ErrorCategory.CREDENTIALS, operation="DescribeModel", code="ExpiredToken")
-    expiry.learn(error, OWN)
+    expiry.note_failure(error, OWN)
     assert await expiry.wait() is error

@@ -79,7 +79,7 @@ def test_credentials_that_are_refused_say_what_may_be_the_cause(code: str, text:
     ("headers", "seconds"),
     [({"x-amz-retry-after": "1500"}, 1.5), ({"retry-after": "7"}, 7.0), ({"retry-after": "soon"}, None), ({}, None)],
 )
-def test_the_service_can_say_when_to_come_back(headers: dict[str, str], seconds: float | None) -> None:
+def test_the_services_retry_after_is_used(headers: dict[str, str], seconds: float | None) -> None:
     assert answered("ThrottlingException", headers=headers).retry_after == seconds
 
 
@@ -115,13 +115,13 @@ PERHAPS_SENT = [
 
 
 @pytest.mark.parametrize("exc", NOT_SENT, ids=lambda exc: f"{type(exc).__name__}")
-def test_a_failure_to_connect_is_transient_and_surely_not_sent(exc: Exception) -> None:
+def test_a_failure_to_connect_is_transient_and_not_sent(exc: Exception) -> None:
     error = translate_error(exc, operation="CreateModel")
     assert (error.category, error.sent) == (ErrorCategory.TRANSIENT, False)
 
 
 @pytest.mark.parametrize("exc", PERHAPS_SENT, ids=lambda exc: f"{type(exc).__name__}")
-def test_a_failure_after_that_may_have_taken_effect(exc: Exception) -> None:
+def test_a_failure_after_connecting_may_have_taken_effect(exc: Exception) -> None:
     error = translate_error(exc, operation="CreateModel")
     assert (error.category, error.sent) == (ErrorCategory.TRANSIENT, True)
 
@@ -207,7 +207,7 @@ def test_botocores_report_is_rebuilt_with_names_only() -> None:
 
 
 @given(value=st.one_of(st.text(min_size=12), st.binary(min_size=12), st.lists(st.text(min_size=12), min_size=1)))
-def test_no_value_of_any_kind_comes_out_of_a_report(value: object) -> None:
+def test_no_value_is_in_an_error_text(value: object) -> None:
     error = translate_error(
         boto.ParamValidationError(
             report=f"Invalid type for parameter Environment.TOKEN, value: {value}, type: {type(value)}, valid types: x"

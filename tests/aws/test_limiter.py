@@ -52,7 +52,7 @@ async def drain(limits: Limiter) -> None:
         await taken(limits)
 
 
-async def test_a_full_bucket_passes_one_second_of_requests_at_once_and_the_rest_at_the_rate() -> None:
+async def test_a_full_bucket_admits_one_second_of_requests_at_once_and_the_rest_at_the_rate() -> None:
     limits = limiter(4.0)
     times = await asyncio.gather(*(taken(limits) for _ in range(8)))
     assert times == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, 1.0])
@@ -102,7 +102,7 @@ async def test_callers_take_turns_so_that_a_burst_of_one_delays_another_by_one_t
     assert served == ["busy 0", "busy 1", "quiet 0", "busy 2", "busy 3", "busy 4"]
 
 
-async def test_a_caller_without_waiters_is_not_turned_away_for_those_of_others() -> None:
+async def test_a_caller_without_waiters_is_not_refused_for_those_of_others() -> None:
     limits = limiter(1.0)
     waiting = [
         asyncio.create_task(limits.acquire(ACCOUNT, REGION, "StopTrainingJob", caller="busy")) for _ in range(10)
@@ -168,7 +168,7 @@ async def test_a_wait_beyond_the_limit_is_refused_at_once_and_says_when_to_come_
     assert await asyncio.gather(*waiting) == pytest.approx([0, 1, 2])
 
 
-async def test_those_turned_away_are_told_to_return_one_by_one() -> None:
+async def test_refused_callers_get_staggered_retry_times() -> None:
     limits = limiter(2.0)
     waiting = [asyncio.create_task(taken(limits)) for _ in range(4)]
     await asyncio.sleep(0)
@@ -183,7 +183,7 @@ async def test_those_turned_away_are_told_to_return_one_by_one() -> None:
     await asyncio.gather(*waiting)
 
 
-async def test_the_time_to_return_stays_bounded_however_many_are_turned_away() -> None:
+async def test_the_retry_time_is_bounded_however_many_are_refused() -> None:
     limits = limiter(0.5)
     await taken(limits)
     for _ in range(1000):
@@ -206,7 +206,7 @@ async def test_throttling_halves_the_rate_once_per_second_however_many_calls_wer
     assert rate(limits) == 2.0
 
 
-async def test_the_rate_never_falls_below_the_floor() -> None:
+async def test_the_rate_never_falls_below_the_minimum() -> None:
     limits = limiter(8.0)
     await taken(limits)
     for _ in range(20):
@@ -215,7 +215,7 @@ async def test_the_rate_never_falls_below_the_floor() -> None:
     assert rate(limits) == 0.1
 
 
-async def test_a_throttle_holds_everybody_for_half_a_second_and_drops_the_saved_burst() -> None:
+async def test_a_throttle_pauses_all_callers_for_half_a_second_and_drops_the_saved_burst() -> None:
     limits = limiter(8.0)
     await taken(limits)
     slot = throttle(limits)
@@ -341,7 +341,7 @@ async def test_without_throttling_the_rate_doubles_every_second_up_to_the_ceilin
     assert account.rate(10, 20) == pytest.approx(100.0, rel=0.02)
 
 
-async def test_a_waiter_whose_slot_a_throttle_pushed_past_its_deadline_is_sent_home_at_once() -> None:
+async def test_a_waiter_whose_slot_a_throttle_pushed_past_its_deadline_is_refused_at_once() -> None:
     limits = limiter(2.0)
     tasks = [asyncio.create_task(taken(limits, max_wait=2.0)) for _ in range(6)]
     await asyncio.sleep(0.1)
@@ -394,7 +394,7 @@ async def test_a_waiter_cancelled_in_the_moment_it_is_served_gives_the_token_bac
         await first
 
 
-async def test_cancelling_everybody_leaves_nothing_behind() -> None:
+async def test_cancelling_all_waiters_leaves_nothing_behind() -> None:
     limits = limiter(1.0)
     tasks = [asyncio.create_task(taken(limits)) for _ in range(5)]
     await asyncio.sleep(0.5)
@@ -406,7 +406,7 @@ async def test_cancelling_everybody_leaves_nothing_behind() -> None:
     assert await taken(limits) == pytest.approx(1.0)
 
 
-async def test_the_snapshot_tells_what_a_bucket_does() -> None:
+async def test_the_snapshot_shows_the_state_of_a_bucket() -> None:
     limits = limiter(1.0)
     await taken(limits)
     waiter = asyncio.create_task(taken(limits))
@@ -419,7 +419,7 @@ async def test_the_snapshot_tells_what_a_bucket_does() -> None:
     await waiter
 
 
-async def test_an_idle_time_is_no_measure_of_the_services_rate() -> None:
+async def test_idle_time_does_not_lower_the_measured_rate() -> None:
     """Two refusals with a quiet minute between them: the calls over that minute are few because nobody asked."""
     limits = limiter(10.0)
     await taken(limits)

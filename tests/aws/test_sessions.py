@@ -100,7 +100,7 @@ async def test_an_evicted_client_stays_open_until_its_last_call_ends(
     assert repr(opened) == "<Sessions 2/2 clients, 0 busy>"
 
 
-async def test_leaving_closes_every_client(fake: FakeAws, transport: type[CountingTransport]) -> None:
+async def test_exiting_closes_every_client(fake: FakeAws, transport: type[CountingTransport]) -> None:
     async with Sessions(clock=lambda: NOW, credentials=("A", "s"), http_session_cls=transport) as sessions:
         for region in ("us-east-1", "eu-west-1"):
             async with sessions.client("sagemaker", target(fake, region)):
@@ -260,9 +260,7 @@ async def test_a_role_that_may_not_be_assumed_is_asked_for_once_and_named(assumi
     assert [request.operation for request in fake.requests] == ["AssumeRole"]
 
 
-async def test_what_sts_finds_wrong_with_a_role_is_not_the_fault_of_the_object_that_waits(
-    assuming: Sessions, fake: FakeAws
-) -> None:
+async def test_an_sts_error_about_a_role_is_not_an_error_of_the_object(assuming: Sessions, fake: FakeAws) -> None:
     fake.script("AssumeRole", sts_error("ValidationError", "1 validation error detected", status=400))
     async with assuming.client("sagemaker", target(fake, role_arn=ROLE)) as client:
         with pytest.raises(AwsError, match=f"cannot assume {ROLE}") as failed:

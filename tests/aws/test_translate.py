@@ -69,7 +69,7 @@ def test_a_spec_becomes_the_request_that_botocore_accepts() -> None:
     assert not ParamValidator().validate(translated, TRAINING).has_errors()
 
 
-def test_an_empty_value_of_an_enum_is_none_and_of_a_text_is_empty() -> None:
+def test_an_empty_enum_value_is_omitted_and_an_empty_text_is_sent() -> None:
     """As ACK sends it: Go's SDK leaves the first out, and late initialisation writes the second into specs."""
     spec = {"outputDataConfig": {"s3OutputPath": "s3://b/o", "compressionType": "", "kmsKeyID": ""}}
     assert to_api(TRAINING, spec) == {"OutputDataConfig": {"S3OutputPath": "s3://b/o", "KmsKeyId": ""}}
@@ -137,7 +137,7 @@ def test_times_become_seconds_that_botocore_accepts() -> None:
 
 
 @pytest.mark.parametrize("text", ["tomorrow", "2026-01-02", "2026-01-02T03:04:05"])
-def test_a_time_that_is_none_is_named_without_the_value(text: str) -> None:
+def test_an_invalid_time_is_named_without_the_value(text: str) -> None:
     with pytest.raises(FieldTypeError, match=r"spec.schedule.startTime must be an RFC 3339 time, not another string$"):
         to_api(request("CreateInferenceExperiment"), {"schedule": {"startTime": text}})
 
@@ -199,13 +199,13 @@ def values(shape: Shape, depth: int = 0) -> st.SearchStrategy[Any]:
 
 @settings(max_examples=60, deadline=None)
 @given(value=values(TRAINING))
-def test_there_and_back_is_the_identity_for_a_training_job_request(value: dict[str, Any]) -> None:
+def test_a_training_job_request_survives_a_round_trip(value: dict[str, Any]) -> None:
     assert to_api(TRAINING, to_field(TRAINING, value)) == value
 
 
 @settings(max_examples=60, deadline=None)
 @given(value=values(answer("DescribeTrainingJob")))
-def test_there_and_back_is_the_identity_for_a_training_job_answer(value: dict[str, Any]) -> None:
+def test_a_training_job_answer_survives_a_round_trip(value: dict[str, Any]) -> None:
     shape = answer("DescribeTrainingJob")
     assert to_api(shape, to_field(shape, value)) == value
 

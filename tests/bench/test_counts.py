@@ -32,7 +32,7 @@ async def test_running_jobs_cost_less_than_a_read_a_second_and_no_write_without_
     assert sum(figures["writesByResource"].values()) <= 4 * figures["ended"]
 
 
-async def test_an_account_that_allows_4_creates_a_second_is_used_and_hardly_ever_refuses() -> None:
+async def test_an_account_that_allows_4_creates_a_second_is_used_fully_and_rarely_throttles() -> None:
     figures = await virtual.throttle(jobs=400, quiet=True)
     assert figures["timesIdeal"] <= 1.2
     assert figures["refusedShare"] < 0.05
@@ -44,13 +44,13 @@ async def test_a_burst_of_one_namespace_delays_another_ones_create_by_at_most_tw
     assert figures["delayTimesAlone"] <= 2.0
 
 
-async def test_a_killed_leader_is_followed_within_its_lease_and_no_create_is_sent_twice() -> None:
+async def test_a_killed_leader_is_replaced_within_its_lease_and_no_create_is_sent_twice() -> None:
     figures = await virtual.failover(jobs=60, quiet=True)
     assert figures["secondsToNextMutation"] <= 35.0
     assert figures["createsPerJob"] == 1.0
 
 
-async def test_a_start_before_many_objects_changes_nothing_and_serves_a_new_one_at_once() -> None:
+async def test_a_start_with_many_objects_changes_nothing_and_serves_a_new_one_at_once() -> None:
     figures = await virtual.restart(objects=600, quiet=True)
     calls, writes = figures["callsByOperation"], figures["writesByResource"]
     assert figures["newObjectServedSeconds"] <= 1.0

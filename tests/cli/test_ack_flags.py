@@ -108,7 +108,7 @@ def test_acks_chart_with_everything_set() -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS[1:], ids=lambda option: option.flag)
-def test_an_empty_value_is_none(option: object) -> None:
+def test_an_empty_value_counts_as_unset(option: object) -> None:
     flag: str = option.flag  # type: ignore[attr-defined]
     name: str = option.env[-1]  # type: ignore[attr-defined]
     environment = {"SAGEMAKER_OPERATOR_AWS_REGION": "x", name: ""}

@@ -166,7 +166,7 @@ def test_acks_environment_is_understood() -> None:
     ("arguments", "text"),
     [
         (("--aws-endpoint-url", "http://x"), "--allow-unsafe-aws-endpoint-urls"),
-        (("--aws-endpoint-url", "x"), "is no URL"),
+        (("--aws-endpoint-url", "x"), "is not a URL"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(arguments: tuple[str, ...], text: str) -> None:

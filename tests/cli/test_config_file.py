@@ -65,7 +65,7 @@ def test_the_file_may_be_named_by_a_variable(file: Path) -> None:
     assert parsed(SAGEMAKER_OPERATOR_CONFIG=str(file)).aws_region == "eu-west-1"
 
 
-def test_json_is_yaml_and_an_empty_file_says_nothing(file: Path) -> None:
+def test_json_is_accepted_and_an_empty_file_sets_nothing(file: Path) -> None:
     file.write_text('{"aws-region": "us-east-1", "watch-namespace": "a,b"}')
     assert parsed("--config", str(file)).watch_namespaces == ("a", "b")
     file.write_text("# nothing yet\n")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.compatibility.rows import Row
 
 SECTIONS: dict[str, Sequence[Row]] = {
-    "When an object is looked at again": REQUEUE,
+    "When an object is reconciled again": REQUEUE,
     "Conditions": CONDITIONS,
     "Annotations and objects": ANNOTATIONS,
     "Flags": FLAGS,
@@ -23,10 +23,12 @@ SECTIONS: dict[str, Sequence[Row]] = {
 _INTRODUCTION = """\
 # Coming from ACK
 
-A cluster that runs the ACK SageMaker controller can switch: same API group, kinds, fields, conditions, annotations, finalizers,
-flags and lease. Stop ACK's Deployment, apply `manifests/`, done; no stored object changes and SageMaker sees no mutating call.
+To switch, set image, region and AWS identity ([README](../README.md#deploy-it-in-a-cluster)), stop ACK's Deployment and run
+`kubectl apply -k manifests`. The API group, kinds, fields, conditions, annotations,
+finalizers, flags and the lease are the same; no stored object changes and no mutating call is sent to SageMaker.
 
-Every row below is a behaviour of ACK's and what this operator does, **kept** or **improved**, with the tests that show it.
+For users of the ACK SageMaker controller who want to know what changes. Each row has a behaviour of ACK, whether it is **kept** or
+**improved** here, and the tests that prove it.
 This page is generated from `tests/compatibility/rows.py`; a test fails if it is stale or names a test that does not exist.
 """
 

@@ -33,7 +33,7 @@ def test_every_row_is_shown_by_a_test() -> None:
     assert [row.subject for rows in SECTIONS.values() for row in rows if not row.tests] == []
 
 
-def test_the_page_is_made_of_this_table() -> None:
+def test_the_page_is_generated_from_this_table() -> None:
     page = TESTS.parent / "docs" / "ack-compatibility.md"
     assert page.read_text(encoding="utf-8") == document(), (
         "run: python -m tests.compatibility > docs/ack-compatibility.md"

@@ -17,7 +17,7 @@ from sagemaker_operator.annotations import (
     REGION,
 )
 from sagemaker_operator.control.features import adopted_resource as ar
-from sagemaker_operator.control.spec.adoption import asked
+from sagemaker_operator.control.spec.adoption import adoption_keys, requested_adoption
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.objects import KubeObject, decode_object
 from sagemaker_operator.settings import FeatureGates
@@ -73,12 +73,12 @@ def test_the_names_of_the_resource(kind: str, aws: dict[str, Any], fields: dict[
 
 
 @pytest.mark.parametrize("kind", catalog())
-def test_what_is_written_on_the_object_is_what_adoption_reads(kind: str) -> None:
-    keys = {"domainID": "d-abc", "appType": "JupyterLab"} if kind in ("App", "Space", "UserProfile") else {}
-    keys = keys if kind == "App" else {name: value for name, value in keys.items() if name != "appType"}
-    aws = {"nameOrID": ARN if kind in ("ModelPackage", "PipelineExecution") else "x", "additionalKeys": keys}
+def test_annotations_written_to_the_object_are_those_that_adoption_reads(kind: str) -> None:
+    required, _ = adoption_keys(catalog()[kind])
+    by_arn = required == ("arn",)
+    aws = {"nameOrID": ARN} if by_arn else {"additionalKeys": dict.fromkeys(required, "x")}
     made = ar.manifest(request(kind, aws), catalog()[kind])
-    understood = asked(catalog()[kind], made["metadata"]["annotations"], {}, FeatureGates())
+    understood = requested_adoption(catalog()[kind], made["metadata"]["annotations"], {}, FeatureGates())
     assert understood.problem is None
     assert understood.policy == "adopt"
     assert understood.named
@@ -92,16 +92,16 @@ def test_what_is_written_on_the_object_is_what_adoption_reads(kind: str) -> None
         ("Model", {"nameOrID": ""}, "spec.aws.nameOrID: required"),
         ("Model", {"arn": ARN}, "spec.aws.nameOrID: required"),
         ("Model", {"nameOrID": ARN}, "spec.aws.nameOrID: must be the modelName of the Model, not its ARN"),
-        ("Model", {"nameOrID": "x", "additionalKeys": {"domainID": "d"}}, "Model has no domainID; it is known by"),
+        ("Model", {"nameOrID": "x", "additionalKeys": {"domainID": "d"}}, "Model has no domainID; its keys are"),
         ("UserProfile", {"nameOrID": "ada"}, "spec.aws.additionalKeys.domainID: required"),
-        ("ModelPackage", {}, "spec.aws.arn: required: ModelPackage is known by its ARN"),
+        ("ModelPackage", {}, "spec.aws.arn: required: ModelPackage is identified by its ARN"),
         ("ModelPackage", {"nameOrID": "churn"}, "spec.aws.nameOrID: must be the ARN of the ModelPackage"),
         ("ModelPackage", {"arn": "arn:aws:s3:::bucket"}, "spec.aws.arn: must be the ARN of the ModelPackage"),
         ("ModelPackage", {"arn": ARN.replace(":", "/")}, "spec.aws.arn: must be the ARN of the ModelPackage"),
         ("Models", {"nameOrID": "x"}, "spec.kubernetes.kind: sagemaker.services.k8s.aws has no kind 'Models'; did you mean Model?"),
     ],
 )  # fmt: skip
-def test_what_only_an_edit_can_mend(kind: str, aws: dict[str, Any], text: str) -> None:
+def test_errors_that_need_an_edit(kind: str, aws: dict[str, Any], text: str) -> None:
     findings = ar.refusal(request(kind, aws), catalog(), cross_namespace=True)
     assert findings is not None
     assert text in (findings.terminal or "")
@@ -117,12 +117,12 @@ def test_what_only_an_edit_can_mend(kind: str, aws: dict[str, Any], text: str) -
         ({"cross_namespace": True, "watched": ("team", "other")}, None),
     ],
 )
-def test_what_a_flag_forbids(options: dict[str, Any], reason: str | None) -> None:
+def test_a_request_that_a_flag_forbids_is_reported(options: dict[str, Any], reason: str | None) -> None:
     findings = ar.refusal(request(namespace="other"), catalog(), **options)
     assert (findings and findings.reason) == reason
 
 
-def test_another_controllers_is_not_ours_and_a_spec_that_acks_crd_lets_be_absent_is_answered() -> None:
+def test_other_controllers_kinds_are_ignored_and_a_missing_spec_is_reported() -> None:
     assert not request(group="s3.services.k8s.aws", kind="Bucket").ours
     body = {"kind": "AdoptedResource", "metadata": {"name": "x", "namespace": "team"}}
     found = ar.request_of(decode_object(msgspec.json.encode(body)))
@@ -191,14 +191,14 @@ MADE = {
         ),
     ],
 )
-def test_what_the_object_says(found: KubeObject, status: str, reason: str, text: str) -> None:
+def test_conditions_from_the_objects_state(found: KubeObject, status: str, reason: str, text: str) -> None:
     findings = ar.verdict(request(), catalog()["Model"], found)
     told = findings.also["ACK.Adopted"]
     assert told[:2] == (status, reason)
     assert text in told[2]
 
 
-def test_an_edit_changes_only_an_object_that_was_created_for_it_and_has_not_adopted_yet() -> None:
+def test_an_edit_updates_only_an_object_created_for_this_and_without_a_resource() -> None:
     kind, edited = catalog()["Model"], request(aws={"nameOrID": "other"})
     assert ar.changed_annotations(request(), kind, target(annotations=MADE)) is None
     changed = ar.changed_annotations(edited, kind, target(annotations=MADE))

@@ -21,7 +21,7 @@ from sagemaker_operator.control.plan.actions import (
 )
 from sagemaker_operator.control.plan.next_action import next_action
 from sagemaker_operator.control.requeue import Requeue
-from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, asked
+from sagemaker_operator.control.spec.adoption import NO_ADOPTION, Adoption, Policy, adoption_keys, requested_adoption
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.settings import FeatureGates
 from tests.kinds.facts import ACK_KINDS
@@ -80,7 +80,7 @@ def test_the_keys_are_acks(kind: str) -> None:
     ],
 )
 def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) -> None:
-    assert asked(MODEL, annotations, {}, FeatureGates()) == meaning
+    assert requested_adoption(MODEL, annotations, {}, FeatureGates()) == meaning
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_the_annotations_mean(annotations: dict[str, str], meaning: Adoption) ->
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "["}, 'a JSON object of strings: write {"modelName": "..."}'),
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"modelName": 1}'}, "a JSON object of strings"),
         ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "{}"}, "modelName is missing"),
-        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"arn": "x"}'}, "has no arn; it is known by modelName"),
+        ({ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: '{"arn": "x"}'}, "has no arn; its keys are modelName"),
         ({ADOPTION_POLICY: "adopt-or-create", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
         ({READ_ONLY: "true", ADOPTION_FIELDS: NAMED}, "spec.modelName is 'other'"),
         ({READ_ONLY: "yes"}, "must be true or false, not 'yes'"),
         ({ADOPTED: "1"}, "must be true or false, not '1'"),
     ],
 )
-def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
-    meaning = asked(MODEL, annotations, {"modelName": "other"}, FeatureGates())
+def test_an_invalid_annotation_is_reported_with_what_to_write(annotations: dict[str, str], problem: str) -> None:
+    meaning = requested_adoption(MODEL, annotations, {"modelName": "other"}, FeatureGates())
     assert problem in str(meaning.problem)
     step = next_action(Facts(kind=MODEL, adoption=meaning))
     assert isinstance(step, Finish)
@@ -107,17 +107,17 @@ def test_wrong_annotations_are_told_with_what_to_write(annotations: dict[str, st
     assert step.findings.terminal == meaning.problem
 
 
-def test_what_is_managed_already_stays_so_whatever_word_its_annotation_has() -> None:
+def test_a_managed_object_stays_managed_whatever_its_annotation_says() -> None:
     """ACK took every word but true for no."""
-    meaning = asked(MODEL, {READ_ONLY: "yes"}, {}, FeatureGates())
+    meaning = requested_adoption(MODEL, {READ_ONLY: "yes"}, {}, FeatureGates())
     managed = Facts(kind=MODEL, adoption=meaning, managed=True, arn=ARN, recalled=FOUND)
     assert next_action(managed) == next_action(replace(managed, adoption=NO_ADOPTION))
 
 
-def test_a_gate_that_is_off_makes_its_annotations_mean_nothing() -> None:
+def test_a_disabled_gate_ignores_its_annotations() -> None:
     annotations = {ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: "[", READ_ONLY: "yes"}
     gates = FeatureGates(resource_adoption=False, read_only_resources=False)
-    assert asked(MODEL, annotations, {}, gates) == Adoption()
+    assert requested_adoption(MODEL, annotations, {}, gates) == Adoption()
 
 
 new = Facts(kind=MODEL)
@@ -150,7 +150,7 @@ def test_the_next_step(facts: Facts, step: Action) -> None:
 
 
 @pytest.mark.parametrize("facts", [adopt, by_user, adopted, read_only])
-def test_what_is_absent_is_never_created_in_its_place(facts: Facts) -> None:
+def test_adoption_never_creates_a_missing_resource(facts: Facts) -> None:
     step = next_action(replace(facts, observed=ABSENT))
     assert isinstance(step, Finish)
     assert step.findings is not None
@@ -158,7 +158,7 @@ def test_what_is_absent_is_never_created_in_its_place(facts: Facts) -> None:
     assert (step.requeue, step.release) == (Requeue.SLOW_BACKOFF, False)
 
 
-def test_a_read_only_object_changes_nothing_whatever_it_finds() -> None:
+def test_a_read_only_object_never_changes_anything() -> None:
     for facts in (replace(read_only, observed=FOUND, differing=("spec.x",)), replace(read_only, managed=True, arn=ARN)):
         assert isinstance(next_action(facts), Finish | Observe)
 

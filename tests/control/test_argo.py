@@ -64,7 +64,7 @@ def test_every_status_of_every_kind(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", catalog())
-def test_every_kind_that_is_adopted_or_only_observed(name: str) -> None:
+def test_every_kind_adopted_or_read_only(name: str) -> None:
     kind = catalog()[name]
     status = next((value for value, state in kind.classes.items() if HEALTH.get(state) == "Healthy"), "")
     observed = Observation({kind.status_member or "": status, kind.arn_member: ARN})
@@ -79,7 +79,7 @@ def test_every_kind_that_is_adopted_or_only_observed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", catalog())
-def test_every_kind_with_an_edit_that_cannot_be_made_or_in_deletion(name: str) -> None:
+def test_every_kind_with_an_impossible_edit_or_in_deletion(name: str) -> None:
     kind = catalog()[name]
     status = next((value for value, state in kind.classes.items() if HEALTH.get(state) == "Healthy"), "")
     observed = Observation({kind.status_member or "": status, kind.arn_member: ARN})
@@ -90,7 +90,9 @@ def test_every_kind_with_an_edit_that_cannot_be_made_or_in_deletion(name: str) -
 
 
 @given(findings, findings, st.booleans())
-def test_whatever_was_there_before_the_order_decides_rightly(first: Findings, second: Findings, job: bool) -> None:
+def test_argo_reads_the_order_correctly_whatever_conditions_existed_before(
+    first: Findings, second: Findings, job: bool
+) -> None:
     """Also in a list that an earlier version or ACK wrote, with conditions of others in it."""
     theirs = {"type": "example.com/Reviewed", "status": "True"}
     before = [*reversed(compute((), first, job=job, generation=1, now=NOW)), theirs]

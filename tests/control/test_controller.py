@@ -91,19 +91,19 @@ async def passes(source: Stalled, *, refused: int = 1000, seconds: float = 20.0)
 @pytest.mark.asyncio
 @pytest.mark.looptime(end=1000)
 class TestConflict:
-    async def test_the_first_is_left_to_the_watch(self) -> None:
+    async def test_the_first_conflict_waits_for_the_watch(self) -> None:
         source = Stalled()
         assert [number for _, number in await passes(source, refused=1)] == ["1", "1"]
         assert source.asked == 0
 
-    async def test_after_the_second_the_object_is_read_past_the_watch(self) -> None:
+    async def test_the_second_conflict_reads_the_object_from_the_server(self) -> None:
         source = Stalled(version(2, deletion_timestamp="2026-01-01T00:00:00Z", finalizers=("f",)))
         seen = await passes(source)
         assert [number for _, number in seen][:3] == ["1", "1", "2"]
         assert seen[2][0] < 2.0
         assert source.asked == 1
 
-    async def test_an_object_that_is_gone_or_cannot_be_read_stays_with_the_watch(self) -> None:
+    async def test_a_missing_or_unreadable_object_waits_for_the_watch(self) -> None:
         source = Stalled(None)
         seen = await passes(source)
         assert {number for _, number in seen} == {"1"}
@@ -132,5 +132,5 @@ class Restored(Stalled):
 
 @pytest.mark.asyncio
 @pytest.mark.looptime(end=1000)
-async def test_what_a_restored_etcd_took_back_is_reconciled_although_nothing_of_it_was_edited() -> None:
+async def test_an_object_that_a_restored_etcd_reverted_is_reconciled_without_an_edit() -> None:
     assert [number for _, number in await passes(Restored(), seconds=60.0)] == ["9", "4"]

@@ -73,7 +73,7 @@ def test_a_list_that_is_named_is_compared_in_order_and_below_it_others_are_not()
 
 @pytest.mark.parametrize("desired", list(itertools.permutations([ONE, TWO, ONE])))
 @pytest.mark.parametrize("observed", list(itertools.permutations([ONE, TWO, {**ONE, "Mode": "SingleModel"}])))
-def test_what_one_element_could_have_is_left_for_the_one_that_needs_it(desired: Any, observed: Any) -> None:
+def test_matching_leaves_an_element_for_the_one_that_needs_it(desired: Any, observed: Any) -> None:
     assert differences({"L": desired}, {"L": observed}) == ()
     assert differences({"L": desired}, {"L": [ONE, *observed[1:]]}) == (() if observed[0] != TWO else ("L",))
 
@@ -97,7 +97,7 @@ def _supersets(draw: st.DrawFn, value: Any) -> Any:
 
 
 @given(st.data())
-def test_a_shuffled_list_of_supersets_is_no_difference(data: st.DataObject) -> None:
+def test_a_shuffled_list_of_supersets_is_equal(data: st.DataObject) -> None:
     desired = data.draw(st.lists(_VALUES, max_size=6))
     assert differences({"L": desired}, {"L": data.draw(_supersets(desired))}) == ()
 

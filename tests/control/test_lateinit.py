@@ -82,7 +82,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], LateInit]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_filled(case: str) -> None:
+def test_which_fields_are_filled(case: str) -> None:
     kind, spec, observed, wanted = CASES[case]
     assert late_init(KINDS[kind], spec, observed) == wanted
 
@@ -106,7 +106,7 @@ def test_what_is_filled(case: str) -> None:
         ),
     ],
 )
-def test_what_is_told(late: LateInit | None, told: tuple[str, str, str] | None) -> None:
+def test_the_condition_names_missing_defaults(late: LateInit | None, told: tuple[str, str, str] | None) -> None:
     assert late_init_conditions(late) == ({} if told is None else {LATE_INITIALIZED: told})
 
 
@@ -126,7 +126,7 @@ WANTED = LateInit({"enableNetworkIsolation": False})
 looked = Facts(kind=MODEL, managed=True, arn=ARN, observed=SEEN, late=WANTED)
 
 
-def test_the_plan_fills_what_a_look_told() -> None:
+def test_the_plan_fills_what_describe_returned() -> None:
     assert next_action(looked) == Fill()
 
 
@@ -155,7 +155,7 @@ def test_an_update_comes_before_the_defaults() -> None:
     assert next_action(replace(looked, verdict=verdict)) == Update(verdict)
 
 
-def test_the_first_status_says_that_the_defaults_are_to_come() -> None:
+def test_the_first_status_announces_the_defaults() -> None:
     """The CRD's rule of what cannot change lets them through while it does."""
     created = Facts(
         kind=MODEL,

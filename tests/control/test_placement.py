@@ -144,7 +144,7 @@ def test_deletion_policy(own: str | None, namespace: str | None, flag: str, expe
         (None, "europe", "annotation services.k8s.aws/default-region of namespace ns: no region europe"),
     ],
 )
-def test_a_region_that_does_not_exist_is_told_with_where_it_is_written(
+def test_an_unknown_region_is_reported_with_the_field_that_names_it(
     own: str | None, default: str | None, says: str
 ) -> None:
     asked = {
@@ -162,8 +162,8 @@ def test_a_region_that_does_not_exist_is_told_with_where_it_is_written(
         ("https://vpce.example", False, ""),
         ("http://vpce.example", True, ""),
         ("http://vpce.example", False, "is not encrypted"),
-        ("vpce.example", True, "is no URL"),
-        ("https://", False, "is no URL"),
+        ("vpce.example", True, "is not a URL"),
+        ("https://", False, "is not a URL"),
     ],
 )
 def test_endpoint_of_the_namespace(url: str, unsafe: bool, problem: str) -> None:
@@ -217,7 +217,7 @@ def test_the_partition_is_the_roles() -> None:
     assert found.partition == "aws-cn"
 
 
-def test_a_namespace_that_is_not_known_yet_is_waited_for_in_silence() -> None:
+def test_an_unknown_namespace_is_waited_for_without_a_condition() -> None:
     found = placed(known=False)
     assert found.target is None
     assert found.refusal is not None
@@ -273,7 +273,7 @@ def test_the_account_of_a_recorded_resource(recorded: str, namespace: Any, accou
     assert ("ACK.Advisory" in found.also) is drifted
 
 
-def test_a_team_that_moved_does_not_leave_its_resources_to_the_operator() -> None:
+def test_resources_of_a_moved_team_are_not_called_with_the_operators_identity() -> None:
     found = placed(
         namespace={TEAM_ID: "blue"},
         teams={"blue": role(TWO)},
@@ -327,12 +327,12 @@ def test_two_selectors_are_none() -> None:
 
 
 @pytest.mark.parametrize("spec", [b'{"arn": "my-role"}', b"{}", b'{"arn": 7}', b'{"arn": "x", "namespaceSelector": 1}'])
-def test_a_selector_that_cannot_be_read_leaves_nobody_to_the_operator(spec: bytes) -> None:
+def test_an_unreadable_selector_never_falls_back_to_the_operators_identity(spec: bytes) -> None:
     obj = KubeObject(metadata=Meta(name="s"), spec=msgspec.Raw(spec))
     assert "IAMRoleSelector s: spec.arn" in cause(placed(selectors=(selector_of(obj),), **SELECTS))
 
 
-def test_a_selector_as_it_is_written() -> None:
+def test_how_a_selector_is_parsed() -> None:
     spec = {
         "arn": role(ONE),
         "namespaceSelector": {"names": ["ns"], "labelSelector": {"matchLabels": {"env": "prod"}}},
@@ -351,7 +351,7 @@ def test_a_selector_as_it_is_written() -> None:
     )
 
 
-def test_a_decision_is_told_once() -> None:
+def test_a_placement_decision_is_reported_once() -> None:
     found = placed({REGION: "eu-west-1"}, stored=at(OWN))
     assert is_unreported(found, {})
     status, reason, message = found.also["ACK.Advisory"]
@@ -365,11 +365,11 @@ def test_a_decision_is_told_once() -> None:
 def in_deleted(finalizers: tuple[str, ...], created: str, stored: dict[str, Any] | None = None) -> Placement:
     meta = Meta(name="x", namespace="ns", finalizers=finalizers, creation_timestamp=created)
     gone = Meta(name="ns", annotations={OWNER_ACCOUNT_ID: OWN}, deletion_timestamp="2026-01-01T00:00:10Z")
-    around = NamespaceConfig(namespace=gone, gone=True, system_namespace="ack-system", accounts={OWN: role(OWN)})
+    around = NamespaceConfig(namespace=gone, deleted=True, system_namespace="ack-system", accounts={OWN: role(OWN)})
     return place(KIND, KubeObject(metadata=meta), stored or {}, around, Settings(**FLAGS), IDENTITY, regions)
 
 
-def test_what_a_deleted_namespace_said_holds_only_for_what_was_in_it() -> None:
+def test_annotations_of_a_deleted_namespace_apply_only_to_its_objects() -> None:
     before, after = "2026-01-01T00:00:00Z", "2026-01-01T00:00:20Z"
     assert in_deleted((KIND.finalizer,), before).target is not None
     assert in_deleted((), after, at(OWN)).target is not None
@@ -392,7 +392,7 @@ def claimed(uid: str, region: str, account: str, **changes: Any) -> Placement:
     return place(KIND, KubeObject(metadata=meta), {}, around, Settings(**FLAGS), IDENTITY, regions)
 
 
-def test_a_create_without_an_answer_is_looked_for_where_it_was_sent() -> None:
+def test_an_unanswered_create_is_searched_for_where_it_was_sent() -> None:
     sent = claimed("u", "us-west-2", OWN)
     assert sent.displaced
     assert sent.target is not None
@@ -413,7 +413,7 @@ def test_a_create_without_an_answer_is_looked_for_where_it_was_sent() -> None:
     ],
     ids=["the same place", "another object", "no finalizer", "no region", "nonsense"],
 )
-def test_otherwise_the_object_is_where_it_asks_to_be(placement: Placement) -> None:
+def test_other_objects_are_placed_by_their_annotations(placement: Placement) -> None:
     assert not placement.displaced
     assert placement.target is not None
     assert placement.target.region == "eu-west-1"

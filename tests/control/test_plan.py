@@ -60,17 +60,17 @@ def test_a_new_object_gets_the_finalizer_before_anything_else() -> None:
     assert next_action(new) == Claim()
 
 
-def test_a_create_follows_its_own_claim_without_a_look() -> None:
+def test_a_create_follows_the_finalizer_without_a_describe() -> None:
     """Nothing of ours can exist yet, and a name that is taken makes CreateTrainingJob fail: a Describe would be wasted."""
     assert next_action(claimed) == Create()
 
 
-def test_a_finalizer_without_an_arn_looks_before_it_creates() -> None:
+def test_a_finalizer_without_an_arn_describes_before_creating() -> None:
     assert next_action(found_again) == Observe()
     assert next_action(replace(found_again, observed=ABSENT)) == Create()
 
 
-def test_what_is_found_is_identified_before_it_is_taken_for_ours() -> None:
+def test_ownership_of_a_found_resource_is_verified_before_use() -> None:
     facts = replace(found_again, observed=seen("InProgress"))
     assert next_action(facts) == Identify()
     ours = next_action(replace(facts, owner=Owner.OURS, arn=ARN))
@@ -79,7 +79,7 @@ def test_what_is_found_is_identified_before_it_is_taken_for_ours() -> None:
     assert not ours.release
 
 
-def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
+def test_a_foreign_resource_is_terminal_and_removes_the_finalizer() -> None:
     step = next_action(replace(found_again, observed=seen("InProgress"), owner=Owner.FOREIGN))
     assert isinstance(step, Finish)
     assert step.findings is not None
@@ -87,7 +87,7 @@ def test_a_foreign_resource_is_terminal_and_keeps_no_finalizer() -> None:
     assert step.release
 
 
-def test_a_taken_name_is_looked_at() -> None:
+def test_a_name_that_exists_is_described() -> None:
     taken = replace(claimed, already_exists=failed(ErrorCategory.EXISTS))
     assert next_action(taken) == Observe()
     step = next_action(replace(taken, observed=ABSENT))
@@ -96,7 +96,7 @@ def test_a_taken_name_is_looked_at() -> None:
     assert str(step.findings.recoverable).startswith("CreateTrainingJob: Code: no. SageMaker cannot describe")
 
 
-def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly() -> None:
+def test_an_object_with_a_recorded_arn_and_no_finalizer_is_described_before_a_create() -> None:
     """ACK writes the ARN of a foreign resource into the status of the object that collides with it."""
     assert next_action(replace(new, arn=ARN)) == Observe()
 
@@ -108,7 +108,7 @@ def test_an_object_with_a_recorded_arn_and_no_finalizer_is_never_created_blindly
         ("Project", Observation({"ProjectStatus": "DeleteCompleted", "ProjectArn": ARN})),
     ],
 )
-def test_a_recorded_arn_that_is_not_ours_goes_before_the_finalizer_comes(kind: str, observed: Observation) -> None:
+def test_a_foreign_recorded_arn_is_removed_before_the_finalizer_is_added(kind: str, observed: Observation) -> None:
     """Beside the finalizer it would be believed, and somebody else's resource be updated and deleted."""
     assert next_action(replace(new, kind=catalog()[kind], arn=ARN, observed=observed)) == Disown()
 
@@ -124,7 +124,7 @@ def test_a_job_that_lost_its_finalizer_and_then_its_record_is_not_run_again() ->
         assert next_action(replace(ran, **was_not_ours)) == Disown()
 
 
-def test_what_is_adopted_takes_the_place_of_what_was_only_observed_before() -> None:
+def test_an_adopted_resource_replaces_one_that_was_only_observed() -> None:
     facts = replace(new, observed=seen("Completed"), adoption=Adoption(Policy.ADOPT, {"trainingJobName": "xgb"}))
     assert next_action(replace(facts, arn=ARN)) == Adopt()
     assert next_action(replace(facts, arn=f"{ARN}-other")) == Disown()
@@ -169,7 +169,7 @@ def test_a_create_is_followed_by_no_other_change_in_the_same_reconcile() -> None
     assert step.findings.progress is Progress.MOVING, "not Ready: something is still to be changed"
 
 
-def test_what_is_at_rest_when_it_was_created_is_ready_at_once() -> None:
+def test_a_kind_that_is_settled_after_its_create_is_ready_at_once() -> None:
     facts = replace(created, kind=catalog()["Model"], create_confirmed=True, observed=Observation({"ModelArn": ARN}))
     step = next_action(facts)
     assert isinstance(step, Finish)
@@ -177,7 +177,7 @@ def test_what_is_at_rest_when_it_was_created_is_ready_at_once() -> None:
     assert (step.findings.progress, step.requeue) == (Progress.SETTLED, Requeue.SETTLED)
 
 
-def test_a_running_job_without_news_is_only_followed() -> None:
+def test_a_running_job_without_changes_is_only_polled() -> None:
     assert next_action(running) == Finish(None, Requeue.POLL)
 
 
@@ -185,7 +185,7 @@ def test_a_finished_job_costs_nothing() -> None:
     assert next_action(finished) == Finish(None, Requeue.SETTLED)
 
 
-def test_an_object_that_ack_wrote_is_looked_at_once() -> None:
+def test_an_object_that_ack_wrote_is_described_once() -> None:
     assert next_action(replace(finished, never_observed=True)) == Observe()
 
 
@@ -214,7 +214,7 @@ def test_every_status_has_a_meaning(status: str, progress: Progress) -> None:
     assert step.findings.message == f"TrainingJob is in {status} status."
 
 
-def test_debug_rules_keep_a_completed_job_in_motion() -> None:
+def test_debug_rules_keep_a_completed_job_in_progress() -> None:
     rules = [{"RuleConfigurationName": "r", "RuleEvaluationStatus": "InProgress"}]
     step = next_action(replace(running, observed=seen("Completed", DebugRuleEvaluationStatuses=rules)))
     assert isinstance(step, Finish)
@@ -253,7 +253,7 @@ def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_t
     assert next_action(replace(unanswered, observed=ABSENT, failures=7)) == Create()
 
 
-def test_an_edit_that_can_be_made_is_made_and_waited_for() -> None:
+def test_an_updatable_edit_is_sent_and_waited_for() -> None:
     facts = replace(running, edited=True, can_drift=True, observed=seen("InProgress"))
     verdict = Verdict(request={"TrainingJobName": "xgb"})
     assert next_action(replace(facts, verdict=verdict)) == Update(verdict)
@@ -294,7 +294,7 @@ def test_a_stopping_job_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
-def test_a_finished_jobs_finalizer_comes_off_without_a_call(status: str) -> None:
+def test_the_finalizer_of_a_finished_job_is_removed_without_a_call(status: str) -> None:
     assert next_action(replace(deleting, recalled=seen(status, complete=False))) == Finish(
         None, Requeue.SETTLED, release=True
     )
@@ -304,11 +304,11 @@ def test_an_object_without_our_finalizer_is_not_ours_to_delete() -> None:
     assert next_action(replace(deleting, managed=False)) == Finish(None, Requeue.SETTLED)
 
 
-def test_retain_lets_go_without_a_call() -> None:
+def test_retain_removes_the_finalizer_without_a_call() -> None:
     assert next_action(replace(deleting, retain=True)) == Finish(None, Requeue.SETTLED, release=True)
 
 
-def test_a_create_that_may_have_happened_is_looked_for_before_the_object_goes() -> None:
+def test_a_create_that_may_have_taken_effect_is_searched_for_before_the_object_goes() -> None:
     facts = replace(found_again, deleting=True)
     assert next_action(facts) == Observe()
     assert next_action(replace(facts, observed=ABSENT)) == Finish(None, Requeue.BACKOFF)
@@ -322,12 +322,12 @@ def test_a_create_that_may_have_happened_is_looked_for_before_the_object_goes() 
 # --- errors
 
 
-def test_throttling_changes_no_condition_and_knows_its_slot() -> None:
+def test_throttling_changes_no_condition_and_retries_at_its_slot() -> None:
     step = next_action(replace(claimed, error=failed(ErrorCategory.THROTTLED, retry_after=7.0)))
     assert step == Finish(None, Requeue.after(7.0))
 
 
-def test_throttling_that_goes_on_is_told_where_something_is_asked_for() -> None:
+def test_lasting_throttling_is_reported_where_a_change_is_pending() -> None:
     error = failed(ErrorCategory.THROTTLED, retry_after=7.0)
     edited = replace(finished, edited=True, observed=seen("Completed"))
     for facts, progress in ((claimed, Progress.UNKNOWN), (edited, Progress.COMPLETE)):
@@ -341,7 +341,7 @@ def test_throttling_that_goes_on_is_told_where_something_is_asked_for() -> None:
     assert next_action(at_rest) == Finish(None, Requeue.after(7.0))
 
 
-def test_an_unanswered_create_keeps_its_finalizer_and_its_silence() -> None:
+def test_an_unanswered_create_keeps_the_finalizer_and_changes_no_condition() -> None:
     assert next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Finish(None, Requeue.BACKOFF)
     told = next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))
     assert isinstance(told, Finish)
@@ -368,7 +368,7 @@ def test_a_refused_create_leaves_no_finalizer_and_says_why(category: ErrorCatego
     assert text.startswith("CreateTrainingJob: Code: no")
 
 
-def test_an_error_without_words_is_told_by_its_code() -> None:
+def test_an_error_without_a_message_is_reported_by_its_code() -> None:
     error = AwsError(
         "", category=ErrorCategory.UNKNOWN, operation="CreateTrainingJob", code="UnknownOperationException"
     )
@@ -388,7 +388,7 @@ def test_a_refused_update_keeps_the_finalizer() -> None:
     assert step.findings.progress is Progress.MOVING
 
 
-def test_a_deletion_that_aws_refuses_is_tried_again_and_never_lets_go() -> None:
+def test_a_deletion_that_aws_refuses_is_retried_and_keeps_the_finalizer() -> None:
     for category in ErrorCategory:
         step = next_action(replace(deleting, error=failed(category, "StopTrainingJob")))
         assert isinstance(step, Finish)
@@ -478,7 +478,7 @@ def endpoint(status: str) -> Observation:
     return Observation({"EndpointStatus": status})
 
 
-def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> None:
+def test_an_endpoint_that_changes_by_the_operators_update_is_not_reported_busy() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("Updating"), verdict=UPDATE)
     for repeated, text in (
         (1, None),
@@ -490,13 +490,13 @@ def test_an_endpoint_that_moves_because_of_our_update_is_not_called_busy() -> No
         assert (step.findings.recoverable, step.requeue) == (text, Requeue.POLL)
 
 
-def test_an_update_that_has_not_shown_yet_is_still_followed_by_a_pass_that_saw_nothing() -> None:
+def test_an_update_that_is_not_visible_yet_is_still_polled_without_an_observation() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
     assert next_action(facts) == Finish(None, Requeue.SETTLED)
     assert next_action(replace(facts, unconfirmed=True)) == Finish(None, Requeue.POLL)
 
 
-def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -> None:
+def test_a_wait_of_a_hook_is_polled_though_no_status_shows_it() -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=Verdict(wait="Wait."))
     step = next_action(facts)
     assert isinstance(step, Finish)
@@ -507,24 +507,24 @@ def test_what_a_hook_waits_for_is_looked_for_again_though_no_status_shows_it() -
 
 
 @pytest.mark.parametrize("reason", ["Transient", "Throttled", "Busy"])
-def test_what_waits_at_rest_is_looked_at_whenever_its_turn_comes(reason: str) -> None:
+def test_a_settled_object_with_a_pending_wait_is_described_when_due(reason: str) -> None:
     """Or the retry of a Describe that failed would find nothing to do, and be the last one until the resync."""
     assert next_action(replace(finished, recoverable_reason=reason)) == Observe()
 
 
-def test_what_the_poller_could_not_see_is_looked_at_by_the_pass() -> None:
+def test_a_resource_that_the_poller_could_not_observe_is_described_by_the_reconcile() -> None:
     assert next_action(replace(running, recoverable_reason="Transient")) == Observe()
     assert next_action(replace(running, recoverable_reason="Busy")) == Finish(None, Requeue.POLL)
 
 
 @pytest.mark.parametrize("reason", ["ValidationFailed", "NotConverging"])
-def test_a_terminal_that_sagemakers_word_is_behind_is_looked_at_again(reason: str) -> None:
+def test_a_terminal_error_from_sagemaker_is_described_again(reason: str) -> None:
     facts = Facts(kind=ENDPOINT, managed=True, arn=ARN, recalled=endpoint("InService"))
     assert next_action(replace(facts, terminal_reason=reason)) == Observe()
     assert next_action(replace(facts, terminal_reason="ImmutableField")) == Finish(None, Requeue.SETTLED)
 
 
-def test_an_update_without_effect_is_parked_and_not_at_rest() -> None:
+def test_an_update_without_effect_is_parked_and_not_settled() -> None:
     facts = Facts(
         kind=ENDPOINT, managed=True, arn=ARN, observed=endpoint("InService"), verdict=UPDATE, update_repeats=2
     )
@@ -533,20 +533,20 @@ def test_an_update_without_effect_is_parked_and_not_at_rest() -> None:
     assert step.requeue == Requeue.PARKED
 
 
-def test_what_is_gone_and_still_described_does_not_stand_in_the_way() -> None:
+def test_a_deleted_resource_that_is_still_described_does_not_block_a_create() -> None:
     gone = Observation({"ProjectStatus": "DeleteCompleted", "ProjectArn": "arn:aws:sagemaker:us-west-2:1:project/p"})
     facts = Facts(kind=catalog()["Project"], managed=True, observed=gone, owner=Owner.FOREIGN)
     assert next_action(facts) == Create()
 
 
-def test_what_was_never_seen_is_not_believed_to_be_gone_at_the_first_look() -> None:
+def test_a_resource_that_was_never_observed_is_not_gone_after_one_describe() -> None:
     created = replace(running, recalled=None, deleting=True, observed=ABSENT)
     assert next_action(created) == Finish(None, Requeue.BACKOFF)
     assert next_action(replace(created, failures=7)) == Finish(None, Requeue.SETTLED, release=True)
     assert next_action(replace(created, recoverable_reason="Deleting")) == Finish(None, Requeue.SETTLED, release=True)
 
 
-def test_a_deletions_create_by_token_is_not_a_delete_that_was_accepted() -> None:
+def test_a_create_by_token_during_deletion_does_not_count_as_an_accepted_delete() -> None:
     made = replace(found_again, kind=catalog()["Pipeline"], deleting=True, arn=ARN, mutation=Mutation.CREATED)
     step = next_action(made)
     assert isinstance(step, Finish)
@@ -555,7 +555,7 @@ def test_a_deletions_create_by_token_is_not_a_delete_that_was_accepted() -> None
     assert next_action(unseen) == Finish(None, Requeue.BACKOFF)
 
 
-def test_a_deletion_looks_whose_the_name_is_that_its_token_does_not_bring_back() -> None:
+def test_a_deletion_checks_who_owns_the_name_if_the_token_finds_nothing() -> None:
     taken = replace(
         found_again,
         kind=catalog()["Pipeline"],
@@ -570,7 +570,7 @@ displaced = replace(found_again, displaced=True)
 FREE = Finish(None, Requeue.after(1.0), release=True)
 
 
-def test_a_create_sent_elsewhere_is_looked_for_there_and_never_made_there() -> None:
+def test_a_create_sent_elsewhere_is_searched_for_there_and_not_repeated_there() -> None:
     assert next_action(displaced) == Observe()
     there = replace(displaced, observed=seen("InProgress"))
     assert next_action(there) == Identify()
@@ -580,7 +580,7 @@ def test_a_create_sent_elsewhere_is_looked_for_there_and_never_made_there() -> N
     assert next_action(replace(absent, failures=7)) == FREE
 
 
-def test_a_create_that_never_left_is_not_looked_for() -> None:
+def test_a_create_that_was_not_sent_is_not_searched_for() -> None:
     assert next_action(replace(displaced, create_unsent=True)) == FREE
 
 

@@ -60,7 +60,7 @@ def resolved(
     return resolve(KIND, obj, spec, find=find, recorded=recorded, cross_namespace=cross_namespace, history=history)
 
 
-def test_it_gives_the_objects_value_and_remembers_it_by_path_and_name() -> None:
+def test_a_reference_resolves_to_the_objects_value_and_records_it_by_path_and_name() -> None:
     found = resolved(model("v1"), {})
     assert found.spec == {"transformJobName": "job", "modelName": "v1"}
     assert found.values == {AT: "v1"}
@@ -68,7 +68,7 @@ def test_it_gives_the_objects_value_and_remembers_it_by_path_and_name() -> None:
 
 
 @pytest.mark.parametrize("find", [model(None), model("v2", synced="False"), model("v2", deleting=True)])
-def test_the_recorded_value_stands_in_for_an_object_that_gives_none(find: Any) -> None:
+def test_the_recorded_value_is_used_while_the_object_has_none(find: Any) -> None:
     found = resolved(find, {AT: "v1"})
     assert found.spec["modelName"] == "v1"
     assert found.values == {AT: "v1"}
@@ -76,14 +76,14 @@ def test_the_recorded_value_stands_in_for_an_object_that_gives_none(find: Any) -
 
 
 @pytest.mark.parametrize("recorded", [{}, {"spec.modelRef=default/another": "v1"}, {"spec.modelRef=other/churn": "v1"}])
-def test_what_another_object_gave_does_not(recorded: Mapping[str, str]) -> None:
+def test_the_value_recorded_of_another_object_is_not_used(recorded: Mapping[str, str]) -> None:
     found = resolved(model(None), recorded)
     assert "modelName" not in found.spec
     assert found.values == {}
     assert found.waiting == "spec.modelRef waits for Model churn, which does not exist yet."
 
 
-def test_the_objects_value_now_outranks_the_recorded_one_until_a_job_was_made() -> None:
+def test_the_current_value_outranks_the_recorded_one_until_the_job_exists() -> None:
     assert resolved(model("v2"), {AT: "v1"}).spec["modelName"] == "v2"
     made = resolved(model("v2"), {AT: "v1"}, history=True)
     assert made.spec["modelName"] == "v1"
@@ -91,14 +91,14 @@ def test_the_objects_value_now_outranks_the_recorded_one_until_a_job_was_made() 
 
 
 @pytest.mark.parametrize("find", [model(None), model("v2"), model("v2", synced="False")])
-def test_where_nothing_was_recorded_of_a_job_nothing_is_compared_and_nothing_is_waited_for(find: Any) -> None:
+def test_a_job_without_a_recorded_value_is_not_compared_and_does_not_wait(find: Any) -> None:
     made = resolved(find, {}, history=True)
     assert "modelName" not in made.spec
     assert (made.problems, made.waiting, made.values) == ((), None, {})
     assert made.condition == ("True", "Resolved", "")
 
 
-def test_a_job_outlives_the_flag_that_allowed_its_reference() -> None:
+def test_an_existing_job_keeps_a_cross_namespace_reference_that_the_flag_now_forbids() -> None:
     spec = {**SPEC, "modelRef": {"from": {"name": "churn", "namespace": "other"}}}
     recorded = {"spec.modelRef=other/churn": "v1"}
     made = resolved(model(None), recorded, history=True, cross_namespace=False, spec=spec)
@@ -107,7 +107,7 @@ def test_a_job_outlives_the_flag_that_allowed_its_reference() -> None:
     assert resolved(model(None), recorded, cross_namespace=False, spec=spec).problems
 
 
-def test_a_reference_of_a_job_that_was_edited_is_resolved_anew() -> None:
+def test_an_edited_reference_of_a_job_is_resolved_again() -> None:
     made = resolved(model("v2"), {"spec.modelRef=default/another": "v1"}, history=True)
     assert made.spec["modelName"] == "v2"
 
@@ -116,6 +116,6 @@ def test_a_reference_of_a_job_that_was_edited_is_resolved_anew() -> None:
     ("stored", "changed"),
     [({}, True), ({AT: "v1"}, False), ({AT: "v0"}, True), ({AT: "v1", "spec.modelRef=default/old": "v0"}, True)],
 )
-def test_other_values_than_the_recorded_ones_are_news(stored: Mapping[str, str], changed: bool) -> None:
+def test_values_that_differ_from_the_recorded_ones_are_written(stored: Mapping[str, str], changed: bool) -> None:
     assert references_changed(resolved(model("v1"), {}), {"resolvedReferences": dict(stored)}) is changed
     assert not references_changed(resolved(model(None), {}), {"resolvedReferences": dict(stored)})

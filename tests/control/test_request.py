@@ -52,14 +52,14 @@ def test_a_tag_that_expands_to_nothing_is_left_out() -> None:
     assert "by" not in tags(("by=%MANAGED_BY%",), own=[])
 
 
-def test_too_many_tags_are_told_before_sagemaker_is_asked() -> None:
+def test_too_many_tags_are_reported_without_a_call() -> None:
     own = [{"key": f"k{number}", "value": "v"} for number in range(49)]
     assert len(tags((), own=own)) == 50
     with pytest.raises(SpecError, match=r"spec.tags can have 48 tags here: SageMaker allows 50"):
         tags(("services.k8s.aws/namespace=%K8S_NAMESPACE%",), own=own)
 
 
-def test_nobody_overrides_the_uid_tag() -> None:
+def test_user_tags_cannot_override_the_uid_tag() -> None:
     assert tags((), own=[{"key": "services.k8s.aws/uid", "value": "forged"}])["services.k8s.aws/uid"] == "u-1"
 
 
@@ -99,12 +99,14 @@ RECORDED = ASKED | {"UserProfileName": "alice"}
         ({"domainID": "d-2", "appType": "KernelGateway", "appName": "other"}, ASKED),
     ],
 )
-def test_no_edit_retargets_a_resource_of_several_names(edit: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_an_edit_never_retargets_a_resource_with_a_composite_name(
+    edit: dict[str, Any], expected: dict[str, Any]
+) -> None:
     spec = {name: value for name, value in (AN_APP | edit).items() if value is not None}
     assert identifiers(derive("CreateApp"), spec, APP) == expected
 
 
-def test_a_space_of_the_users_name_is_told_by_the_spec() -> None:
+def test_the_spec_distinguishes_a_space_from_a_user_of_the_same_name() -> None:
     spec = AN_APP | {"userProfileName": None, "spaceName": "alice"}
     asked = identifiers(derive("CreateApp"), spec, APP)
     assert (asked.get("SpaceName"), asked.get("UserProfileName")) == ("alice", None)
@@ -120,7 +122,7 @@ def test_a_space_of_the_users_name_is_told_by_the_spec() -> None:
         ({"userProfileName": None, "spaceName": "bobs"}, True),
     ],
 )
-def test_whose_an_app_is_can_become_unclear(edit: dict[str, Any], unclear: bool) -> None:
+def test_the_owner_of_an_app_can_become_ambiguous(edit: dict[str, Any], unclear: bool) -> None:
     text = unclear_identity(derive("CreateApp"), AN_APP | edit, APP)
     assert (text is not None) == unclear
     assert not unclear or (text or "").startswith("spec.userProfileName or spec.spaceName identifies the resource")
@@ -155,7 +157,7 @@ PROBLEMS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "problem"), PROBLEMS, ids=[text for _, text in PROBLEMS])
-def test_a_wrong_spec_is_told_by_field(change: dict[str, Any], problem: str) -> None:
+def test_a_wrong_spec_is_reported_by_field(change: dict[str, Any], problem: str) -> None:
     found = spec_problems(KIND, sample(**change)["spec"])
     assert any(text.startswith(problem) or problem in text for text in found), found
 
@@ -164,7 +166,7 @@ def test_the_sample_has_no_problem() -> None:
     assert spec_problems(KIND, sample()["spec"]) == ()
 
 
-def test_whether_sagemaker_has_learned_a_value_is_for_it_to_say() -> None:
+def test_an_unknown_enum_value_is_passed_to_sagemaker() -> None:
     """A CRD that checks no more than ACK's let it through, and ACK passes it on."""
     algorithm = {"trainingImage": "123456789012.dkr.ecr.us-east-1.amazonaws.com/x:1", "trainingInputMode": "Teleport"}
     assert spec_problems(KIND, sample(algorithmSpecification=algorithm)["spec"]) == ()

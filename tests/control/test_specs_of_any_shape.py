@@ -53,7 +53,7 @@ def test_field_exports(spec: Any, status: Any) -> None:
         assert export.problem.startswith("spec")
     written = fe.written_of(stored(spec, status).decode_status())
     fe.refusal(export, ("TrainingJob",), cross_namespace=True)
-    fe.leftovers(export, written, deleting=True, others=[])
+    fe.targets_to_clean(export, written, deleting=True, others=[])
     fe.advisory(export)
 
 
@@ -109,7 +109,7 @@ def test_selectors(spec: Any, status: Any) -> None:
         ({"kind": "configmap", "name": "x", "namespace": "../x"}, "spec.to.namespace: is not the name of a namespace"),
     ],
 )
-def test_a_target_that_is_no_target_is_named_and_never_written(to: Any, problem: str) -> None:
+def test_an_invalid_target_is_named_and_never_written(to: Any, problem: str) -> None:
     where = {"group": "sagemaker.services.k8s.aws", "kind": "TrainingJob", "name": "a"}
     export = fe.export_of(stored({"from": {"path": ".status", "resource": where}, "to": to}, {}))
     assert export.target is None
@@ -118,7 +118,7 @@ def test_a_target_that_is_no_target_is_named_and_never_written(to: Any, problem:
     assert str(refused.terminal).startswith(problem)
 
 
-def test_a_record_that_somebody_forged_is_not_one() -> None:
+def test_a_forged_record_is_ignored() -> None:
     target = {"kind": "configmap", "namespace": "ml", "name": "x", "key": "k", "digest": "d"}
     assert fe.written_of({"exported": target}) is not None
     for change in ({"kind": "pod"}, {"name": "../secrets/x"}, {"namespace": "../x"}, {"digest": 5}):

@@ -49,7 +49,7 @@ def applied(stored: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in (stored | change).items() if value is not None}
 
 
-def test_the_same_news_again_writes_nothing() -> None:
+def test_the_same_observation_writes_nothing() -> None:
     first = patch({})
     assert first is not None
     assert patch(applied({}, first)) is None
@@ -61,20 +61,20 @@ def test_times_are_whole_seconds_with_a_z() -> None:
     assert first["creationTime"] == "2026-09-21T14:13:20Z"
 
 
-def test_what_sagemaker_no_longer_says_goes_away() -> None:
+def test_a_member_that_describe_no_longer_returns_is_removed() -> None:
     stored = applied({}, patch({}, Observation({**SEEN.data, "FailureReason": "no"})) or {})
     assert stored["failureReason"] == "no"
     assert patch(stored) == {"failureReason": None}
 
 
-def test_a_summary_changes_only_what_it_knows() -> None:
+def test_a_summary_changes_only_the_members_it_has() -> None:
     stored = applied({}, patch({}, Observation({**SEEN.data, "FailureReason": "no"})) or {})
     assert patch(stored, Observation({"SecondaryStatus": "Uploading"}, complete=False)) == {
         "secondaryStatus": "Uploading"
     }
 
 
-def test_a_key_that_left_an_object_is_patched_away() -> None:
+def test_a_key_removed_from_an_object_is_removed_by_the_patch() -> None:
     """A merge patch merges: without an explicit null the old key would stay for ever, and the patch with it."""
     stored = applied(
         {}, patch({}, Observation({**SEEN.data, "WarmPoolStatus": {"Status": "InUse", "ReusedByJob": "j"}})) or {}
@@ -83,7 +83,7 @@ def test_a_key_that_left_an_object_is_patched_away() -> None:
     assert change == {"warmPoolStatus": {"reusedByJob": None, "status": "Terminated"}}
 
 
-def test_an_absent_resource_leaves_its_last_state() -> None:
+def test_an_absent_resource_keeps_its_last_state() -> None:
     stored = applied({}, patch({}) or {})
     assert patch(stored, Observation({}, found=False)) is None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sagemaker_operator.control.polling import sweep as sweeps
-from sagemaker_operator.control.polling.sweep import Marks, Progress, Sweep
+from sagemaker_operator.control.polling.sweep import Progress, Sweep, SweepState
 from sagemaker_operator.errors import AwsError, ErrorCategory
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.kinds.model import input_members
@@ -20,12 +20,13 @@ MODIFIED = EPOCH + 50.0
 # reference. None but the type of model packages leaves anything out by default.
 REVIEWED = {"EndpointName", "MonitoringJobDefinitionName", "ModelApprovalStatus", "ModelPackageGroupName"}
 REVIEWED |= {"ModelPackageType", "PipelineNamePrefix", "PipelineName", "CrossAccountFilterOption"}
+REVIEWED |= {"SourceUri", "ActionType", "ArtifactType", "ContextType", "ExperimentName", "TrialName", "SourceArn"}
 _NARROWING = ("After", "Before", "Contains", "Equals")
 _PAGING = {"NextToken", "MaxResults", "SortBy", "SortOrder"}
 
 
-def plan(marks: Marks, *, now: float = 100.0, full: bool = False, kind: str = "TrainingJob") -> Sweep | None:
-    return sweeps.plan(catalog()[kind], (), marks, oldest=EPOCH, now=now, full=full)
+def plan(state: SweepState, *, now: float = 100.0, full: bool = False, kind: str = "TrainingJob") -> Sweep | None:
+    return sweeps.plan(catalog()[kind], (), state, oldest=EPOCH, now=now, full=full)
 
 
 def progress(*, limit: float = EPOCH, watermark: float = 0.0, missing: int = 2) -> Progress:
@@ -36,34 +37,34 @@ def error(category: ErrorCategory) -> AwsError:
     return AwsError("no", category=category, operation="ListTrainingJobs")
 
 
-def test_a_sweep_of_changes_overlaps_the_last_one_and_cuts_no_live_resource_off() -> None:
-    found = plan(Marks(watermark=MODIFIED, full_at=1000.0))
+def test_a_sweep_of_changes_overlaps_the_last_one_and_misses_no_resource() -> None:
+    found = plan(SweepState(watermark=MODIFIED, full_at=1000.0))
     assert found == Sweep(
         {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": MODIFIED - 60.0}, full=False
     )
 
 
 @pytest.mark.parametrize(
-    ("marks", "full"),
+    ("state", "full"),
     [
-        (Marks(), False),
-        (Marks(watermark=MODIFIED, full_at=100.0), False),
-        (Marks(watermark=MODIFIED, full_at=1000.0), True),
+        (SweepState(), False),
+        (SweepState(watermark=MODIFIED, full_at=100.0), False),
+        (SweepState(watermark=MODIFIED, full_at=1000.0), True),
     ],
     ids=["nothing was observed", "ten minutes are over", "one of them will vanish"],
 )
-def test_a_full_sweep(marks: Marks, full: bool) -> None:
-    found = plan(marks, full=full)
+def test_a_full_sweep(state: SweepState, full: bool) -> None:
+    found = plan(state, full=full)
     assert found == Sweep({"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0}, full=True)
 
 
-def test_a_denied_list_is_left_alone_for_its_time() -> None:
-    assert plan(Marks(lists_after=101.0)) is None
-    assert plan(Marks(lists_after=100.0)) is not None
+def test_a_denied_list_is_not_retried_before_its_time() -> None:
+    assert plan(SweepState(lists_after=101.0)) is None
+    assert plan(SweepState(lists_after=100.0)) is not None
 
 
 def test_model_packages_are_listed_with_and_without_a_version() -> None:
-    found = plan(Marks(), kind="ModelPackage")
+    found = plan(SweepState(), kind="ModelPackage")
     assert found is not None
     assert found.params["ModelPackageType"] == "Both"
 
@@ -86,7 +87,7 @@ def test_no_list_has_an_unreviewed_filter(kind: Any) -> None:
     ],
     ids=["at once", "on a late page", "our clock is ahead", "in the future", "our clock is behind"],
 )
-def test_the_watermark_is_no_later_than_the_begin_of_the_sweep_at_sagemaker(
+def test_the_watermark_is_not_after_the_sweeps_start_on_sagemakers_clock(
     modified: float, answered: float, limit: float, watermark: float
 ) -> None:
     """It began at EPOCH by SageMaker's clock, which is loop time 10."""
@@ -113,7 +114,7 @@ def test_pages_end_with_the_last_token_or_when_all_are_shown_or_when_a_token_rep
     assert not done.next_page("a")
 
 
-def test_tokens_that_take_turns_end_too() -> None:
+def test_alternating_page_tokens_end_the_sweep() -> None:
     sweep = progress()
     pages = 1
     while sweep.next_page("ab"[pages % 2]):
@@ -122,7 +123,7 @@ def test_tokens_that_take_turns_end_too() -> None:
 
 
 @pytest.mark.parametrize("category", [ErrorCategory.THROTTLED, ErrorCategory.TRANSIENT, ErrorCategory.UNKNOWN])
-def test_a_refused_sweep_goes_on_at_its_token(category: ErrorCategory) -> None:
+def test_a_refused_sweep_resumes_at_its_token(category: ErrorCategory) -> None:
     sweep = progress()
     assert not sweep.resumes(error(category), 20.0), "nothing is known yet: it starts over"
     sweep.next_page("a")

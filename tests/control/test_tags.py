@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sagemaker_operator.annotations import UID_TAG
-from sagemaker_operator.control.spec.tags import UNTAGGED, compared, tag_problems, tagging
+from sagemaker_operator.control.spec.tags import UNTAGGED, compare, tag_problems, tagging
 from sagemaker_operator.kinds.catalog import catalog
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def test_only_what_spec_has_or_had_is_touched(
     remove: Sequence[str],
 ) -> None:
     asked = tagging(MODEL, spec(**wanted), managed, due=True)
-    found = compared(asked, actual, managed, TEMPLATES)
+    found = compare(asked, actual, managed, TEMPLATES)
     assert (found.add, found.remove) == (add, remove)
     assert found.managed_keys == sorted({*wanted, *remove})
 
 
-def test_nothing_is_asked_where_there_is_nothing_to_compare() -> None:
+def test_tags_are_not_read_where_there_is_nothing_to_compare() -> None:
     assert not tagging(MODEL, {}, None, due=True).due
     assert not tagging(MODEL, {}, [], due=True).due
     assert not tagging(MODEL, spec(a="1"), ["a"], due=False).due
@@ -63,8 +63,8 @@ def test_nothing_is_asked_where_there_is_nothing_to_compare() -> None:
     assert tagging(catalog()["PipelineExecution"], {}, None, due=True) == UNTAGGED
 
 
-def test_the_operators_mark_is_not_the_users_to_set() -> None:
-    assert tagging(MODEL, {"tags": [{"key": UID_TAG, "value": "mine"}]}, None, due=True).wanted == {}
+def test_users_cannot_set_the_operators_tag() -> None:
+    assert tagging(MODEL, {"tags": [{"key": UID_TAG, "value": "mine"}]}, None, due=True).desired == {}
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_the_operators_mark_is_not_the_users_to_set() -> None:
         ([None], []),
     ],
 )
-def test_what_no_schema_can_say(tags: object, problems: list[str]) -> None:
+def test_tag_rules_beyond_the_schema(tags: object, problems: list[str]) -> None:
     assert tag_problems({"tags": tags}) == problems
 
 
-def test_tags_that_cannot_be_are_not_asked_about() -> None:
+def test_invalid_tags_make_no_call() -> None:
     found = tagging(MODEL, {"tags": [{"key": "a"}, {"key": "a"}]}, ["a"], due=True)
     assert found.problem is not None
     assert not found.due

@@ -33,7 +33,7 @@ def test_one_file_per_kind_under_the_name_that_controller_gen_gives(tmp_path: Pa
     assert not any("x-kubernetes-validations" in path.read_text(encoding="utf-8") for path in kinds)
 
 
-def test_what_follows_from_the_catalogue_is_committed() -> None:
+def test_generated_manifests_are_committed() -> None:
     found = CliRunner().invoke(cli, ["manifests", "--check", "--dir", str(ROOT)])
     assert found.exit_code == 0, f"run: sagemaker-operator manifests\n{found.output}"
 
@@ -59,7 +59,7 @@ def test_a_stale_list_is_named_and_written_and_the_rest_of_its_file_is_kept(tmp_
 
 
 @pytest.mark.parametrize("file", runtime_crds())
-def test_a_crd_of_the_runtime_is_called_as_its_file_and_described_throughout(file: str) -> None:
+def test_a_runtime_crd_is_named_after_its_file_and_fully_described(file: str) -> None:
     manifest = runtime_crds()[file]
     resource = resource_of(manifest)
     assert manifest["metadata"]["name"] == f"{resource.plural}.{GROUP}"
@@ -69,7 +69,7 @@ def test_a_crd_of_the_runtime_is_called_as_its_file_and_described_throughout(fil
     assert version["schema"]["openAPIV3Schema"]["properties"].keys() >= {"apiVersion", "kind", "metadata", "spec"}
 
 
-def test_yaml_says_what_the_manifest_says_and_repeats_nothing_by_reference() -> None:
+def test_yaml_equals_the_manifest_and_uses_no_anchors() -> None:
     manifest = crd_manifest(TRAINING)
     text = to_yaml(manifest)
     assert yaml.safe_load(text) == manifest
@@ -78,7 +78,7 @@ def test_yaml_says_what_the_manifest_says_and_repeats_nothing_by_reference() -> 
     assert to_yaml(crd_manifest(TRAINING)) == text
 
 
-def test_the_crd_is_called_as_acks() -> None:
+def test_the_crd_has_the_name_of_acks() -> None:
     spec = crd_manifest(TRAINING)["spec"]
     assert spec["group"] == "sagemaker.services.k8s.aws"
     assert spec["scope"] == "Namespaced"

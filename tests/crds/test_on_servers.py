@@ -41,7 +41,7 @@ async def test_nothing_of_the_sample_is_pruned(api: Client) -> None:
     assert (await api.ask("GET", path)).body["spec"] == SAMPLE["spec"]
 
 
-async def test_a_spec_that_sagemaker_has_not_accepted_can_be_mended(api: Client) -> None:
+async def test_a_spec_that_sagemaker_has_not_accepted_can_be_edited(api: Client) -> None:
     path = await stored(api, "refused")
     await api.merge(
         f"{path}/status", {"status": TERMINAL | {"ackResourceMetadata": {"ownerAccountID": "1", "region": "r"}}}
@@ -100,7 +100,7 @@ async def test_a_field_that_waits_for_sagemakers_default_may_be_filled(api: Clie
         assert (await api.merge(path, change)).status == answer
 
 
-async def test_metadata_and_status_of_an_accepted_object_are_free(api: Client) -> None:
+async def test_metadata_and_status_of_an_accepted_object_can_be_changed(api: Client) -> None:
     path = await accepted(api, "written")
     finalizers = {"finalizers": [TRAINING.finalizer], "annotations": {"a": "b"}}
     assert (await api.merge(path, {"metadata": finalizers})).status == 200
@@ -131,7 +131,7 @@ async def test_algorithm_and_image_exclude_each_other(api: Client) -> None:
     assert "exactly one of algorithmName, trainingImage must be set" in message
 
 
-async def test_every_mistake_is_told_at_once_and_by_its_field(api: Client) -> None:
+async def test_all_invalid_fields_are_reported_at_once(api: Client) -> None:
     path = await stored(api, "mistaken")
     bad = {
         "trainingJobName": "has.dots",
@@ -156,7 +156,7 @@ async def test_an_object_without_a_spec_is_accepted_as_adoption_needs_it(api: Cl
     assert (await api.merge(f"{JOBS}/adopted/status", {"status": ACCEPTED})).status == 200
 
 
-async def test_what_has_no_status_in_sagemaker_shows_whether_it_is_ready_and_why_not(api: Client) -> None:
+async def test_kinds_without_a_status_in_sagemaker_print_ready_and_its_reason(api: Client) -> None:
     models = JOBS.replace("trainingjobs", "models")
     await api.install(crd_manifest(derive("CreateModel")), models)
     await api.ask("DELETE", f"{models}/shown")

@@ -51,7 +51,7 @@ def test_a_kept_alternative_is_anchored_as_a_whole() -> None:
         pytest.param(r"[\S\s]*", id="really anything"),
     ],
 )
-def test_what_go_python_and_java_do_not_read_alike_is_dropped(pattern: str) -> None:
+def test_a_pattern_that_go_python_and_java_read_differently_is_dropped(pattern: str) -> None:
     assert portable(pattern) is None
 
 

@@ -11,14 +11,15 @@ from sagemaker_operator.cli.options import OPTIONS
 _INTRODUCTION = """\
 # Configuration
 
-`sagemaker-operator run` takes each setting as a flag, as the environment variable `SAGEMAKER_OPERATOR_<FLAG>`
-(`--watch-namespace` is `SAGEMAKER_OPERATOR_WATCH_NAMESPACE`), under the name that ACK's chart gives the variable, or from the
-file that `--config` (or `SAGEMAKER_OPERATOR_CONFIG`) names. A flag wins over the environment, and the environment over the
-file. Settings are read once: a change is a restart. An empty value counts as none; a name that does not exist ends the start
-with the nearest one that does.
+For operators of the process: every flag of `sagemaker-operator run`, as `sagemaker-operator run --help` prints them.
 
-Lists have commas between their items, and their flags may be repeated; an item that has a comma itself is put into double
-quotes. A file is YAML or JSON with the flags as keys:
+Each setting is a flag, an environment variable `SAGEMAKER_OPERATOR_<FLAG>` (`--watch-namespace` is
+`SAGEMAKER_OPERATOR_WATCH_NAMESPACE`), the variable of ACK's chart, or a key in the file that `--config` (or
+`SAGEMAKER_OPERATOR_CONFIG`) names. Flags take precedence over the environment, and the environment over the file.
+Settings are read at the start only. An empty value counts as unset; an unknown name is an error that suggests the nearest one.
+
+Items of a list are separated by commas, or the flag is repeated; an item that contains a comma is put into double quotes. A file is
+YAML or JSON with the flags as keys:
 
 ```yaml
 aws-region: eu-west-1
@@ -28,12 +29,12 @@ reconcile-resource-resync-seconds: {Endpoint: 600}
 feature-gates: {TeamLevelCARM: true}
 ```
 
-In a cluster put it into a ConfigMap, mount that, and set `args: [run, --config, /etc/sagemaker-operator/config.yaml]`.
+In a cluster, put the file into a ConfigMap, mount it, and set `args: [run, --config, /etc/sagemaker-operator/config.yaml]`.
 
-All of ACK's flags are here. What [differs](ack-compatibility.md#flags): the leader is elected by default, a kind has 16
-workers, not one, and `--http-client-timeout` is 20 s, not 60 s. The image has ACK's program too (`./bin/controller`), so that
-ACK's Deployment runs with nothing but its image changed, if its service account gets `manifests/rbac.yaml`: leases and events
-are beyond ACK's default role.
+All of ACK's flags exist. [Defaults that differ](ack-compatibility.md#flags): leader election is on, a kind has 16 workers
+instead of one, and `--http-client-timeout` is 20 s instead of 60 s. The image also has ACK's program (`./bin/controller`), so
+ACK's Deployment runs with only its image changed, if its service account gets `manifests/rbac.yaml`: ACK's default role does
+not include leases and Events.
 """
 
 

@@ -98,7 +98,7 @@ async def test_the_first_status_has_what_describe_reports(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_it_has_it_too_where_creates_are_throttled(kind: str) -> None:
+async def test_the_first_status_is_complete_where_creates_are_throttled(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
         await stage.prepare()
@@ -111,7 +111,7 @@ async def test_it_has_it_too_where_creates_are_throttled(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SETTLED_AT_ONCE)
-async def test_what_has_no_life_cycle_is_ready_in_its_first_status(kind: str) -> None:
+async def test_a_kind_without_a_lifecycle_is_ready_in_its_first_status(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
         await stage.prepare()
@@ -204,7 +204,7 @@ class Component:
         raise AssertionError("never reached")
 
 
-async def test_eight_parallel_steps_of_a_pipeline_end_well_though_creates_are_throttled() -> None:
+async def test_eight_parallel_pipeline_steps_succeed_though_creates_are_throttled() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     cloud.sagemaker.limits.set("CreateTrainingJob", RateLimit(per_second=0.25, burst=1))
     async with operator(cloud):
@@ -214,7 +214,7 @@ async def test_eight_parallel_steps_of_a_pipeline_end_well_though_creates_are_th
     assert cloud.creates() == 8
 
 
-async def test_a_resource_that_is_made_again_shows_nothing_of_the_one_before() -> None:
+async def test_a_recreated_resource_shows_nothing_of_its_predecessor() -> None:
     """Also where the new one cannot be described yet."""
     stage = Stage("Endpoint")
     async with operator(stage.cloud):

@@ -69,7 +69,7 @@ async def test_an_endpoint_is_updating_as_soon_as_the_update_was_accepted() -> N
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if STORIES[kind].edit is not None])
-async def test_no_update_that_was_accepted_is_called_a_trouble(kind: str) -> None:
+async def test_an_accepted_update_is_never_reported_as_an_error(kind: str) -> None:
     """The objects that an edit needs of its kind's own may wait; the update itself never does."""
     stage, edit = Stage(kind), STORIES[kind].edit
     assert edit is not None
@@ -87,7 +87,7 @@ async def test_no_update_that_was_accepted_is_called_a_trouble(kind: str) -> Non
     assert any(c["Ready"]["status"] == "False" for c in told), "while it is carried out it is not Ready"
 
 
-async def test_a_deployment_that_was_rolled_back_has_acks_words_and_says_what_to_do() -> None:
+async def test_a_deployment_that_was_rolled_back_has_acks_message_and_says_what_to_do() -> None:
     stage = Stage("Endpoint")
     async with operator(stage.cloud):
         await stage.prepare()
@@ -104,7 +104,7 @@ async def test_a_deployment_that_was_rolled_back_has_acks_words_and_says_what_to
         await quiet(stage)
 
 
-async def test_an_endpoint_that_failed_at_creation_says_how_to_get_out_and_keeps_the_cause() -> None:
+async def test_an_endpoint_that_failed_at_creation_says_how_to_recover_and_keeps_the_cause() -> None:
     stage = Stage("Endpoint")
     stage.manifest["spec"]["tags"] = [{"key": "sandbox/outcome", "value": "Failed"}]
     async with operator(stage.cloud):
@@ -148,7 +148,7 @@ async def test_a_name_that_is_taken_costs_no_write_and_no_create_at_a_restart(ki
 
 
 @pytest.mark.parametrize("status", ["False", "True"])
-async def test_acks_late_initialisation_that_nothing_completes_is_removed(status: str) -> None:
+async def test_acks_stale_late_initialisation_condition_is_removed(status: str) -> None:
     stage = Stage("Model")
     text = "Late initialization did not complete, requeuing with delay of 5 seconds"
     late = {"type": "ACK.LateInitialized", "status": status, "message": text}
@@ -233,7 +233,7 @@ async def test_an_object_that_another_finalizer_holds_says_so(kind: str, what: s
         await quiet(stage)
 
 
-async def test_an_object_that_is_retained_and_held_says_that_its_resource_stays() -> None:
+async def test_a_retained_object_held_by_a_finalizer_says_that_its_resource_stays() -> None:
     stage = Stage("Model")
     stage.manifest["metadata"] |= {
         "finalizers": [HOLDER],
@@ -273,7 +273,7 @@ async def test_deletion_protection_keeps_the_resource_until_it_is_taken_off(kind
         await stage.cloud.until_gone(stage.name, kind=kind, step=5.0)
 
 
-async def test_weights_that_an_update_leaves_without_effect_are_named_with_the_field_that_changes_it() -> None:
+async def test_weights_that_an_update_does_not_apply_are_named_with_the_field_that_decides() -> None:
     stage = Stage("Endpoint")
     async with operator(stage.cloud):
         await stage.prepare()
@@ -299,7 +299,7 @@ async def test_weights_that_an_update_leaves_without_effect_are_named_with_the_f
 
 
 @pytest.mark.parametrize("trouble", [FaultKind.ACCESS_DENIED, FaultKind.THROTTLE, FaultKind.SLOW])
-async def test_an_update_is_recorded_whether_or_not_the_advice_can_be_had(trouble: FaultKind) -> None:
+async def test_an_update_is_recorded_even_if_the_advisory_cannot_be_computed(trouble: FaultKind) -> None:
     stage = Stage("Endpoint")
     async with operator(stage.cloud):
         await stage.prepare()

@@ -154,7 +154,7 @@ async def test_every_kind_is_adopted_without_a_mutating_call(kind: str) -> None:
         assert stage.mutating() == []
 
 
-async def test_what_it_costs_and_tells() -> None:
+async def test_calls_events_and_metrics_of_an_adoption() -> None:
     request = staged()
     async with operator(request.cloud):
         arn = await request.made()
@@ -168,7 +168,7 @@ async def test_what_it_costs_and_tells() -> None:
     assert [reason for reason, _ in await request.events()] == ["Created", "Adopted"]
 
 
-async def test_not_found_is_told_and_an_edit_mends_it() -> None:
+async def test_not_found_is_reported_and_an_edit_fixes_it() -> None:
     request = staged()
     cloud = request.cloud
     async with operator(cloud):
@@ -189,7 +189,7 @@ async def test_not_found_is_told_and_an_edit_mends_it() -> None:
     assert "no such Model" in warning
 
 
-async def test_an_object_that_was_there_is_left_alone() -> None:
+async def test_an_existing_object_is_not_changed() -> None:
     request = staged()
     stage, cloud = request.stage, request.cloud
     async with operator(cloud):
@@ -218,7 +218,7 @@ async def test_an_object_that_was_there_is_left_alone() -> None:
         ({"name": "Not A Name"}, "spec.kubernetes.metadata.name: is not the name of an object"),
     ],
 )
-async def test_what_is_wrong_is_told_once_and_costs_no_write(change: dict[str, Any], text: str) -> None:
+async def test_an_error_is_reported_once_and_makes_no_write(change: dict[str, Any], text: str) -> None:
     request = staged()
     async with operator(request.cloud):
         await request.apply(**({"aws": {"nameOrID": "x"}} | change))
@@ -258,7 +258,9 @@ async def another_group(request: Request) -> None:
 @pytest.mark.parametrize(
     ("group", "run"), [(GROUP, no_adoption), ("s3.services.k8s.aws", another_group)], ids=["switched off", "not ours"]
 )
-async def test_left_alone(group: str, run: Callable[[Request], Awaitable[None]]) -> None:
+async def test_adopted_resources_are_ignored_when_switched_off(
+    group: str, run: Callable[[Request], Awaitable[None]]
+) -> None:
     request = staged()
     await request.apply({"nameOrID": "x"}, group=group)
     await run(request)
@@ -308,7 +310,7 @@ async def test_an_edit_after_the_adoption_changes_nothing_and_is_observed() -> N
     assert stored["status"]["observedGeneration"] == stored["metadata"]["generation"]
 
 
-async def test_the_gate_of_adoption_closes_this_way_too() -> None:
+async def test_the_adoption_gate_applies_to_adopted_resources() -> None:
     request = staged()
     async with operator(request.cloud, feature_gates=FeatureGates(resource_adoption=False)):
         arn = await request.made()
@@ -319,7 +321,7 @@ async def test_the_gate_of_adoption_closes_this_way_too() -> None:
 
 
 @pytest.mark.parametrize("status", ["True", "False"])
-async def test_what_ack_stored_is_left_in_peace_or_carried_on(status: str) -> None:
+async def test_adopted_resources_stored_by_ack_are_kept_or_resumed(status: str) -> None:
     """ACK writes the condition without a reason, and its finalizer once it is True."""
     request = staged()
     cloud = request.cloud
@@ -375,7 +377,7 @@ async def test_a_kill_at_any_call_ends_in_the_same_state(kind: str) -> None:
             assert len((await request.cloud.user.list_page(request.stage.kind.resource)).items) == 1
 
 
-async def test_an_object_that_is_deleted_before_it_was_adopted_is_made_anew() -> None:
+async def test_an_object_deleted_before_its_adoption_is_created_again() -> None:
     request = staged()
     model = request.stage.kind.resource
     async with operator(request.cloud):
@@ -393,7 +395,7 @@ async def test_an_object_that_is_deleted_before_it_was_adopted_is_made_anew() ->
         await request.cloud.until(anew)
 
 
-async def test_an_object_without_the_selected_labels_is_never_seen_and_that_is_told() -> None:
+async def test_an_object_without_the_selected_labels_is_reported_as_not_watched() -> None:
     request = staged()
     async with operator(request.cloud, watch_selectors="team=churn"):
         arn = await request.made()

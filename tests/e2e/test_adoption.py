@@ -109,7 +109,7 @@ async def test_a_read_only_object_only_reads(kind: str) -> None:
         )
 
 
-async def test_what_is_not_there_is_created_only_by_adopt_or_create() -> None:
+async def test_a_missing_resource_is_created_only_by_adopt_or_create() -> None:
     for policy, creates in (("adopt", 0), ("adopt-or-create", 1)):
         stage = Stage("Model")
         async with operator(stage.cloud):
@@ -140,7 +140,7 @@ async def test_a_read_only_object_without_a_resource_says_so_and_creates_nothing
         assert stage.creates() == 1
 
 
-async def test_drift_under_read_only_is_told_and_left_until_the_spec_agrees() -> None:
+async def test_drift_under_read_only_is_reported_until_the_spec_agrees() -> None:
     stage = Stage("Model")
     async with operator(stage.cloud):
         await made(stage)
@@ -153,7 +153,7 @@ async def test_drift_under_read_only_is_told_and_left_until_the_spec_agrees() ->
         assert stage.mutating() == []
 
 
-async def test_a_terminal_object_is_adopted_as_soon_as_its_annotations_say_so() -> None:
+async def test_a_terminal_object_is_adopted_as_soon_as_it_is_annotated() -> None:
     stage = Stage("Model")
     async with operator(stage.cloud):
         await made(stage, Tags=[{"Key": UID_TAG, "Value": "another"}])
@@ -164,7 +164,7 @@ async def test_a_terminal_object_is_adopted_as_soon_as_its_annotations_say_so() 
             ({ADOPTION_POLICY: "yes"}, "must be adopt or adopt-or-create"),
             ({ADOPTION_POLICY: "adopt"}, 'write {"modelName": "..."}'),
             ({ADOPTION_FIELDS: "nonsense"}, "JSON object of strings"),
-            ({ADOPTION_FIELDS: '{"name": "x"}'}, "has no name; it is known by modelName"),
+            ({ADOPTION_FIELDS: '{"name": "x"}'}, "has no name; its keys are modelName"),
         ):
             await stage.cloud.annotate(stage.name, wrong, kind="Model")
             await stage.cloud.pass_time(5)
@@ -239,7 +239,7 @@ async def test_a_kill_at_any_call_of_an_adoption_ends_in_the_same_state(kind: st
 
 
 @pytest.mark.parametrize("kind", ["TrainingJob", "Model", "Endpoint"])
-async def test_a_request_asks_sagemaker_once_and_says_when(kind: str) -> None:
+async def test_a_reconcile_request_describes_once_and_records_the_time(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()

@@ -28,7 +28,7 @@ async def ready(stage: Stage) -> str:
 
 
 @pytest.mark.parametrize("kind", FAILING)
-async def test_a_deletion_that_failed_in_sagemaker_is_told_and_made_again_in_minutes(kind: str) -> None:
+async def test_a_deletion_that_failed_in_sagemaker_is_reported_and_retried_in_minutes(kind: str) -> None:
     stage = Stage(kind)
     stage.manifest["spec"]["tags"] = [{"key": "sandbox/delete-outcome", "value": "Failed"}]
     async with operator(stage.cloud):
@@ -55,7 +55,7 @@ async def test_a_deletion_that_failed_in_sagemaker_is_told_and_made_again_in_min
 
 
 @pytest.mark.parametrize("kind", [name for name, kind in catalog().items() if kind.status_member])
-async def test_what_happens_to_the_object_meanwhile_asks_for_no_second_deletion(kind: str) -> None:
+async def test_events_of_the_object_cause_no_second_delete(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()
@@ -77,7 +77,7 @@ async def test_what_happens_to_the_object_meanwhile_asks_for_no_second_deletion(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_another_finalizer_keeps_is_not_ready(kind: str) -> None:
+async def test_an_object_that_another_finalizer_holds_is_not_ready(kind: str) -> None:
     stage = Stage(kind)
     stage.manifest["metadata"]["finalizers"] = [OTHERS]
     async with operator(stage.cloud):
@@ -99,7 +99,7 @@ async def test_what_another_finalizer_keeps_is_not_ready(kind: str) -> None:
         assert len(stage.cloud.sagemaker.calls) == 0
 
 
-async def test_a_delete_that_is_throttled_for_long_leaves_nothing_ready() -> None:
+async def test_an_object_whose_delete_is_throttled_is_not_ready() -> None:
     stage = Stage("Model")
     async with operator(stage.cloud):
         await stage.apply()

@@ -31,7 +31,7 @@ def report(result: Result) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return json.loads(result.out), [json.loads(line) for line in result.err.splitlines()]
 
 
-async def test_the_bill_of_a_job_is_one_json_object(tmp_path: Path) -> None:
+async def test_the_cost_of_a_job_is_one_json_object(tmp_path: Path) -> None:
     # Half a second of real delay is 20 simulated seconds: at more than 40 times, the bill would measure the machine.
     result = await demo(tmp_path, "--speed", "40", "--format", "json")
     assert result.code == 0
@@ -80,7 +80,7 @@ async def test_a_job_that_fails_is_exit_code_1_and_says_why(tmp_path: Path) -> N
     assert told["failureReason"] in failed["message"]
 
 
-async def test_text_is_log_lines_and_a_bill_in_one_sentence(tmp_path: Path) -> None:
+async def test_text_output_is_log_lines_and_a_cost_sentence(tmp_path: Path) -> None:
     result = await demo(tmp_path, *QUICK, "--format", "text", "-f", str(job_file(tmp_path, "short-one")))
     assert (result.code, result.err) == (0, "")
     *log, bill = [line for line in result.out.splitlines() if line]

@@ -68,7 +68,7 @@ def test_the_kustomization_installs_every_file_but_the_samples_and_the_shards() 
     assert listed[0] == "namespace.yaml", "what lives in the namespace comes after it"
 
 
-def test_everything_lives_in_the_one_namespace() -> None:
+def test_everything_is_in_the_one_namespace() -> None:
     name = yaml.safe_load((MANIFESTS / "namespace.yaml").read_text())["metadata"]["name"]
     for path in MANIFESTS.glob("*.yaml"):
         for document in yaml.safe_load_all(path.read_text()):
@@ -115,7 +115,7 @@ def test_the_container_has_no_privilege() -> None:
     assert not pod().get("initContainers")
 
 
-def test_the_pod_is_no_root_and_has_the_runtimes_seccomp_profile() -> None:
+def test_the_pod_is_not_root_and_has_the_runtimes_seccomp_profile() -> None:
     context = pod()["securityContext"]
     assert context["runAsNonRoot"] is True
     assert context["runAsUser"] > 0

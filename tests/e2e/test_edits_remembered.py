@@ -58,7 +58,7 @@ async def test_a_refused_removal_is_not_forgotten_when_the_job_ends() -> None:
         assert conditions[READY]["status"] == "False"
 
 
-async def test_a_definition_named_by_its_place_is_tried_again_within_the_hour() -> None:
+async def test_a_definition_in_s3_that_was_refused_is_retried_within_the_hour() -> None:
     stage = Stage("Pipeline")
     spec = stage.manifest["spec"]
     del spec["pipelineDefinition"]
@@ -83,7 +83,7 @@ async def test_a_definition_named_by_its_place_is_tried_again_within_the_hour() 
         assert stage.cloud.sagemaker.calls.of("UpdatePipeline")[-1].applied
 
 
-async def test_a_notebook_that_is_edited_each_time_it_starts_follows_and_is_not_left_stopped() -> None:
+async def test_a_notebook_edited_at_each_start_is_updated_and_not_left_stopped() -> None:
     stage = Stage("NotebookInstance")
     async with operator(stage.cloud):
         await stage.apply()
@@ -100,7 +100,7 @@ async def test_a_notebook_that_is_edited_each_time_it_starts_follows_and_is_not_
         assert len(starts("UpdateNotebookInstance")) == len(sizes)
 
 
-async def test_a_script_taken_out_of_a_lifecycle_configuration_is_taken_out_in_sagemaker() -> None:
+async def test_a_script_removed_from_a_lifecycle_configuration_is_removed_in_sagemaker() -> None:
     stage = Stage("NotebookInstanceLifecycleConfig")
     async with operator(stage.cloud):
         await stage.apply()

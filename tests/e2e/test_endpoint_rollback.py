@@ -14,7 +14,7 @@ pytestmark = VIRTUAL
 LAST = "sagemaker.services.k8s.aws/last-endpoint-config-for-update"
 
 
-async def test_a_failed_update_is_told_in_acks_words_and_not_repeated() -> None:
+async def test_a_failed_update_has_acks_message_and_is_not_repeated() -> None:
     cloud = Cloud(kinds=["Model", "EndpointConfig", "Endpoint"])
     model, config, endpoint = yaml.safe_load_all((SAMPLES / "chain-endpoint.yaml").read_text())
     name, live = endpoint["metadata"]["name"], config["spec"]["endpointConfigName"]

@@ -50,7 +50,7 @@ def events(log: io.StringIO, *names: str) -> list[str]:
 
 
 @_CODES
-async def test_at_the_start_they_are_waited_for(code: str, log: io.StringIO) -> None:
+async def test_expired_credentials_at_the_start_are_waited_for(code: str, log: io.StringIO) -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     cloud.sagemaker.faults.add(expired(code))
     await cloud.apply(sample())
@@ -69,7 +69,7 @@ async def test_at_the_start_they_are_waited_for(code: str, log: io.StringIO) -> 
     assert cloud.creates() == 1
 
 
-async def test_in_the_middle_of_a_job_they_are_waited_for_and_nothing_is_terminal(log: io.StringIO) -> None:
+async def test_credentials_that_expire_during_a_job_are_waited_for_and_nothing_is_terminal(log: io.StringIO) -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud) as manager, cloud.watching() as seen:
         await cloud.apply(sample())
@@ -94,7 +94,7 @@ async def test_in_the_middle_of_a_job_they_are_waited_for_and_nothing_is_termina
     assert [found for found in conditions if found["type"] == "ACK.Terminal"] == []
 
 
-async def test_who_is_refused_by_sagemaker_alone_is_not_hurried_for_ever(log: io.StringIO) -> None:
+async def test_credentials_refused_by_sagemaker_alone_are_retried_with_backoff(log: io.StringIO) -> None:
     """A clock that is off, or a broken region: STS answers, and everybody's next try fails all the same."""
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud) as manager:

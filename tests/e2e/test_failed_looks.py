@@ -40,7 +40,7 @@ def fault(
     return lambda: cloud.sagemaker.faults.remove(made)
 
 
-async def test_a_denied_describe_is_told_and_taken_back() -> None:
+async def test_a_denied_describe_is_reported_and_cleared() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud):
         await cloud.apply(job(1))
@@ -59,7 +59,7 @@ async def test_a_denied_describe_is_told_and_taken_back() -> None:
         assert RECOVERABLE not in await cloud.conditions("job-1")
 
 
-async def test_a_denied_list_leaves_the_describes() -> None:
+async def test_a_denied_list_falls_back_to_describes() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     fault(cloud, "ListTrainingJobs", FaultKind.ACCESS_DENIED)
     async with operator(cloud):
@@ -72,7 +72,7 @@ async def test_a_denied_list_leaves_the_describes() -> None:
         assert 0 < cloud.sagemaker.calls.operations["ListTrainingJobs"] <= 5, "once in a quarter of an hour"
 
 
-async def test_those_that_cannot_be_seen_do_not_starve_the_others() -> None:
+async def test_objects_that_cannot_be_described_do_not_starve_the_others() -> None:
     """More of them than are asked about at once."""
     cloud = Cloud(kinds=["TrainingJob"])
     hidden = {f"job-{number}" for number in range(10)}
@@ -94,7 +94,7 @@ async def test_those_that_cannot_be_seen_do_not_starve_the_others() -> None:
         assert cloud.sagemaker.calls.operations["DescribeTrainingJob"] < 1000
 
 
-async def test_an_outage_is_told_after_three_looks_and_taken_back() -> None:
+async def test_an_outage_is_reported_after_three_polls_and_cleared() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud):
         await cloud.apply(job(1))
@@ -113,7 +113,7 @@ async def test_an_outage_is_told_after_three_looks_and_taken_back() -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.ACCESS_DENIED, FaultKind.SERVER_ERROR])
-async def test_a_deletion_that_cannot_see_its_job_says_so_and_ends_when_it_can(kind: FaultKind) -> None:
+async def test_a_deletion_that_cannot_describe_its_job_says_so_and_ends_when_it_can(kind: FaultKind) -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud):
         await cloud.apply(job(1))

@@ -131,7 +131,7 @@ async def test_a_field_is_written_when_its_object_is_synced_and_removed_with_the
     assert await exports.data() == {"mine": "kept"}
 
 
-async def test_a_secret_gets_base64_and_its_value_is_told_nowhere(
+async def test_a_secret_gets_base64_and_its_value_is_shown_nowhere(
     exports: Exports, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cloud = exports.cloud
@@ -158,7 +158,7 @@ async def settled(exports: Exports, **changes: Any) -> None:
     exports.cloud.forget()
 
 
-async def test_what_is_settled_costs_nothing(exports: Exports) -> None:
+async def test_a_settled_export_makes_no_calls(exports: Exports) -> None:
     cloud = exports.cloud
     async with operator(cloud):
         await settled(exports)
@@ -173,7 +173,7 @@ async def test_what_is_settled_costs_nothing(exports: Exports) -> None:
         assert not [r for r in cloud.kubernetes.requests if r.plural == "fieldexports" and r.verb == "list"]
 
 
-async def test_a_restart_looks_once_and_writes_nothing(exports: Exports) -> None:
+async def test_a_restart_reads_once_and_writes_nothing(exports: Exports) -> None:
     cloud = exports.cloud
     async with operator(cloud):
         await settled(exports)
@@ -184,7 +184,7 @@ async def test_a_restart_looks_once_and_writes_nothing(exports: Exports) -> None
     assert exports.requests("fieldexports") == []
 
 
-async def test_a_key_that_somebody_removed_is_back_within_the_hour(exports: Exports) -> None:
+async def test_a_removed_key_is_restored_within_the_hour(exports: Exports) -> None:
     async with operator(exports.cloud):
         await settled(exports)
         await exports.cloud.user.merge_patch(CONFIG_MAPS, "default", "target", {"data": {"default.export": None}})
@@ -206,7 +206,7 @@ async def test_another_key_or_target_leaves_nothing_behind(exports: Exports) -> 
 
 
 @pytest.mark.parametrize("why", ["the export says so", "somebody else changed it", "another export writes it"])
-async def test_a_key_stays_when(exports: Exports, why: str) -> None:
+async def test_when_a_key_is_kept(exports: Exports, why: str) -> None:
     cloud = exports.cloud
     async with operator(cloud):
         await settled(exports, key="arn")
@@ -253,7 +253,7 @@ async def test_an_export_that_ack_made_is_taken_over_and_cleaned_up(exports: Exp
         ({"name": "elsewhere"}, "ACK.Recoverable", "There is no ConfigMap default/elsewhere"),
     ],
 )
-async def test_what_is_wrong_is_told_once_and_costs_no_write(
+async def test_an_error_is_reported_once_and_makes_no_write(
     exports: Exports, change: dict[str, Any], condition: str, text: str
 ) -> None:
     cloud = exports.cloud
@@ -296,7 +296,7 @@ async def test_another_namespace_only_where_it_is_allowed(exports: Exports) -> N
     assert await exports.data(namespace="kube-system") == {"arn": await exports.arn()}
 
 
-async def test_an_export_of_another_controllers_kind_is_left_alone(exports: Exports) -> None:
+async def test_an_export_of_another_controllers_kind_is_ignored(exports: Exports) -> None:
     async with operator(exports.cloud):
         await exports.export(group="s3.services.k8s.aws", kind="Bucket")
         await exports.cloud.pass_time(60)
@@ -318,7 +318,7 @@ async def test_without_its_crd_only_this_feature_is_missing(exports: Exports) ->
         assert manager.features["FieldExport"].degraded
 
 
-async def test_switched_off_nothing_is_asked(exports: Exports) -> None:
+async def test_switched_off_no_request_is_made(exports: Exports) -> None:
     async with operator(exports.cloud, enable_field_export=False):
         await exports.export()
         await exports.cloud.pass_time(60)

@@ -36,7 +36,7 @@ async def write(stage: Stage, *conditions: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["TrainingJob", "ModelPackage"])
 @pytest.mark.parametrize("before", [False, True])
-async def test_one_that_is_written_while_the_create_is_in_flight_is_kept(kind: str, before: bool) -> None:
+async def test_a_foreign_condition_written_during_the_create_is_kept(kind: str, before: bool) -> None:
     """A model package gets an annotation between its create and its status: a write that is not locked on a version."""
     stage = Stage(kind)
     slow = Fault(operation=stage.kind.create, kind=FaultKind.SLOW, seconds=5.0)
@@ -55,7 +55,7 @@ async def test_one_that_is_written_while_the_create_is_in_flight_is_kept(kind: s
     assert stage.creates() == 1
 
 
-async def test_one_that_is_taken_away_meanwhile_stays_away() -> None:
+async def test_a_foreign_condition_removed_during_the_create_stays_removed() -> None:
     stage = Stage("TrainingJob")
     stage.cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.SLOW, seconds=5.0))
     async with operator(stage.cloud) as manager:
@@ -68,7 +68,7 @@ async def test_one_that_is_taken_away_meanwhile_stays_away() -> None:
         assert BUDGET["type"] not in await stage.conditions()
 
 
-async def test_without_one_the_write_of_the_arn_costs_no_more_than_before() -> None:
+async def test_without_a_foreign_condition_the_arn_is_one_write() -> None:
     stage = Stage("TrainingJob")
     async with operator(stage.cloud) as manager:
         await stage.cloud.until(lambda: manager.ready() is None)
@@ -85,7 +85,7 @@ async def test_without_one_the_write_of_the_arn_costs_no_more_than_before() -> N
         assert [request for request in reads if request.user_agent == "sagemaker-operator"] == []
 
 
-async def test_a_request_that_is_taken_back_while_it_is_carried_out_is_no_error() -> None:
+async def test_a_reconcile_request_removed_during_the_reconcile_is_not_an_error() -> None:
     stage = Stage("ModelPackage")
     stage.cloud.sagemaker.faults.add(Fault(operation=stage.kind.create, kind=FaultKind.SLOW, seconds=5.0))
     async with operator(stage.cloud) as manager:

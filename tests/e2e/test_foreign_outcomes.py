@@ -53,7 +53,7 @@ async def uid_of(cloud: Cloud, name: str) -> str:
 
 
 @pytest.mark.parametrize("when", ["running", "ended"])
-async def test_an_object_that_names_anothers_job_tells_nothing_of_it(when: str) -> None:
+async def test_an_object_that_names_a_foreign_job_shows_nothing_of_it(when: str) -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     stream = listening(cloud)
     async with operator(cloud) as manager:
@@ -83,7 +83,7 @@ async def test_an_object_that_names_anothers_job_tells_nothing_of_it(when: str) 
     assert reason not in json.dumps([status, events, lines(stream, uid)])
 
 
-async def test_nor_where_its_tags_cannot_be_read() -> None:
+async def test_a_foreign_job_is_not_shown_where_its_tags_cannot_be_read() -> None:
     """Whose it is, is not known then."""
     cloud = Cloud(kinds=["TrainingJob"])
     stream = listening(cloud)
@@ -100,7 +100,7 @@ async def test_nor_where_its_tags_cannot_be_read() -> None:
     assert TERMINAL not in await cloud.conditions("other")
 
 
-async def test_what_a_read_only_object_shows_is_not_counted_as_an_end_of_its_own() -> None:
+async def test_the_end_of_a_read_only_resource_is_not_counted() -> None:
     """It is there to show another's job; sums over log lines and metrics must not have the job twice."""
     cloud = Cloud(kinds=["TrainingJob"])
     stream = listening(cloud)

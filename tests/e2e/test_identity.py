@@ -80,7 +80,7 @@ async def test_the_app_that_the_edited_spec_names_is_left_alone() -> None:
         assert (await described(stage)).get("Status") in (None, "Deleted")
 
 
-async def test_a_name_that_is_taken_is_tried_once_per_pass_when_the_own_resource_is_gone() -> None:
+async def test_a_taken_name_is_tried_once_per_reconcile_when_the_own_resource_is_gone() -> None:
     stage = Stage("ModelPackageGroup", relaxed=True)
     async with operator(stage.cloud, resync_seconds=60.0):
         await stage.apply()
@@ -99,7 +99,7 @@ async def test_a_name_that_is_taken_is_tried_once_per_pass_when_the_own_resource
         await stage.settled()
 
 
-async def test_an_app_whose_owner_became_unclear_waits_until_it_is_written_back() -> None:
+async def test_an_app_whose_owner_became_ambiguous_waits_until_the_spec_names_it() -> None:
     """The ARN says `alice` and not whether that is a user or a space: what is not found may be there all the same."""
     stage = Stage("App", relaxed=True)
     async with operator(stage.cloud):

@@ -240,7 +240,7 @@ async def test_a_server_with_another_ca_gets_no_token(tmp_path: Path, ca: trustm
     assert len(cluster.kubernetes.requests) == 0
 
 
-async def test_a_token_of_another_cluster_is_told_apart_from_a_missing_permission(
+async def test_a_token_of_another_cluster_is_not_reported_as_a_missing_permission(
     tmp_path: Path, ca: trustme.CA
 ) -> None:
     cluster = Cluster("first")

@@ -168,9 +168,7 @@ surrounds them."""
 
 
 @pytest.mark.parametrize("number", range(LISTENERS))
-async def test_a_listener_that_raises_costs_its_object_and_no_other(
-    monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+async def test_an_exception_in_a_listener_affects_only_its_object(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     out = io.StringIO()
     registered = sabotage_listener(monkeypatch, number)
     cloud = Cloud(kinds=KINDS)
@@ -243,7 +241,7 @@ PLACES: dict[str, tuple[type, str, Callable[..., Any], str]] = {
     "a watch": (Watcher, "step", at_first, "trainingjob"),
     "the workers of a kind": (Controller, "work", at_first, "trainingjob"),
     "a worker": (Controller, "_worker", at_first, "trainingjob"),
-    "the watches of namespaces and maps": (NamespaceConfigs, "run", at_first, "surroundings"),
+    "the watches of namespaces and maps": (NamespaceConfigs, "run", at_first, "namespace-config"),
     "the writing of Events": (EventRecorder, "run", at_first, "events"),
     "the watch over the credentials": (AwsIdentity, "watch", at_first, "operator"),
     "the heartbeat": (Manager, "_heartbeat", at_first, "operator"),
@@ -253,7 +251,7 @@ PLACES: dict[str, tuple[type, str, Callable[..., Any], str]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_an_exception_anywhere_is_counted_and_the_rest_goes_on(
+async def test_an_exception_anywhere_is_counted_and_the_rest_continues(
     monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     owner, method, fails, part = PLACES[place]
@@ -278,8 +276,8 @@ async def test_an_exception_anywhere_is_counted_and_the_rest_goes_on(
     assert SECRET not in out.getvalue()
 
 
-async def test_a_sweep_that_raises_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Poller, "_look", at_first(Poller._look))
+async def test_a_sweep_that_raises_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Poller, "_poll", at_first(Poller._poll))
     cloud = Cloud(kinds=["TrainingJob"])
     async with running(cloud):
         await cloud.apply(job("healthy"))
@@ -292,16 +290,16 @@ async def test_readiness_names_a_task_that_keeps_failing(monkeypatch: pytest.Mon
     async with running(cloud) as manager:
         await cloud.until(lambda: manager.guard.degraded, step=0.05)
         assert manager.guard.degraded == (
-            "watch surroundings: failed with Bug, an error of the operator; it is restarted (see the log)"
+            "watch namespace configuration: failed with Bug, an error of the operator; it is restarted (see the log)"
         )
         await cloud.until(lambda: manager.ready() is None)
         assert manager.guard.degraded is None
 
 
-KEPT = {"heartbeat", "credentials", "watch surroundings", "events", "ready"}
+KEPT = {"heartbeat", "credentials", "watch namespace configuration", "events", "ready"}
 
 
-async def test_every_task_of_an_operator_is_one_of_those_that_are_kept() -> None:
+async def test_every_task_of_an_operator_is_supervised() -> None:
     """A task beside them needs `Guard.keep`, and a row in PLACES. `lease` and `manager` may end the process."""
     cloud = Cloud(kinds=["TrainingJob"])
     before = asyncio.all_tasks()
@@ -397,7 +395,7 @@ SELECTOR = {
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_objects_of_any_shape_cost_the_others_nothing(seed: int) -> None:
+async def test_malformed_objects_do_not_affect_others(seed: int) -> None:
     """As ACK's CRDs store them, which are looser than ours, and as a CRD without a schema would."""
     rng = random.Random(seed)
     cloud = Cloud(kinds=[*KINDS, "Endpoint", "EndpointConfig", "NotebookInstance"])
@@ -439,7 +437,7 @@ async def test_objects_of_any_shape_cost_the_others_nothing(seed: int) -> None:
         assert all_panics(manager) == 0, "each shape has an answer of its own"
 
 
-async def test_a_selector_of_any_shape_costs_the_others_nothing() -> None:
+async def test_a_malformed_selector_does_not_affect_others() -> None:
     from sagemaker_operator.settings import FeatureGates
 
     cloud = Cloud(kinds=["TrainingJob"])

@@ -77,7 +77,7 @@ class Ack:
 
 
 @pytest.mark.parametrize("kind", ACK_KINDS)
-async def test_an_object_of_acks_is_taken_over_in_silence(kind: str) -> None:
+async def test_an_ack_object_is_taken_over_without_calls_or_writes(kind: str) -> None:
     ack = Ack(kind)
     await ack.make()
     stage, cloud = ack.stage, ack.cloud
@@ -96,7 +96,7 @@ async def test_an_object_of_acks_is_taken_over_in_silence(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ACK_KINDS)
-async def test_an_object_of_acks_is_deleted_as_ack_would(kind: str) -> None:
+async def test_an_ack_object_is_deleted_as_ack_would(kind: str) -> None:
     ack = Ack(kind)
     await ack.make()
     stage, cloud = ack.stage, ack.cloud
@@ -116,7 +116,7 @@ async def test_an_object_of_acks_is_deleted_as_ack_would(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["Endpoint", "Model", "TrainingJob"])
 @pytest.mark.parametrize("dies_at", [0, 1, 2, 3, 4])
-async def test_a_resource_that_ack_found_to_exist_is_never_taken_for_the_objects_own(kind: str, dies_at: int) -> None:
+async def test_an_existing_resource_that_ack_recorded_is_never_treated_as_owned(kind: str, dies_at: int) -> None:
     """ACK writes its ARN into the object's status, beside `Resource already exists`, and no finalizer."""
     ack = Ack(kind)
     await ack.make()
@@ -141,7 +141,7 @@ async def test_a_resource_that_ack_found_to_exist_is_never_taken_for_the_objects
 
 
 @pytest.mark.parametrize("kind", ["App", "Project"])
-async def test_what_ack_found_to_exist_is_made_when_that_is_gone(kind: str) -> None:
+async def test_the_resource_is_created_when_the_existing_one_that_ack_found_is_gone(kind: str) -> None:
     """Also where SageMaker goes on describing what is gone."""
     ack = Ack(kind)
     await ack.make()
@@ -157,7 +157,7 @@ async def test_what_ack_found_to_exist_is_made_when_that_is_gone(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ACK_KINDS)
-async def test_the_corpus_bears_no_mark_of_ours(kind: str) -> None:
+async def test_the_corpus_has_no_annotation_of_this_operator(kind: str) -> None:
     text = (CORPUS / f"{kind.lower()}.yaml").read_text()
     assert "observedGeneration" not in text
     assert UID_TAG not in text

@@ -58,7 +58,7 @@ async def test_a_bad_value_is_refused_at_apply(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_bad_value_under_acks_crds_is_named_and_heals_with_the_edit(kind: str) -> None:
+async def test_a_bad_value_under_acks_crds_is_named_and_recovers_with_the_edit(kind: str) -> None:
     stage = Stage(kind, relaxed=True)
     bad = stage.story.bad
     async with operator(stage.cloud):
@@ -78,7 +78,7 @@ async def test_a_bad_value_under_acks_crds_is_named_and_heals_with_the_edit(kind
 
 
 @pytest.mark.parametrize("kind", TAKEN)
-async def test_somebody_elses_resource_of_this_name_is_never_touched(kind: str) -> None:
+async def test_a_foreign_resource_of_this_name_is_never_touched(kind: str) -> None:
     stage = Stage(kind)
     cloud = stage.cloud
     async with operator(cloud):
@@ -119,7 +119,7 @@ def _names_a_role(shape: Shape, above: frozenset[str] = frozenset()) -> bool:
     return any(_names_a_role(inner, above | {shape.name}) for inner in members(shape).values())
 
 
-async def test_every_kind_with_a_role_has_its_row() -> None:
+async def test_every_kind_with_a_role_is_in_the_table() -> None:
     assert {name for name, kind in catalog().items() if _names_a_role(operation(kind.create).input_shape)} == set(
         WITH_ROLE
     )
@@ -143,12 +143,12 @@ async def test_a_role_that_cannot_be_assumed_yet_is_waited_for(kind: str) -> Non
         assert waiting["reason"] == "DependencyNotReady"
         assert NEW_ROLE in waiting["message"]
         await stage.settled(seconds=7200)
-    assert fault.seen == 5
+    assert fault.matched == 5
     assert stage.creates() == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_quota_throttling_and_outage_are_told_and_heal(kind: str) -> None:
+async def test_quota_throttling_and_outage_are_reported_and_recover(kind: str) -> None:
     stage = Stage(kind)
     faults = stage.cloud.sagemaker.faults
     async with operator(stage.cloud):
@@ -165,7 +165,7 @@ async def test_quota_throttling_and_outage_are_told_and_heal(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_an_account_that_is_throttled_for_minutes_is_told_once_and_heals(kind: str) -> None:
+async def test_throttling_for_minutes_is_reported_once_and_recovers(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()

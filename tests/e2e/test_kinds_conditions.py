@@ -68,7 +68,7 @@ def verdicts(told: Sequence[tuple[Any, dict[str, Any]]]) -> list[Verdict]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_life_of_a_kind(kind: str) -> None:
+async def test_conditions_through_the_lifecycle_of_a_kind(kind: str) -> None:
     """Made, changed in a way that SageMaker can follow and in one that it cannot, mended, deleted."""
     stage = Stage(kind, relaxed=True)
     story = STORIES[kind]
@@ -99,7 +99,7 @@ async def test_the_life_of_a_kind(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FAILING)
-async def test_one_that_fails_in_sagemaker(kind: str) -> None:
+async def test_conditions_of_a_failure_in_sagemaker(kind: str) -> None:
     stage = Stage(kind)
     stage.manifest["spec"]["tags"] = [{"key": "sandbox/outcome", "value": "Failed"}]
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
@@ -136,7 +136,7 @@ async def test_a_failure_that_ack_calls_terminal_is_terminal(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_one_that_waits_for_a_quota_and_then_for_the_network(kind: str) -> None:
+async def test_conditions_while_waiting_for_a_quota_and_then_for_the_network(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
         await stage.prepare()
@@ -152,7 +152,7 @@ async def test_one_that_waits_for_a_quota_and_then_for_the_network(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", [name for name in KINDS if catalog()[name].is_job])
-async def test_a_job_that_somebody_stops_is_failed_and_not_ready(kind: str) -> None:
+async def test_a_job_stopped_outside_the_operator_is_failed_and_not_ready(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
         await stage.prepare()

@@ -65,7 +65,7 @@ def _has_sets(shape: Shape, above: frozenset[str] = frozenset()) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_converged_here_comes_back_reordered(kind: str) -> None:
+async def test_the_simulator_reorders_lists_for_these_tests(kind: str) -> None:
     """Or the others would say nothing about lists."""
     assert _has_sets(operation(catalog()[kind].create).input_shape) == bool(STORIES[kind].sets)
     given = Settled(kind).create_input()
@@ -73,7 +73,7 @@ async def test_what_is_converged_here_comes_back_reordered(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_five_more_passes_change_nothing(kind: str) -> None:
+async def test_five_more_reconciles_change_nothing(kind: str) -> None:
     stage = Settled(kind)
     cloud = stage.cloud
     async with operator(cloud, resync_seconds=RESYNC_SECONDS) as manager:

@@ -43,7 +43,7 @@ async def test_a_lost_reply_of_the_create_leaves_one_resource(kind: str) -> None
         fault = cloud.sagemaker.faults.add(Fault(operation=stage.kind.create, kind=FaultKind.LOST_REPLY))
         await stage.apply()
         await stage.settled()
-        assert fault.seen >= 1
+        assert fault.matched >= 1
         assert len(await resources(stage)) == others + 1
         described = await stage.describe()
         assert (await stage.status())["ackResourceMetadata"]["arn"] == described[stage.kind.arn_member]

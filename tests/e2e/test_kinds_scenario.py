@@ -89,7 +89,7 @@ async def test_an_edit_that_sagemaker_cannot_make_is_refused_at_apply(kind: str)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if fixed_within(catalog()[kind])])
-async def test_so_is_one_inside_of_what_can_be_updated(kind: str) -> None:
+async def test_an_impossible_edit_inside_an_updatable_field_is_refused_at_apply(kind: str) -> None:
     stage = Stage(kind)
     assert stage.story.frozen_inside is not None
     field, inside = stage.story.frozen_inside
@@ -102,7 +102,7 @@ async def test_so_is_one_inside_of_what_can_be_updated(kind: str) -> None:
     assert f"SageMaker cannot change spec.{field}.{next(iter(inside))} of an existing" in str(refused.value)
 
 
-async def test_the_rest_of_a_structure_can_be_updated_and_left_out_where_it_never_was() -> None:
+async def test_updatable_members_of_a_structure_can_be_changed_or_added() -> None:
     stage = Stage("FeatureGroup")
     async with operator(stage.cloud):
         await stage.apply()

@@ -53,7 +53,7 @@ def is_left(stage: Stage) -> bool:
 
 
 @OF_EACH
-async def test_what_was_accepted_after_a_long_wait_has_not_vanished(kind: str) -> None:
+async def test_a_create_accepted_after_a_long_wait_has_not_vanished(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()
@@ -64,7 +64,7 @@ async def test_what_was_accepted_after_a_long_wait_has_not_vanished(kind: str) -
 
 
 @OF_EACH
-async def test_what_was_accepted_after_a_long_wait_goes_with_its_object(kind: str) -> None:
+async def test_a_resource_accepted_after_a_long_wait_is_deleted_with_its_object(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()
@@ -75,7 +75,7 @@ async def test_what_was_accepted_after_a_long_wait_goes_with_its_object(kind: st
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if catalog()[kind].token_member or kind in NAMELESS])
 @pytest.mark.parametrize("delete", [False, True])
-async def test_a_create_whose_reply_is_lost_and_that_is_not_shown_yet_makes_one(kind: str, delete: bool) -> None:
+async def test_a_create_with_a_lost_reply_that_is_not_visible_yet_leaves_one_resource(kind: str, delete: bool) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()
@@ -92,7 +92,7 @@ async def test_a_create_whose_reply_is_lost_and_that_is_not_shown_yet_makes_one(
     assert not (delete and is_left(stage))
 
 
-async def test_a_job_that_is_gone_before_anybody_saw_it_is_told_of() -> None:
+async def test_a_job_that_vanished_before_it_was_described_is_reported() -> None:
     stage = Stage("TrainingJob")
     async with operator(stage.cloud):
         await wait_for_the_quota(stage)
@@ -102,7 +102,7 @@ async def test_a_job_that_is_gone_before_anybody_saw_it_is_told_of() -> None:
     assert made(stage) == 1
 
 
-async def test_the_deletion_of_an_object_whose_name_is_another_ones_ends() -> None:
+async def test_the_deletion_of_an_object_whose_name_belongs_to_another_ends() -> None:
     """A finalizer without an ARN may mean a lost reply; the create by token that brings that back is refused here."""
     stage = Stage("Pipeline")
     await stage.cloud.ask(stage.kind.create, **stage.create_input())

@@ -76,7 +76,7 @@ async def lived(stage: Stage, *, write_late_init: bool) -> tuple[dict[str, Any],
 
 
 @pytest.mark.parametrize("kind", LATE_KINDS)
-async def test_without_the_flag_spec_is_the_users_and_nothing_is_said(kind: str) -> None:
+async def test_without_the_flag_spec_is_unchanged_and_no_condition_is_set(kind: str) -> None:
     stage = bare(kind)
     stored, _ = await lived(stage, write_late_init=False)
     assert stored["spec"] == stage.manifest["spec"]
@@ -122,7 +122,7 @@ def _without_late(spec: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return dict(pruned(spec, ""))
 
 
-async def test_an_object_from_before_the_flag_is_filled_at_its_next_look() -> None:
+async def test_an_object_from_before_the_flag_is_filled_at_its_next_describe() -> None:
     """Its fields cannot change by then: the CRD lets them be filled once the status says that they are not."""
     stage = bare("Model")
     async with operator(stage.cloud):
@@ -137,7 +137,7 @@ async def test_an_object_from_before_the_flag_is_filled_at_its_next_look() -> No
         assert stage.mutating() == []
 
 
-async def test_what_is_full_from_the_start_is_said_at_once_and_never_written() -> None:
+async def test_a_complete_spec_is_reported_at_once_and_never_written() -> None:
     stage = Stage("Model")
     stage.manifest["spec"]["enableNetworkIsolation"] = True
     stored, _ = await lived(stage, write_late_init=True)
@@ -225,7 +225,7 @@ async def meddled(stage: Stage, edit: Callable[[], Awaitable[None]]) -> AsyncIte
         ("NotebookInstance", {"volumeSizeInGB": 20}),
     ],
 )
-async def test_what_the_user_sets_at_the_same_moment_is_the_users(kind: str, edit: dict[str, Any]) -> None:
+async def test_a_concurrent_edit_by_the_user_wins(kind: str, edit: dict[str, Any]) -> None:
     stage = bare(kind)
 
     async def user() -> None:
@@ -255,7 +255,7 @@ def _contains(whole: Any, part: Any) -> bool:
     return bool(whole == part)
 
 
-async def test_an_edit_beside_it_that_cannot_be_made_is_told_and_not_lost() -> None:
+async def test_an_impossible_edit_beside_it_is_reported_and_kept() -> None:
     """While defaults are awaited the CRD takes any edit; the operator judges it."""
     stage = bare("Model")
 
@@ -303,7 +303,7 @@ async def test_an_object_in_deletion_is_never_written() -> None:
     assert stage.writes().count("patch trainingjobs") == 3, "finalizer on, the fill that came too late, finalizer off"
 
 
-async def test_a_field_that_sagemaker_never_tells_is_named_and_asked_for_no_more_than_before() -> None:
+async def test_a_field_that_describe_never_returns_is_named_without_extra_calls() -> None:
     """ACK asks every 5 seconds for ever."""
     stage = bare("TransformJob")
     behaviour = stage.cloud.sagemaker

@@ -81,7 +81,7 @@ async def cloud_of_two_accounts() -> Cloud:
     return cloud
 
 
-async def test_counts_are_what_the_two_servers_saw() -> None:
+async def test_counts_equal_those_of_the_two_servers() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
@@ -114,7 +114,7 @@ async def test_counts_are_what_the_two_servers_saw() -> None:
         assert value(manager, "sagemaker_operator_transitions_total", event="resource.deleted") == 1
 
 
-async def test_what_a_watch_tells_is_counted() -> None:
+async def test_watch_events_are_counted() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     async with operator(cloud) as manager, cloud.watching() as seen:
@@ -250,7 +250,7 @@ async def test_states_of_odd_objects(status: dict[str, Any], state: str, reason:
         assert values(manager, PER_OBJECT, "name", "state", "reason") == {('x"y\\n', state, reason): 1}
 
 
-async def test_a_shard_tells_its_own_objects() -> None:
+async def test_a_shard_counts_its_own_objects() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     told: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
@@ -275,7 +275,7 @@ async def test_throttling_shows_in_the_limiter() -> None:
         assert errors["CreateTrainingJob", "Throttled", "ThrottlingException"] == 2
 
 
-async def test_a_poll_that_gets_no_answer_lags() -> None:
+async def test_a_poll_without_an_answer_shows_as_lag() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     async with operator(cloud) as manager:
@@ -292,7 +292,7 @@ async def test_a_poll_that_gets_no_answer_lags() -> None:
         await cloud.until(lambda: lag() == 0, seconds=100)
 
 
-async def test_the_first_credentials_to_expire_are_told() -> None:
+async def test_the_earliest_expiry_of_credentials_is_exported() -> None:
     cloud = await cloud_of_two_accounts()
     manifest = sample()
     manifest["metadata"]["namespace"] = "theirs"

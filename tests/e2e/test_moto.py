@@ -43,7 +43,9 @@ def config(kubeconfig: Path, url: str) -> Any:
     )
 
 
-async def test_a_job_is_created_once_completes_and_is_let_go(user: tuple[User, Path], moto_url: str) -> None:
+async def test_a_job_is_created_once_completes_and_its_finalizer_is_removed(
+    user: tuple[User, Path], moto_url: str
+) -> None:
     somebody, kubeconfig = user
     manifest = sample(trainingJobName="moto-job")
     name = manifest["metadata"]["name"]
@@ -71,7 +73,7 @@ async def test_a_job_is_created_once_completes_and_is_let_go(user: tuple[User, P
         assert tags["services.k8s.aws/uid"] == stored["metadata"]["uid"]
 
 
-async def test_a_create_that_was_cut_off_is_looked_up_and_made(user: tuple[User, Path], moto_url: str) -> None:
+async def test_an_interrupted_create_is_searched_for_and_made(user: tuple[User, Path], moto_url: str) -> None:
     """A finalizer and no ARN: the operator asks first, and must read moto's own way of saying that there is nothing."""
     somebody, kubeconfig = user
     manifest = sample(trainingJobName="cut-off")

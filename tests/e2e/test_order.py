@@ -57,7 +57,7 @@ async def test_a_job_is_followed_although_a_proxy_answered_its_first_status(answ
 
 @pytest.mark.parametrize("order", Order)
 @pytest.mark.parametrize("kind", ["TrainingJob", "Model", "Endpoint"])
-async def test_nothing_is_remembered_of_an_object_that_is_gone(kind: str, order: Order) -> None:
+async def test_nothing_is_kept_of_a_deleted_object(kind: str, order: Order) -> None:
     """The answer that removes the last finalizer is the end of an object as much as the watch's event is."""
     stage = Stage(kind)
     async with operator(stage.cloud, order=order) as manager:

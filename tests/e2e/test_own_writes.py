@@ -33,7 +33,7 @@ def meanwhile(stage: Stage, act: Callable[[], Awaitable[Any]]) -> Wire:
     return Wire(f"PATCH {path}/status", Mode.FAIL_BEFORE)
 
 
-async def test_a_deletion_is_carried_out() -> None:
+async def test_a_deletion_takes_effect_beside_an_own_write() -> None:
     stage = Stage("Model")
     wire = meanwhile(stage, lambda: stage.cloud.user.delete(stage.kind.resource, "default", stage.name))
     async with operator(stage.cloud, wire=wire):
@@ -42,7 +42,7 @@ async def test_a_deletion_is_carried_out() -> None:
     assert stage.mutating() == ["CreateModel", "DeleteModel"]
 
 
-async def test_an_edit_is_made() -> None:
+async def test_an_edit_takes_effect_beside_an_own_write() -> None:
     stage = Stage("NotebookInstanceLifecycleConfig")
     edit = stage.story.edit
     assert edit is not None

@@ -24,7 +24,7 @@ def refusing(operation: str) -> Fault:
 
 
 @pytest.mark.parametrize("kind", ["Model", "TrainingJob", "Domain", "ModelPackage"])
-async def test_a_create_that_sagemaker_refused_heals_within_the_hour_without_an_edit(kind: str) -> None:
+async def test_a_create_that_sagemaker_refused_recovers_within_the_hour_without_an_edit(kind: str) -> None:
     stage = Stage(kind)
     cloud = stage.cloud
     async with operator(cloud):
@@ -54,7 +54,7 @@ async def test_a_create_that_sagemaker_refused_heals_within_the_hour_without_an_
 
 
 @pytest.mark.parametrize("kind", ["Endpoint", "NotebookInstance", "Pipeline", "UserProfile"])
-async def test_an_update_that_sagemaker_refused_heals_within_the_hour_without_an_edit(kind: str) -> None:
+async def test_an_update_that_sagemaker_refused_recovers_within_the_hour_without_an_edit(kind: str) -> None:
     stage = Stage(kind)
     cloud, edit = stage.cloud, stage.story.edit
     assert edit is not None
@@ -78,7 +78,7 @@ async def test_an_update_that_sagemaker_refused_heals_within_the_hour_without_an
         assert "ACK.Terminal" not in await stage.conditions()
 
 
-async def test_what_may_only_be_observed_is_looked_at_again_too() -> None:
+async def test_a_read_only_object_is_described_again_too() -> None:
     stage = Stage("Endpoint", relaxed=True)
     cloud = stage.cloud
     async with operator(cloud) as manager:
@@ -96,7 +96,7 @@ async def test_what_may_only_be_observed_is_looked_at_again_too() -> None:
 
 
 @pytest.mark.parametrize("kind", ["HyperParameterTuningJob", "EndpointConfig"])
-async def test_what_only_an_edit_can_mend_costs_nothing_meanwhile(kind: str) -> None:
+async def test_an_error_that_needs_an_edit_makes_no_calls(kind: str) -> None:
     stage = Stage(kind, relaxed=True)
     cloud = stage.cloud
     async with operator(cloud) as manager:

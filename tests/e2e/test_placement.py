@@ -140,7 +140,7 @@ async def test_two_accounts_and_two_regions_never_meet() -> None:
     ],
     ids=["no map", "no key", "empty", "malformed", "another account"],
 )
-async def test_a_wrong_map_calls_nobody_until_it_is_mended(data: dict[str, str] | None, cause: str) -> None:
+async def test_a_wrong_map_makes_no_call_until_it_is_fixed(data: dict[str, str] | None, cause: str) -> None:
     cloud = await cloud_with(accounts=data, one={OWNER_ACCOUNT_ID: ONE})
     async with operator(cloud):
         await job(cloud, "waits", "one")
@@ -161,7 +161,7 @@ async def test_a_wrong_map_calls_nobody_until_it_is_mended(data: dict[str, str] 
     assert callers(cloud) == {(f"{ONE}/sagemaker", ONE, HOME)}
 
 
-async def test_a_namespace_that_changes_hands_keeps_its_running_jobs_where_they_are() -> None:
+async def test_a_namespace_that_changes_its_account_keeps_its_running_jobs_where_they_are() -> None:
     cloud = await cloud_with(accounts={ONE: role(ONE), TWO: role(TWO)}, one={OWNER_ACCOUNT_ID: ONE})
     async with operator(cloud):
         await job(cloud, "before", "one")
@@ -177,7 +177,7 @@ async def test_a_namespace_that_changes_hands_keeps_its_running_jobs_where_they_
     assert {c.account for c in cloud.sagemaker.calls.of("DescribeTrainingJob", "before")} == {ONE}
 
 
-async def test_a_map_that_breaks_and_heals_under_a_running_job() -> None:
+async def test_a_map_that_breaks_and_is_fixed_during_a_job() -> None:
     cloud = await cloud_with(accounts={ONE: role(ONE)}, one={OWNER_ACCOUNT_ID: ONE})
     async with operator(cloud):
         await job(cloud, "runs", "one")
@@ -224,7 +224,7 @@ async def test_while_sts_is_down_nothing_is_called_and_the_condition_does_not_fl
     assert callers(cloud) == {(f"{ONE}/sagemaker", ONE, HOME)}
 
 
-async def test_a_role_that_may_not_be_assumed_says_what_to_check_and_lets_go() -> None:
+async def test_a_role_that_may_not_be_assumed_says_what_to_check_and_does_not_block_deletion() -> None:
     cloud = await cloud_with(accounts={ONE: role(ONE)}, one={OWNER_ACCOUNT_ID: ONE})
     cloud.sagemaker.tokens.roles = {}
     async with operator(cloud):
@@ -273,7 +273,7 @@ async def selector(cloud: Cloud, name: str, arn: str, **spec: Any) -> None:
 
 
 @pytest.mark.parametrize("annotated", ["object", "namespace"])
-async def test_a_region_that_does_not_exist_can_be_mended_before_anything_is_created(annotated: str) -> None:
+async def test_a_region_that_does_not_exist_can_be_fixed_before_anything_is_created(annotated: str) -> None:
     own, default = ({REGION: "us-esat-1"}, {}) if annotated == "object" else ({}, {DEFAULT_REGION: "us-esat-1"})
     cloud = await cloud_with(one=default)
     async with operator(cloud):
@@ -293,7 +293,7 @@ async def test_a_region_that_does_not_exist_can_be_mended_before_anything_is_cre
     assert {c.region for c in cloud.sagemaker.calls.of("CreateTrainingJob")} == {"us-east-1"}
 
 
-async def test_without_carm_nothing_around_the_objects_is_read() -> None:
+async def test_without_carm_no_namespaces_maps_or_selectors_are_read() -> None:
     cloud = await cloud_with(one={OWNER_ACCOUNT_ID: ONE})
     async with operator(cloud, enable_carm=False):
         await job(cloud, "own", "one")
@@ -317,7 +317,7 @@ class Forbidding(ForwardingTransport):
 
 
 @pytest.mark.parametrize("path", ["/api/v1/namespaces", PATH], ids=["namespaces", "role map"])
-async def test_nobody_works_or_leads_before_the_surroundings_are_known(path: str) -> None:
+async def test_no_replica_leads_before_namespaces_maps_and_selectors_are_synced(path: str) -> None:
     cloud = await cloud_with(accounts={ONE: role(ONE)}, one={OWNER_ACCOUNT_ID: ONE})
     doors: list[Forbidding] = []
 
@@ -351,7 +351,7 @@ async def test_an_installation_for_some_namespaces_reads_only_those() -> None:
     assert callers(cloud) == {(f"{ONE}/sagemaker", ONE, HOME)}
 
 
-async def test_a_word_that_is_no_deletion_policy_keeps_the_resource_and_says_so() -> None:
+async def test_an_unknown_deletion_policy_keeps_the_resource_and_says_so() -> None:
     cloud = await cloud_with()
     async with operator(cloud):
         await job(cloud, "kept", "default", **{DELETION_POLICY: "orphan"})

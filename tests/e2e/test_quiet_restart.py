@@ -47,7 +47,7 @@ async def test_a_restart_describes_no_settled_object_at_once_and_each_within_the
         assert {call.name for call in cloud.sagemaker.calls.of("DescribeModel")} == set(names)
 
 
-async def test_tags_of_an_object_of_acks_wait_for_its_next_edit() -> None:
+async def test_tags_of_an_ack_object_wait_for_its_next_edit() -> None:
     """They were compared at any time within the first ten hours, and written then."""
     ack = Ack("Model")
     await ack.make()
@@ -78,7 +78,7 @@ async def test_tags_of_an_object_of_acks_wait_for_its_next_edit() -> None:
         assert stage.mutating().count("AddTags") == 3
 
 
-async def test_a_read_only_object_with_a_mistake_in_its_annotations_rests() -> None:
+async def test_a_read_only_object_with_invalid_annotations_makes_no_calls() -> None:
     """After one interval it had a pass a second, until somebody edited it."""
     cloud = Cloud(kinds=["Model"])
     wrong = model("wrong")

@@ -92,7 +92,7 @@ async def wish(stage: Stage, name: str) -> None:
     await stage.edit({"endpointConfigName": name})
 
 
-async def test_a_guarded_deployment_that_is_rolled_back() -> None:
+async def test_a_guarded_deployment_is_rolled_back() -> None:
     stage = Stage("Endpoint")
     tagged(stage)
     stage.manifest["spec"]["deploymentConfig"] = GUARDED
@@ -121,7 +121,7 @@ async def test_a_guarded_deployment_that_is_rolled_back() -> None:
         assert (await stage.describe())["EndpointConfigName"] == "churn-v1"
 
 
-async def test_a_rollback_that_failed_is_told_and_not_tried_again_before_the_spec_says_so() -> None:
+async def test_a_failed_rollback_is_reported_and_not_retried_before_an_edit() -> None:
     stage = Stage("Endpoint")
     tagged(stage, update_outcome="RollbackFailed")
     async with operator(stage.cloud), stage.cloud.watching("Endpoint") as seen:
@@ -150,7 +150,7 @@ async def test_a_rollback_that_failed_is_told_and_not_tried_again_before_the_spe
     assert statuses(stage, seen) == ["Creating", "InService", *passed]
 
 
-async def test_going_back_to_the_old_configuration_heals_a_rollback_that_failed() -> None:
+async def test_going_back_to_the_old_configuration_recovers_from_a_failed_rollback() -> None:
     stage = Stage("Endpoint")
     tagged(stage, update_outcome="RollbackFailed")
     async with operator(stage.cloud):
@@ -197,7 +197,7 @@ async def maintained(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("kind", MAINTAINED)
-async def test_maintenance_that_is_noticed_is_followed_to_its_end(kind: str) -> None:
+async def test_maintenance_is_polled_to_its_end(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
         await maintained(stage)
@@ -248,7 +248,7 @@ async def test_a_deletion_waits_for_the_end_of_a_maintenance(kind: str) -> None:
         ("Project", ["Pending", "CreateInProgress", "CreateCompleted"]),
     ],
 )
-async def test_what_waits_before_it_begins_is_followed_and_made_once(kind: str, passed: list[str]) -> None:
+async def test_a_pending_resource_is_polled_until_complete_and_created_once(kind: str, passed: list[str]) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
         await stage.prepare()
@@ -259,7 +259,7 @@ async def test_what_waits_before_it_begins_is_followed_and_made_once(kind: str, 
     assert stage.cloud.sagemaker.made[kind] == 1
 
 
-async def test_an_edit_of_a_package_that_is_pending_waits_until_it_is_there() -> None:
+async def test_an_edit_of_a_pending_package_waits_until_it_is_complete() -> None:
     stage = Stage("ModelPackage")
     assert stage.story.edit is not None
     async with operator(stage.cloud):
@@ -275,7 +275,7 @@ async def test_an_edit_of_a_package_that_is_pending_waits_until_it_is_there() ->
 
 
 @pytest.mark.parametrize("kind", ["ModelPackageGroup", "Project"])
-async def test_a_deletion_of_what_is_pending_waits_until_it_is_there(kind: str) -> None:
+async def test_a_deletion_of_a_pending_resource_waits_until_it_is_complete(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.apply()
@@ -323,7 +323,7 @@ async def test_the_object_stays_until_the_record_of_its_job_is_gone(kind: str, r
     assert statuses(stage, seen)[-1] == "Deleting"
 
 
-async def test_a_tuning_job_that_could_not_be_deleted_is_told_and_deleted_minutes_later() -> None:
+async def test_a_tuning_job_that_could_not_be_deleted_is_reported_and_retried() -> None:
     stage = Stage("HyperParameterTuningJob")
     erased(stage, delete_outcome="Failed")
     async with operator(stage.cloud), stage.cloud.watching(stage.kind.name) as seen:
@@ -344,7 +344,7 @@ async def test_a_tuning_job_that_could_not_be_deleted_is_told_and_deleted_minute
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-async def test_a_record_that_somebody_else_deletes_is_followed_and_the_job_is_not_run_again(kind: str) -> None:
+async def test_a_record_deleted_outside_the_operator_does_not_run_the_job_again(kind: str) -> None:
     stage = Stage(kind)
     tagged(stage)
     async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
@@ -361,7 +361,7 @@ async def test_a_record_that_somebody_else_deletes_is_followed_and_the_job_is_no
     assert "Deleting" in statuses(stage, seen)
 
 
-async def test_a_tuning_job_that_somebody_else_could_not_delete_is_at_rest() -> None:
+async def test_a_tuning_job_whose_foreign_delete_failed_is_settled() -> None:
     stage = Stage("HyperParameterTuningJob")
     tagged(stage, delete_outcome="Failed")
     async with operator(stage.cloud):

@@ -132,7 +132,7 @@ def committed() -> list[dict[str, Any]]:
     return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in MANIFESTS]
 
 
-async def test_every_kind_lives_its_life_within_the_shipped_roles(server: ApiServer) -> None:
+async def test_every_kind_runs_from_create_to_delete_within_the_shipped_roles(server: ApiServer) -> None:
     async with stage(server, committed()) as (ensemble, simulated):
         async with authorized(server, simulated) as authorizer:
             await ensemble.perform(ensemble.create)

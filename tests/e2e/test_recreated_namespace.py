@@ -73,7 +73,7 @@ async def test_a_new_object_waits_for_the_new_namespace(late: bool) -> None:
     assert made == {(ONE, "first"), (TWO, "second")}
 
 
-async def test_an_object_that_is_left_of_it_is_still_cleaned_up_where_it_is() -> None:
+async def test_an_object_left_in_the_old_namespace_is_still_cleaned_up() -> None:
     cloud = await cloud_with(accounts={ONE: role(ONE)}, team={OWNER_ACCOUNT_ID: ONE})
     async with operator(cloud) as manager:
         await cloud.until(lambda: manager.ready() is None)
@@ -85,3 +85,15 @@ async def test_an_object_that_is_left_of_it_is_still_cleaned_up_where_it_is() ->
         await cloud.until_gone("first")
     (stopped,) = cloud.sagemaker.calls.of("StopTrainingJob", "first")
     assert stopped.account == ONE
+
+
+async def test_deleted_namespaces_are_not_kept_indefinitely() -> None:
+    cloud = await cloud_with(accounts={ONE: role(ONE)}, team={OWNER_ACCOUNT_ID: ONE})
+    async with operator(cloud) as manager:
+        await cloud.until(lambda: manager.ready() is None)
+        for number in range(1100):
+            await namespace(cloud, f"pull-request-{number}", {})
+            await cloud.user.delete(NAMESPACES, None, f"pull-request-{number}")
+        await cloud.pass_time(10)
+        before = int(repr(manager.namespace_configs).split()[1])
+        assert 1000 <= before < 1010

@@ -64,7 +64,7 @@ async def recoverable(cloud: Cloud, kind: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("kind", USES)
-async def test_a_reference_gives_what_the_name_gave(kind: str) -> None:
+async def test_a_reference_resolves_to_the_same_value_as_the_name(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()
@@ -111,7 +111,7 @@ async def test_a_chain_applied_in_any_order_is_created_once_each(order: tuple[in
     assert creates == ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
 
 
-async def test_what_is_waited_for_is_named_and_wakes_at_once() -> None:
+async def test_a_missing_dependency_is_named_and_its_readiness_requeues_at_once() -> None:
     cloud = Cloud(kinds=HOSTING)
     async with operator(cloud):
         await cloud.apply(CHAIN[1])
@@ -128,7 +128,7 @@ async def test_what_is_waited_for_is_named_and_wakes_at_once() -> None:
     assert [call.operation for call in cloud.sagemaker.calls.mutating()] == ["CreateModel", "CreateEndpointConfig"]
 
 
-async def test_a_reference_to_what_needs_an_edit_says_so() -> None:
+async def test_a_reference_to_an_object_that_needs_an_edit_says_so() -> None:
     cloud = Cloud(kinds=HOSTING, relaxed=True)
     async with operator(cloud):
         broken = document("chain-endpoint-refs#0")
@@ -186,7 +186,7 @@ async def test_another_namespace_by_flag(allowed: bool) -> None:
         assert not cloud.sagemaker.calls.of("CreateEndpointConfig")
 
 
-async def test_what_is_wrong_in_another_namespace_is_not_told_in_this_one() -> None:
+async def test_errors_in_another_namespace_are_not_shown_in_this_one() -> None:
     cloud = Cloud(kinds=HOSTING, relaxed=True)
     async with operator(cloud):
         await cloud.user.create(
@@ -234,7 +234,7 @@ async def test_a_reference_that_names_another_is_an_edit() -> None:
     assert len(cloud.sagemaker.calls.of("UpdateEndpoint")) == 1
 
 
-async def test_a_reference_edited_to_an_object_that_is_not_there_waits_for_that() -> None:
+async def test_a_reference_edited_to_a_missing_object_waits_for_it() -> None:
     cloud = Cloud(kinds=HOSTING)
     async with operator(cloud):
         for manifest in CHAIN:
@@ -255,7 +255,7 @@ async def test_a_reference_edited_to_an_object_that_is_not_there_waits_for_that(
         assert cloud.sagemaker.calls.of("DescribeEndpoint") == []
 
 
-async def test_an_edit_that_waits_for_a_reference_is_made_when_that_is_there_and_not_without_it() -> None:
+async def test_an_edit_waits_until_its_reference_resolves() -> None:
     stage = Stage("InferenceComponent")
     async with operator(stage.cloud):
         await stage.prepare()
@@ -301,7 +301,7 @@ def _rollout(seconds: int) -> dict[str, Any]:
     return {"deploymentConfig": {"blueGreenUpdatePolicy": {"trafficRoutingConfiguration": traffic}}}
 
 
-async def test_a_kind_that_is_not_followed_is_said() -> None:
+async def test_a_reference_to_a_kind_that_is_not_reconciled_says_so() -> None:
     cloud = Cloud(kinds=("EndpointConfig",))
     async with operator(cloud):
         await cloud.apply(CHAIN[1])
@@ -325,7 +325,7 @@ async def replace_model(stage: Stage, name: str) -> None:
 
 
 @pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "made by ACK"])
-async def test_what_becomes_of_a_model_says_nothing_of_a_job_that_ran_on_it(recorded: bool) -> None:
+async def test_a_changed_model_does_not_affect_a_job_that_ran_on_it(recorded: bool) -> None:
     """It was ImmutableField and not Ready: what a job was made from is history. ACK does not record what it was."""
     stage = Stage("TransformJob")
     async with operator(stage.cloud):
@@ -349,7 +349,7 @@ async def test_what_becomes_of_a_model_says_nothing_of_a_job_that_ran_on_it(reco
     assert after.get("resolvedReferences") == before.get("resolvedReferences")
 
 
-async def test_a_running_job_is_followed_to_its_end_whatever_becomes_of_its_model() -> None:
+async def test_a_running_job_is_polled_to_its_end_whatever_happens_to_its_model() -> None:
     stage = Stage("TransformJob")
     stage.manifest["spec"]["tags"] = [{"key": "sandbox/seconds", "value": "3000"}]
     async with operator(stage.cloud):

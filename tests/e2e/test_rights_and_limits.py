@@ -131,7 +131,7 @@ async def test_a_standby_keeps_no_queue_and_a_new_leader_has_every_object() -> N
             assert standby.elector.is_leader
 
 
-async def test_rights_that_are_taken_away_are_named_within_a_minute() -> None:
+async def test_revoked_permissions_are_named_within_a_minute() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     async with standing_by(cloud) as (manager, door, out):
         await cloud.until(lambda: manager.elector.is_leader)

@@ -116,7 +116,7 @@ async def test_a_job_from_apply_to_delete_with_three_programs(tmp_path: Path) ->
         assert sandboxed.err == []
 
 
-async def test_kill_9_loses_no_job_and_makes_none_twice(tmp_path: Path) -> None:
+async def test_kill_9_loses_no_job_and_creates_none_twice(tmp_path: Path) -> None:
     finishing, deleted = manifest("finishing", "600"), manifest("deleted", "900000")
     options = ("--speed", "200", "--dir", str(tmp_path / "mine"))
     async with (

@@ -40,7 +40,7 @@ async def completed(cloud: Cloud, names: Iterable[str]) -> None:
         await cloud.until_status(name, "Completed", step=5.0)
 
 
-async def test_three_shards_do_everything_once_and_each_its_own() -> None:
+async def test_three_shards_handle_every_object_exactly_once() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     wires = [Wire() for _ in range(3)]
     async with AsyncExitStack() as stack:
@@ -104,7 +104,7 @@ async def test_a_shard_that_was_killed_is_waited_for_until_its_lease_expires() -
     assert cloud.creates() == 1
 
 
-async def test_ack_at_work_is_waited_for_by_every_shard() -> None:
+async def test_every_shard_waits_for_a_running_ack() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     await cloud.user.create(
         LEASES,

@@ -14,7 +14,7 @@ pytestmark = VIRTUAL
 _TEN_MINUTES = 600.0
 
 
-async def test_an_object_that_only_observes_costs_no_further_calls() -> None:
+async def test_a_read_only_object_makes_no_further_calls() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud, feature_gates=FeatureGates(read_only_resources=True)):
         for name in ("a", "b"):
@@ -36,7 +36,7 @@ async def test_an_object_that_only_observes_costs_no_further_calls() -> None:
         assert 0 < asked <= 40, "two in half a minute; 1,100 when the sweep looked for the second object on every page"
 
 
-async def test_versions_of_a_model_are_in_the_list_that_is_asked() -> None:
+async def test_model_package_versions_are_found_by_list() -> None:
     """By default ListModelPackages shows those without a version: each then had a Describe per poll, a minute late."""
     stage = Stage("ModelPackage")
     async with operator(stage.cloud):

@@ -78,7 +78,7 @@ async def cluster(*, installed: bool = True) -> AsyncIterator[tuple[KubernetesEm
 # Before anything is asked.
 
 
-async def test_without_any_cluster_it_says_where_it_looked(start: Start, tmp_path: Path) -> None:
+async def test_without_any_cluster_the_error_lists_where_it_searched(start: Start, tmp_path: Path) -> None:
     assert await start.complaint(env={"KUBECONFIG": ""}) == (
         f"no cluster found: not in a pod, KUBECONFIG is not set and {tmp_path}/.kube/config does not exist; pass --kubeconfig"
     )
@@ -104,8 +104,8 @@ async def test_an_unknown_context_is_shown_beside_the_known_ones(start: Start) -
 FLAGS = {
     "region missing": ((), {"AWS_REGION": ""}, "no AWS region: pass --aws-region, or set AWS_REGION"),
     "plain http": (("--aws-endpoint-url", "http://aws.test"), {}, "pass --allow-unsafe-aws-endpoint-urls to accept it"),
-    "no URL": (("--aws-identity-endpoint-url", "sts"), {}, "--aws-identity-endpoint-url 'sts' is no URL"),
-    "namespace": (("--watch-namespace", "ml,Team_A"), {}, "--watch-namespace: 'Team_A' is no name of a namespace"),
+    "no URL": (("--aws-identity-endpoint-url", "sts"), {}, "--aws-identity-endpoint-url 'sts' is not a URL"),
+    "namespace": (("--watch-namespace", "ml,Team_A"), {}, "--watch-namespace: 'Team_A' is not a namespace name"),
     "kind": (
         ("--reconcile-resources", "trainingjobs"),
         {},
@@ -117,7 +117,7 @@ FLAGS = {
         "--reconcile-resource-max-concurrent-syncs: there is no kind 'TrainJob' (did you mean TrainingJob?)",
     ),
     "address": (("--metrics-addr", "8080"), {}, "--metrics-addr '8080': write HOST:PORT, or 0 to turn it off"),
-    "tag": (("--resource-tags", "team"), {}, "--resource-tags: 'team' is no tag: write KEY=VALUE"),
+    "tag": (("--resource-tags", "team"), {}, "--resource-tags: 'team' is not a tag: write KEY=VALUE"),
 }
 
 
@@ -173,7 +173,7 @@ def test_wrong_usage_is_exit_code_2_and_says_what_is_right(
 # What the cluster answers.
 
 
-async def test_a_server_that_is_not_there_is_named(start: Start) -> None:
+async def test_an_unreachable_server_is_named(start: Start) -> None:
     port = free_port()
     start.cluster(f"http://127.0.0.1:{port}")
     line = await start.complaint()
@@ -181,7 +181,7 @@ async def test_a_server_that_is_not_there_is_named(start: Start) -> None:
     assert line.endswith(f": cannot connect to http://127.0.0.1:{port}: Connection refused")
 
 
-async def test_a_server_without_tls_behind_an_https_url_is_said_to_be_one(start: Start) -> None:
+async def test_an_https_url_of_a_server_without_tls_is_reported_as_such(start: Start) -> None:
     async with cluster() as (_, url):
         start.cluster(url.replace("http:", "https:"))
         assert "TLS failed (" in await start.complaint()
@@ -223,7 +223,7 @@ async def test_a_selector_that_the_server_cannot_parse_is_named(start: Start) ->
     async with cluster() as (_, url):
         start.cluster(url)
         assert (await start.complaint("--watch-selectors", "team in (a")).startswith(
-            "--watch-selectors: 'team in (a' is no label selector: "
+            "--watch-selectors: 'team in (a' is not a label selector: "
         )
 
 
@@ -246,7 +246,7 @@ async def test_missing_aws_credentials_are_listed_as_ways_to_give_them(start: St
     assert "(IRSA or EKS Pod Identity), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile" in line
 
 
-async def test_a_region_that_does_not_exist_is_put_right(start: Start) -> None:
+async def test_a_region_that_does_not_exist_suggests_the_nearest(start: Start) -> None:
     async with cluster() as (_, url):
         start.cluster(url)
         keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
@@ -254,7 +254,7 @@ async def test_a_region_that_does_not_exist_is_put_right(start: Start) -> None:
     assert line.startswith("AWS region 'us-wset-2' does not exist (did you mean us-west-2?)")
 
 
-async def test_credentials_that_aws_refuses_are_refused_with_its_words(start: Start) -> None:
+async def test_credentials_that_aws_refuses_are_reported_with_awss_message(start: Start) -> None:
     simulator = SageMakerSimulator(clock=wall_clock, rng=random.Random(0))
     text = "The security token included in the request is invalid."
     simulator.faults.add(
@@ -291,7 +291,7 @@ def forbidding(plural: str) -> Any:
 
 
 @pytest.mark.looptime(end=20_000)
-async def test_a_permission_that_is_taken_away_shows_in_readyz_until_it_is_back() -> None:
+async def test_a_revoked_permission_shows_in_readyz_until_it_is_back() -> None:
     cloud = Cloud()
     async with operator(cloud) as manager:
         await cloud.until(lambda: manager.ready() is None)
@@ -336,7 +336,7 @@ AWS_ENVIRONMENT = {
         {"AWS_ENDPOINT_URL_STS": "http://sts.test"},
         "AWS_ENDPOINT_URL_STS 'http://sts.test' is not encrypted",
     ),
-    "no URL": ({"AWS_ENDPOINT_URL_SAGEMAKER": "vpce"}, "AWS_ENDPOINT_URL_SAGEMAKER 'vpce' is no URL"),
+    "no URL": ({"AWS_ENDPOINT_URL_SAGEMAKER": "vpce"}, "AWS_ENDPOINT_URL_SAGEMAKER 'vpce' is not a URL"),
     "plain http for all": (
         {"AWS_ENDPOINT_URL": "http://aws.test"},
         "AWS_ENDPOINT_URL 'http://aws.test' is not encrypted",

@@ -35,12 +35,12 @@ runpy.run_module("sagemaker_operator", run_name="__main__")
 
 
 @pytest.mark.parametrize("name", ["sagemaker_operator.cli", "sagemaker_operator.manager", "uvloop"])
-async def test_while_the_program_is_still_being_imported(tmp_path: Path, name: str) -> None:
+async def test_sigterm_while_the_program_is_being_imported(tmp_path: Path, name: str) -> None:
     result = await run(sys.executable, "-c", PROGRAM.format(name=name), env=environment(tmp_path))
     assert (result.code, result.out, result.err) == (0, "", "")
 
 
-async def test_while_the_api_server_does_not_answer(tmp_path: Path) -> None:
+async def test_sigterm_while_the_api_server_does_not_answer(tmp_path: Path) -> None:
     asked = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +72,7 @@ async def test_while_the_api_server_does_not_answer(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("stdout", [">/dev/full", ">&-"])
-async def test_a_standard_output_that_takes_nothing_ends_nothing(tmp_path: Path, stdout: str) -> None:
+async def test_sigterm_with_a_blocked_standard_output(tmp_path: Path, stdout: str) -> None:
     """The program reports why it cannot start, and not that it could not write a line."""
     program = f"exec {sys.executable} -m sagemaker_operator run --aws-region us-west-2 --kubeconfig /nowhere {stdout}"
     result = await run("sh", "-c", program, env=environment(tmp_path))

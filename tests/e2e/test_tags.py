@@ -51,7 +51,7 @@ async def ready(stage: Stage, manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("kind", TAGGED)
-async def test_an_edit_of_tags_adds_changes_and_removes_and_touches_no_other(kind: str) -> None:
+async def test_an_edit_of_tags_adds_changes_and_removes_only_its_own(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud) as manager:
         await ready(stage, manager)
@@ -77,7 +77,7 @@ async def test_an_edit_of_tags_adds_changes_and_removes_and_touches_no_other(kin
         assert {"ACK.Terminal", "ACK.Advisory", "ACK.Recoverable"}.isdisjoint(conditions)
 
 
-async def test_a_jobs_life_has_no_look_at_its_tags_and_an_edit_of_their_order_no_change() -> None:
+async def test_tags_are_not_read_during_a_job_and_their_order_does_not_matter() -> None:
     stage = Stage("TrainingJob")
     stage.manifest["spec"] |= spec_tags(a="1", b="2")
     async with operator(stage.cloud) as manager:
@@ -102,7 +102,7 @@ async def test_a_jobs_life_has_no_look_at_its_tags_and_an_edit_of_their_order_no
         assert stage.writes() == []
 
 
-async def test_drift_is_put_right_on_demand_and_at_the_resync() -> None:
+async def test_tag_drift_is_corrected_on_demand_and_at_the_resync() -> None:
     stage = Stage("Model")
     async with operator(stage.cloud, resync_seconds=600.0) as manager:
         await ready(stage, manager)
@@ -174,7 +174,7 @@ async def test_a_crash_or_a_lost_reply_between_the_calls_ends_in_the_same_state(
         ([{"key": "aws:cost", "value": "1"}], "begin with aws: are AWS's own"),
     ],
 )
-async def test_tags_that_cannot_be_are_told_by_name_and_nothing_is_called(tags: Any, text: str) -> None:
+async def test_invalid_tags_are_named_and_make_no_call(tags: Any, text: str) -> None:
     stage = Stage("Model")
     async with operator(stage.cloud) as manager:
         await ready(stage, manager)

@@ -104,7 +104,7 @@ async def test_the_order_is_finalizer_create_describe_status() -> None:
     assert about[:4] == [f"PATCH {path}", *made, f"PATCH {path}/status"]
 
 
-async def test_a_settled_object_is_silent() -> None:
+async def test_a_settled_object_makes_no_calls_and_no_writes() -> None:
     """Invariant 6: no write and no call, whatever touches the object or restarts the operator."""
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
@@ -210,7 +210,7 @@ async def test_a_name_that_somebody_else_uses_is_not_taken_over() -> None:
     assert await cloud.training_job_status(theirs["spec"]["trainingJobName"]) == "InProgress"
 
 
-async def test_a_spec_that_the_crd_let_through_makes_no_call() -> None:
+async def test_an_invalid_spec_that_the_crd_accepted_makes_no_call() -> None:
     """Stored before our CRD, or under ACK's: the operator checks the same rules."""
     cloud = Cloud(kinds=["TrainingJob"], relaxed=True)
     manifest = sample(roleARN="no-arn", outputDataConfig={})
@@ -240,7 +240,7 @@ async def test_a_spec_that_the_crd_let_through_makes_no_call() -> None:
         (FaultKind.ACCESS_DENIED, "AccessDenied"),
     ],
 )
-async def test_what_the_account_refuses_heals_without_an_edit(kind: FaultKind, category: str) -> None:
+async def test_a_create_that_the_account_refuses_recovers_without_an_edit(kind: FaultKind, category: str) -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]
@@ -327,7 +327,7 @@ async def test_a_job_that_vanished_is_not_run_again() -> None:
     assert cloud.creates() == 1
 
 
-async def test_many_jobs_are_followed_by_list() -> None:
+async def test_many_jobs_are_polled_by_list() -> None:
     """Invariant 12: a sweep of pages for all, one describe after each create and one at the end of each life."""
     cloud = Cloud(kinds=["TrainingJob"])
     number = 40
@@ -559,7 +559,7 @@ async def test_two_replicas_never_create_twice() -> None:
     assert len(cloud.sagemaker.calls.of("CreateTrainingJob")) == 5
 
 
-async def test_the_record_of_a_job_goes_with_its_object_if_asked() -> None:
+async def test_the_record_of_a_job_is_deleted_with_its_object_if_requested() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
     name = manifest["metadata"]["name"]

@@ -30,7 +30,7 @@ def made(cloud: Cloud) -> list[tuple[str, str]]:
     return [(call.region, call.name) for call in cloud.sagemaker.calls.of("CreateTrainingJob") if call.applied]
 
 
-async def test_a_region_edited_after_a_lost_reply_finds_the_job_where_it_is() -> None:
+async def test_a_region_edited_after_a_lost_reply_finds_the_job() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=FaultKind.LOST_REPLY))
     async with operator(cloud):
@@ -43,7 +43,7 @@ async def test_a_region_edited_after_a_lost_reply_finds_the_job_where_it_is() ->
     assert made(cloud) == [(HOME, "one")]
 
 
-async def test_so_it_does_after_a_crash() -> None:
+async def test_a_region_edited_after_a_lost_reply_and_a_crash_finds_the_job() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     await cloud.apply(one_job())
     await killed(cloud, Wire("SageMaker.CreateTrainingJob", Mode.KILL_AFTER))
@@ -54,7 +54,7 @@ async def test_so_it_does_after_a_crash() -> None:
     assert made(cloud) == [(HOME, "one")]
 
 
-async def test_deleted_meanwhile_it_is_stopped_where_it_is() -> None:
+async def test_an_object_deleted_after_a_lost_reply_stops_the_job_where_it_is() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     await cloud.apply(one_job())
     await killed(cloud, Wire("SageMaker.CreateTrainingJob", Mode.KILL_AFTER))
@@ -66,7 +66,7 @@ async def test_deleted_meanwhile_it_is_stopped_where_it_is() -> None:
     assert stopped.region == HOME
 
 
-async def test_a_create_that_never_took_effect_is_made_where_the_object_asks_to_be() -> None:
+async def test_a_create_that_never_took_effect_is_made_where_the_annotations_say() -> None:
     """After a crash nobody knows: it is looked for where it was sent, and then made in the other region."""
     cloud = Cloud(kinds=["TrainingJob"])
     await cloud.apply(one_job())
@@ -78,7 +78,7 @@ async def test_a_create_that_never_took_effect_is_made_where_the_object_asks_to_
     assert made(cloud) == [(AWAY, "one")]
 
 
-async def test_an_edit_while_creates_fail_is_followed() -> None:
+async def test_a_region_edited_while_creates_fail_is_used() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     moved = False
 
@@ -108,7 +108,7 @@ async def test_a_namespaces_account_edited_after_a_lost_reply() -> None:
 
 
 @pytest.mark.parametrize("kind", NAMELESS)
-async def test_what_aws_names_itself_is_found_again_too(kind: str) -> None:
+async def test_a_resource_named_by_aws_is_found_again(kind: str) -> None:
     stage = Stage(kind)
     async with operator(stage.cloud):
         await stage.prepare()
@@ -122,7 +122,7 @@ async def test_what_aws_names_itself_is_found_again_too(kind: str) -> None:
     assert {call.region for call in stage.cloud.sagemaker.calls.of(stage.kind.create)} == {HOME}
 
 
-async def test_it_costs_no_write_and_is_gone_with_the_finalizer() -> None:
+async def test_the_annotation_costs_no_write_and_is_removed_with_the_finalizer() -> None:
     stage = Stage("TrainingJob")
     refused = Fault(operation="CreateTrainingJob", kind=FaultKind.REJECT, code="ValidationException", message="no")
     stage.cloud.sagemaker.faults.add(refused)

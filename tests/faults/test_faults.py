@@ -21,7 +21,7 @@ _SEEDS = range(1, 27)
 
 @pytest.mark.parametrize("order", Order)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_share_of_all_faults_ends_as_if_nothing_had_happened(kind: str, order: Order) -> None:
+def test_a_share_of_all_faults_ends_in_the_same_state_as_without_faults(kind: str, order: Order) -> None:
     seed = f"{kind} {order}"
     cases = [
         *share(list(every_call(kind, order)), _CALLS, seed=seed),
@@ -33,13 +33,13 @@ def test_a_share_of_all_faults_ends_as_if_nothing_had_happened(kind: str, order:
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
-def test_mixed_faults_end_as_if_nothing_had_happened(seed: int) -> None:
+def test_mixed_faults_end_in_the_same_state_as_without_faults(seed: int) -> None:
     case, found = verdict(mixed(seed, tuple(Order)[seed % 2]))
     assert not found, case
 
 
 @pytest.mark.parametrize("case", kept(), ids=str)
-def test_what_failed_once_passes(case: Case) -> None:
+def test_every_case_that_failed_once_passes(case: Case) -> None:
     assert verdict(case)[1] == []
 
 

@@ -44,7 +44,7 @@ def _plain_logs() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_plain_logs")
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_bad_spec_is_survived_contained_and_undone(kind: str) -> None:
+async def test_a_bad_spec_affects_only_its_object_and_can_be_fixed(kind: str) -> None:
     stage, out = Stage(kind, relaxed=True), io.StringIO()
     cloud = stage.cloud
     if "ModelPackageGroup" not in cloud.kinds:

@@ -13,20 +13,20 @@ from tests.faults.soak import Held, faults, grown, slope, soak
 
 @pytest.mark.parametrize("order", Order)
 @pytest.mark.parametrize("kind", ["Model", "Pipeline", "TrainingJob"])
-def test_nothing_is_kept_of_objects_that_have_been(kind: str, order: Order) -> None:
+def test_nothing_is_kept_of_deleted_objects(kind: str, order: Order) -> None:
     assert grown(in_virtual_time(soak(3, kind=kind, order=order))) == {}
 
 
-def test_an_entry_per_object_that_ever_was_is_noticed() -> None:
+def test_a_leak_of_one_entry_per_object_is_found() -> None:
     history = [Held(Counter({"Memory {}": 24 * number}), 0) for number in range(4)]
     assert grown(history) == {"Memory {}": 48}
 
 
-def test_a_slope_is_what_grows_after_the_first_round() -> None:
+def test_the_slope_excludes_the_first_round() -> None:
     assert slope([0.0, 1000.0, 1010.0, 1020.0, 1030.0]) == pytest.approx(10.0)
     assert slope([0.0, 5.0, 5.0]) == 0.0
 
 
-def test_bytes_that_only_grow_are_noticed_and_a_fluctuation_is_not() -> None:
+def test_steady_growth_is_found_and_a_fluctuation_is_not() -> None:
     assert faults([Held(Counter(), 20_000_000 + 2400 * day) for day in range(20)]) == ["48000 bytes more, steadily"]
     assert faults([Held(Counter(), 20_000_000 + 12_000 * (day % 2)) for day in range(20)]) == []

@@ -29,7 +29,7 @@ def test_each_cell_is_runs_and_failures_with_totals() -> None:
     ]
 
 
-def test_a_page_keeps_all_but_the_block() -> None:
+def test_a_page_keeps_all_text_outside_the_block() -> None:
     page = "before\n<!-- seeds -->\nold\nolder\n<!-- /seeds -->\nafter\n"
     assert inserted(page, "seeds", r"new \1") == "before\n<!-- seeds -->\nnew \\1\n<!-- /seeds -->\nafter\n"
     with pytest.raises(ValueError, match="matrix"):

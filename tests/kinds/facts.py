@@ -14,8 +14,5 @@ OPERATIONS: dict[str, dict[str, Any]] = json.loads((_FIXTURES / "operations.json
 NOT_DERIVABLE = {
     "Device": "RegisterDevices makes many at once",
     "ModelPackageGroupPolicy": "read by a Get, and without an ARN",
-    "TrainingSession": "its Describe answers in a nested structure",
-    "Workforce": "its Describe answers in a nested structure",
-    "Workteam": "its Describe answers in a nested structure",
 }
 ACK_KINDS = sorted(kind for kind, facts in OPERATIONS.items() if "ack" in facts)

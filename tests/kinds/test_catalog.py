@@ -5,8 +5,9 @@ import re
 import pytest
 
 from sagemaker_operator.kinds.catalog import SHIPPED, catalog, derive, kind_name
+from sagemaker_operator.kinds.described import described_members, described_shape
 from sagemaker_operator.kinds.descriptor import Kind, ListFacts, StatusClass
-from sagemaker_operator.kinds.model import Shape, input_members, members, operation, output_members
+from sagemaker_operator.kinds.model import Shape, input_members, members, operation
 from sagemaker_operator.kinds.overrides import ORDERED, OVERRIDES
 from tests.kinds.facts import ACK_KINDS, NOT_DERIVABLE, OPERATIONS
 from tests.stories import STORIES
@@ -55,6 +56,10 @@ def test_operations_are_found(name: str) -> None:
     assert kind.update is None if not facts["update"] else kind.update in facts["update"]
 
 
+USERS_OWN_STATUS = {"Action", "TrialComponent"}
+"""What SageMaker calls their status is a member of Create, which it keeps and never changes."""
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_members_are_found(name: str) -> None:
     kind, facts = kind_of(name), OPERATIONS[name]
@@ -67,7 +72,7 @@ def test_members_are_found(name: str) -> None:
     # Details of a status are a structure, and a failure is a text.
     failure = None if (facts["failure"] or "").endswith("Details") else facts["failure"]
     assert kind.failure_member == failure
-    assert kind.status_member == facts["status"]
+    assert kind.status_member == (None if name in USERS_OWN_STATUS else facts["status"])
     accepted = {kind.update_names.get(member, member) for member in kind.mutable}
     assert set(facts["update_members"]) - {"Tags", kind.token_member} - set(identifiers) <= accepted
     # An endpoint's configuration must be named in every update, and is what an update is about.
@@ -85,17 +90,23 @@ def test_what_a_kind_can_change_is_in_the_input_of_its_update() -> None:
 
 
 NOT_A_FIELD = {
+    ("Action", "PropertiesToRemove"): "what spec lacks of what is there",
+    ("Artifact", "PropertiesToRemove"): "what spec lacks of what is there",
+    ("Context", "PropertiesToRemove"): "what spec lacks of what is there",
     ("ModelPackage", "ClientToken"): "made of the object's UID",
-    ("ModelPackage", "CustomerMetadataPropertiesToRemove"): "what spec lacks of what is there (hooks/registry)",
+    ("ModelPackage", "CustomerMetadataPropertiesToRemove"): "what spec lacks of what is there",
     ("NotebookInstance", "DisassociateLifecycleConfig"): "what spec no longer has (hooks/notebooks)",
     ("NotebookInstance", "DisassociateAcceleratorTypes"): "what spec no longer has (hooks/notebooks)",
     ("NotebookInstance", "DisassociateDefaultCodeRepository"): "what spec no longer has (hooks/notebooks)",
     ("NotebookInstance", "DisassociateAdditionalCodeRepositories"): "what spec no longer has (hooks/notebooks)",
+    ("TrialComponent", "ParametersToRemove"): "what spec lacks of what is there",
+    ("TrialComponent", "InputArtifactsToRemove"): "what spec lacks of what is there",
+    ("TrialComponent", "OutputArtifactsToRemove"): "what spec lacks of what is there",
     ("Project", "Tags"): "by AddTags and DeleteTags, as for every kind",
 }
 
 
-def test_whatever_an_update_takes_can_be_asked_for() -> None:
+def test_every_member_of_an_update_is_in_the_spec_or_excepted() -> None:
     """Every member of every update input, however deep, is a field of spec or is filled for a reason."""
     missing = {(kind.name, path) for kind in catalog().values() for path in _out_of_reach(kind)}
     assert missing == set(NOT_A_FIELD)
@@ -132,7 +143,7 @@ def _lacking(kind: Kind, updated: Shape, created: Shape, above: str) -> list[str
     return found
 
 
-def test_what_describe_calls_otherwise_is_there_under_that_name() -> None:
+def test_a_member_that_describe_renames_exists_under_that_name() -> None:
     pairs = [(kind, *pair) for kind in catalog().values() for pair in kind.read_from.items()]
     assert len(pairs) == 7
     for kind, wanted, there in pairs:
@@ -140,8 +151,8 @@ def test_what_describe_calls_otherwise_is_there_under_that_name() -> None:
         # What only an update takes is in no Create input.
         given = operation(kind.update if extra and kind.update else kind.create).input_shape
         assert _leads_somewhere(given, wanted), wanted
-        assert _leads_somewhere(operation(kind.describe).output_shape, there), there
-        assert not _leads_somewhere(operation(kind.describe).output_shape, wanted), wanted
+        assert _leads_somewhere(described_shape(kind), there), there
+        assert not _leads_somewhere(described_shape(kind), wanted), wanted
 
 
 def _leads_somewhere(shape: Shape | None, path: str) -> bool:
@@ -155,7 +166,7 @@ def test_every_member_of_a_spec_is_compared_or_known_never_to_come_back() -> Non
         (kind.name, name)
         for kind in catalog().values()
         for name in input_members(kind.create)
-        if name not in output_members(kind.describe) and name not in kind.read_from and name != kind.token_member
+        if name not in described_members(kind) and name not in kind.read_from and name != kind.token_member
     } - {(name, "Tags") for name in catalog()}
     assert silent == {
         ("Pipeline", "PipelineDefinitionS3Location"),
@@ -197,7 +208,7 @@ def test_a_kind_without_a_name_in_its_spec_is_found_by_token_or_tag() -> None:
         assert kind.token_member or (kind.tags_on_create and kind.listing is not None), kind.name
 
 
-def test_the_parts_of_a_life_that_are_a_kinds_own() -> None:
+def test_lifecycle_details_that_differ_by_kind() -> None:
     kinds = catalog()
     assert kinds["App"].optional_identifiers == ("UserProfileName", "SpaceName")
     assert [name for name, kind in kinds.items() if kind.id_in_arn] == ["Domain"]
@@ -212,7 +223,7 @@ def test_the_parts_of_a_life_that_are_a_kinds_own() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_statuses_mean_what_they_mean_for_the_kind(name: str) -> None:
+def test_the_meaning_of_a_status_depends_on_the_kind(name: str) -> None:
     kind, facts = kind_of(name), OPERATIONS[name]
     job = facts["job"]
     good = StatusClass.SUCCEEDED if job else StatusClass.STEADY
@@ -224,13 +235,13 @@ def test_statuses_mean_what_they_mean_for_the_kind(name: str) -> None:
     assert kind.log_lines_kind == "job" if job else kind.log_lines_kind in ("resource", "endpoint")
 
 
-def test_the_same_word_differs_by_kind() -> None:
+def test_the_same_status_means_different_things_by_kind() -> None:
     assert kind_of("TrainingJob").classify("Completed") is StatusClass.SUCCEEDED
     assert kind_of("ModelPackage").classify("Completed") is StatusClass.STEADY
     assert kind_of("FeatureGroup").classify("Created") is StatusClass.STEADY
 
 
-def test_an_endpoint_that_takes_no_requests_is_not_at_rest_as_a_stopped_notebook_is() -> None:
+def test_an_endpoint_that_is_out_of_service_is_not_settled_unlike_a_stopped_notebook() -> None:
     assert kind_of("NotebookInstance").classify("Stopped") is StatusClass.STOPPED
     assert kind_of("Endpoint").classify("OutOfService") is StatusClass.FAILED
 
@@ -256,14 +267,14 @@ def test_the_list_operation_is_understood(name: str) -> None:
         )
 
 
-def test_a_list_that_cannot_tell_resources_apart_is_not_polled() -> None:
+def test_a_list_that_cannot_distinguish_resources_is_not_polled() -> None:
     # Summaries of image versions name neither the image nor what describes them.
     listing = listing_of("ImageVersion")
     assert listing.identifiers == ()
     assert not listing.has_status
 
 
-def test_a_sweep_of_training_jobs_tells_their_progress() -> None:
+def test_a_sweep_of_training_jobs_reports_their_progress() -> None:
     listing = listing_of("TrainingJob")
     assert listing.has_status
     assert listing.created_after == "CreationTimeAfter"
@@ -277,7 +288,7 @@ READY = {
 
 
 @pytest.mark.parametrize("name", ACK_KINDS)
-def test_a_kind_of_ack_looks_as_it_did(name: str) -> None:
+def test_the_crd_of_an_ack_kind_has_acks_names_and_columns(name: str) -> None:
     kind, ack = kind_of(name), OPERATIONS[name]["ack"]
     assert kind.plural == ack["plural"]
     assert set(kind.required) <= set(ack["required"])
@@ -293,14 +304,14 @@ def test_a_kind_of_ack_looks_as_it_did(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_describe_tells_and_spec_has_not_is_in_status(name: str) -> None:
+def test_members_that_only_describe_returns_are_in_status(name: str) -> None:
     kind = kind_of(name)
     elsewhere = {*input_members(kind.create), *(member.api for member in kind.extra_spec), kind.arn_member}
     elsewhere |= {path.partition(".")[0] for path in kind.read_from.values()} | set(kind.described_by_arn.values())
     # Who did it is in CloudTrail.
     elsewhere |= {"CreatedBy", "LastModifiedBy"}
     shown = {member.api for member in kind.status_members}
-    assert set(output_members(kind.describe)) - elsewhere - shown == set(STORIES[name].not_in_status)
+    assert set(described_members(kind)) - elsewhere - shown == set(STORIES[name].not_in_status)
 
 
 def test_deleting_the_object_of_a_job_stops_the_job_and_keeps_its_record() -> None:
@@ -310,7 +321,7 @@ def test_deleting_the_object_of_a_job_stops_the_job_and_keeps_its_record() -> No
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_absence_is_told_by_code_or_by_text(name: str) -> None:
+def test_absence_is_recognised_by_code_or_text(name: str) -> None:
     absent = kind_of(name).not_found
     if not OPERATIONS[name]["not_found"].startswith("ValidationException"):
         assert "ResourceNotFound" in absent.codes
@@ -322,7 +333,7 @@ def test_absence_is_told_by_code_or_by_text(name: str) -> None:
     assert not absent.pattern.search("1 validation error detected: Value 'a b' failed to satisfy constraint")
 
 
-def test_the_training_job_is_as_people_know_it() -> None:
+def test_the_training_job_has_its_documented_properties() -> None:
     kind = kind_of("TrainingJob")
     assert kind.crd_name == "trainingjobs.sagemaker.services.k8s.aws"
     assert kind.finalizer == "finalizers.sagemaker.services.k8s.aws/TrainingJob"

@@ -36,7 +36,7 @@ def test_the_spec_says_how_a_configuration_is_rolled_out() -> None:
     assert request == {"EndpointName": "churn", "EndpointConfigName": "new", **rollout}
 
 
-def test_an_endpoint_as_wanted_is_left_alone() -> None:
+def test_an_endpoint_in_the_desired_state_is_not_updated() -> None:
     assert endpoint({"RetainAllVariantProperties": False}, {"FailureReason": "bad"}, "bad") == Verdict()
 
 
@@ -64,12 +64,12 @@ def test_an_update_that_failed_is_not_sent_again(observed: dict[str, Any], tried
     assert (verdict.request is None) == blocked
 
 
-def test_the_failure_of_the_last_update_does_not_speak_for_the_one_in_flight() -> None:
+def test_the_failure_of_the_last_update_does_not_fail_the_one_in_flight() -> None:
     observed = {"EndpointStatus": "Updating", "FailureReason": "The image does not exist"}
     assert endpoint({"EndpointConfigName": "new"}, observed, "new").reject is None
 
 
-def test_after_a_failed_rollback_the_old_configuration_is_deployed_again_once_it_is_asked_for() -> None:
+def test_after_a_failed_rollback_the_old_configuration_can_be_deployed_again() -> None:
     mixed = {"EndpointStatus": "UpdateRollbackFailed", "FailureReason": "No capacity"}
     verdict = endpoint({}, mixed, "new")
     request = {"EndpointName": "churn", "EndpointConfigName": "good", "RetainAllVariantProperties": True}
@@ -82,7 +82,7 @@ def test_after_a_failed_rollback_the_old_configuration_is_deployed_again_once_it
     assert "spec.endpointName" in str(endpoint({"EndpointName": "other"}, mixed, "new").reject)
 
 
-def test_a_deployment_configuration_counts_once_there_was_a_deployment() -> None:
+def test_a_deployment_configuration_is_compared_only_after_a_deployment() -> None:
     wanted = {"DeploymentConfig": DEPLOYMENT}
     assert endpoint(wanted, {}) == Verdict()
     assert endpoint(wanted, {"LastDeploymentConfig": DEPLOYMENT}) == Verdict()
@@ -132,11 +132,11 @@ def component(desired: dict[str, Any], observed: dict[str, Any], tried: Any = No
     return compare(COMPONENT, edit, identity={"InferenceComponentName": "llm"})[1]
 
 
-def test_a_component_as_wanted_is_left_alone_though_describe_spells_it_otherwise() -> None:
+def test_a_component_in_the_desired_state_is_not_updated_though_describe_spells_it_differently() -> None:
     assert component({}, {}) == Verdict()
 
 
-def test_a_component_with_several_specifications_as_wanted_is_left_alone() -> None:
+def test_a_component_with_several_specifications_in_the_desired_state_is_not_updated() -> None:
     parts = [{"InstanceType": "ml.g5.xlarge", **SPEC["Specification"]}]
     there = [{"InstanceType": "ml.g5.xlarge", **DESCRIBED["Specification"]}]
     assert component({"Specifications": parts}, {"Specifications": there}) == Verdict()
@@ -156,7 +156,7 @@ def test_a_variable_taken_out_of_a_components_environment_is_an_edit() -> None:
     assert component({"Specification": {"Container": {"Image": "image:1"}}}, there) == Verdict(), "never set, no wish"
 
 
-def test_what_differs_of_a_component_is_sent_and_the_whole_spec_is_remembered_without_tags() -> None:
+def test_only_changed_members_of_a_component_are_sent_and_the_spec_is_recorded_without_tags() -> None:
     verdict = component({"RuntimeConfig": {"CopyCount": 2}, "Tags": [{"Key": "a", "Value": "b"}]}, {})
     assert verdict.request == {"InferenceComponentName": "llm", "RuntimeConfig": {"CopyCount": 2}}
     assert json.loads(verdict.annotations[LAST_SPEC]) == WRITTEN | {"runtimeConfig": {"copyCount": 2}}
@@ -183,7 +183,7 @@ def test_the_spec_says_how_a_component_is_rolled_out_and_a_retry_with_another_ro
     assert component(ROLLOUT, OTHER_IMAGE | FAILURE, tried).request is None
 
 
-def test_a_components_deployment_configuration_counts_once_there_was_a_deployment() -> None:
+def test_a_components_deployment_configuration_is_compared_only_after_a_deployment() -> None:
     assert component(ROLLOUT, {}) == Verdict()
     assert component(ROLLOUT, {"LastDeploymentConfig": ROLLOUT["DeploymentConfig"]}) == Verdict()
     other = {"LastDeploymentConfig": {"RollingUpdatePolicy": {"WaitIntervalInSeconds": 5}}}
@@ -209,9 +209,7 @@ FAILURE = {"FailureReason": "out of memory"}
         (FAILURE | {"InferenceComponentStatus": "Updating"}, WRITTEN, False),
     ],
 )
-def test_a_component_that_failed_to_update_is_not_updated_so_again(
-    observed: dict[str, Any], tried: Any, blocked: bool
-) -> None:
+def test_a_component_update_that_failed_is_not_sent_again(observed: dict[str, Any], tried: Any, blocked: bool) -> None:
     verdict = component({}, OTHER_IMAGE | observed, tried)
     text = "api error InferenceComponentUpdateError: Unable to update inference component. Check FailureReason."
     assert (verdict.reject or "").startswith(text.rstrip(".")) == blocked

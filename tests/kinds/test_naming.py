@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sagemaker_operator.kinds.model import Shape, operation, service_model, words
-from sagemaker_operator.kinds.naming import field_name, field_path
+from sagemaker_operator.kinds.model import Shape, name_parts, operation, service_model
+from sagemaker_operator.kinds.naming import field_name, field_path, type_name
 from tests.kinds.facts import ACK_FIELDS
 
 _CREATE = operation("CreateTrainingJob").input_shape
@@ -18,6 +18,33 @@ def test_every_name_is_the_one_that_ack_uses() -> None:
     ]
     assert wrong == []
     assert sum(map(len, ACK_FIELDS["members"].values())) == 1086
+
+
+@pytest.mark.parametrize(
+    ("member", "field"),
+    [
+        # Of kinds that ACK's controller for SageMaker lacks, by the rule of its code generator.
+        ("AIWorkloadConfigName", "aIWorkloadConfigName"),
+        ("AwsManagedHumanLoopRequestSource", "awsManagedHumanLoopRequestSource"),
+        ("Cidrs", "cidrs"),
+        ("DnsName", "dnsName"),
+        ("EnableIotRoleAlias", "enableIOtRoleAlias"),
+        ("IotRoleAlias", "iotRoleAlias"),
+        ("HumanTaskUiArn", "humanTaskUIARN"),
+        ("IdcConfig", "idcConfig"),
+        ("OidcConfig", "oidcConfig"),
+        ("S3Uris", "s3URIs"),
+        ("SourceIpConfig", "sourceIPConfig"),
+        ("IdleResourceSharing", "idleResourceSharing"),
+    ],
+)
+def test_other_names_are_those_that_ack_would_generate(member: str, field: str) -> None:
+    assert field_name(member) == field
+
+
+def test_a_kind_is_spelled_as_ack_would_spell_it() -> None:
+    spelled = ("HumanTaskUi", "AutoMLJobV2", "AIWorkloadConfig", "MlflowApp", "NotebookInstance")
+    assert [type_name(name) for name in spelled] == ["HumanTaskUI", *spelled[1:]]
 
 
 def test_every_field_of_ack_leads_back_to_its_member() -> None:
@@ -52,14 +79,14 @@ def _structure(name: str) -> Shape | None:
         ("VolumeSizeInGB", ("Volume", "Size", "In", "GB")),
     ],
 )
-def test_a_name_falls_into_its_words(name: str, parts: tuple[str, ...]) -> None:
-    assert words(name) == parts
+def test_a_name_is_split_into_words(name: str, parts: tuple[str, ...]) -> None:
+    assert name_parts(name) == parts
 
 
-def test_words_lose_no_letter_of_any_member() -> None:
+def test_splitting_loses_no_letter_of_any_member() -> None:
     for name in service_model().shape_names:
         for member in getattr(service_model().shape_for(name), "members", ()):
-            assert "".join(words(member)) == member
+            assert "".join(name_parts(member)) == member
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def plan(desired: dict[str, Any], status: str, memory: str | None = None) -> Ver
     )[1]
 
 
-def test_a_notebook_as_wanted_is_left_alone() -> None:
+def test_a_notebook_in_the_desired_state_is_not_updated() -> None:
     assert plan({}, "InService") == plan({}, "Stopped") == plan({}, "Pending") == Verdict()
 
 
@@ -40,17 +40,17 @@ def test_a_running_notebook_is_stopped_first() -> None:
 
 
 @pytest.mark.parametrize("status", ["Stopping", "Updating"])
-def test_what_we_stopped_is_waited_for_in_acks_words(status: str) -> None:
+def test_waiting_for_a_notebook_that_the_operator_stopped_has_acks_message(status: str) -> None:
     assert plan(BIGGER, status, "UpdatePending").wait == f"NotebookInstance is {status.lower()}."
 
 
-def test_what_we_stopped_is_updated_and_remembered() -> None:
+def test_a_notebook_that_the_operator_stopped_is_updated_and_recorded() -> None:
     expected = Verdict(request=NAME | BIGGER, status={STOPPED_BY_US: "UpdateTriggered"})
     assert plan(BIGGER, "Stopped", "UpdatePending") == expected
 
 
 @pytest.mark.parametrize("desired", [{}, BIGGER])
-def test_what_was_updated_is_started_again(desired: dict[str, Any]) -> None:
+def test_a_notebook_that_the_operator_stopped_is_started_after_the_update(desired: dict[str, Any]) -> None:
     assert plan(desired, "Stopped", "UpdateTriggered") == START
 
 
@@ -62,15 +62,15 @@ def test_an_edit_that_became_impossible_starts_the_notebook_too() -> None:
     assert plan({"SecurityGroupIds": ["sg-2"], "LifecycleConfigName": None}, "Stopped", "UpdatePending") == START
 
 
-def test_what_its_user_stopped_is_updated_and_stays_stopped() -> None:
+def test_a_notebook_that_its_user_stopped_is_updated_and_stays_stopped() -> None:
     assert plan(BIGGER, "Stopped") == Verdict(request=NAME | BIGGER)
 
 
-def test_a_memory_that_was_left_over_is_taken_away_from_a_running_notebook() -> None:
+def test_a_stale_stop_annotation_is_removed_from_a_running_notebook() -> None:
     assert plan({}, "InService", "UpdateTriggered") == Verdict(status={STOPPED_BY_US: None})
 
 
-def test_what_was_taken_out_of_the_spec_is_disassociated() -> None:
+def test_a_lifecycle_config_removed_from_the_spec_is_disassociated() -> None:
     expected = NAME | {"DisassociateLifecycleConfig": True}
     for gone in ({"LifecycleConfigName": None}, {"LifecycleConfigName": ""}):
         assert plan(gone, "InService") == STOP
@@ -78,7 +78,7 @@ def test_what_was_taken_out_of_the_spec_is_disassociated() -> None:
 
 
 @pytest.mark.parametrize("status", ["InService", "Stopped", "Pending"])
-def test_what_no_update_takes_is_refused_before_anything_is_stopped(status: str) -> None:
+def test_a_field_that_no_update_accepts_is_refused_before_the_notebook_is_stopped(status: str) -> None:
     verdict = plan(BIGGER | {"SecurityGroupIds": ["sg-2"]}, status)
     assert "spec.securityGroupIDs" in str(verdict.reject)
     assert verdict.request is None

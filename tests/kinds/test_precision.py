@@ -46,5 +46,5 @@ def test_neighbours_differ(value: float) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [(0.8, None), (0.8, "0.8"), (True, 1.0), (1e300, 1e300), (float("nan"), 1.0), (10**400, 1)]
 )
-def test_what_is_no_float_is_not_the_same(one: Any, other: Any) -> None:
+def test_values_that_are_not_floats_are_never_equal(one: Any, other: Any) -> None:
     assert not same_float(one, other)

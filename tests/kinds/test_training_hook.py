@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sagemaker_operator.kinds.descriptor import Edit, Verdict
-from sagemaker_operator.kinds.hooks.training import lingers, pending, plan_update
+from sagemaker_operator.kinds.hooks.training import changes_when_settled, pending, plan_update
 
 KEEP_ALIVE = "ResourceConfig.KeepAlivePeriodInSeconds"
 NAME = "job"
@@ -55,7 +55,7 @@ def test_remote_debugging_is_switched_while_the_job_runs(secondary: str) -> None
     assert verdict == Verdict(request={"TrainingJobName": NAME, **DEBUG})
 
 
-def test_remote_debugging_waits_for_its_time_and_is_refused_after_it() -> None:
+def test_remote_debugging_waits_for_the_start_and_is_refused_after_the_end() -> None:
     early = plan(DEBUG, RUNNING | {"SecondaryStatus": "Uploading"}, "RemoteDebugConfig.EnableRemoteDebug")
     assert early.wait is not None
     late = plan(DEBUG, RUNNING | {"TrainingJobStatus": "Completed"}, "RemoteDebugConfig.EnableRemoteDebug")
@@ -91,7 +91,7 @@ def test_a_warm_pool_waits_for_the_end_of_the_job() -> None:
 
 
 @pytest.mark.parametrize("pool", ["Available", "InUse"])
-def test_a_living_warm_pool_is_updated_by_its_period_alone(pool: str) -> None:
+def test_only_the_period_of_an_active_warm_pool_is_updated(pool: str) -> None:
     desired = {"ResourceConfig": {"KeepAlivePeriodInSeconds": 60, "InstanceCount": 1, "InstanceType": "ml.m5.large"}}
     expected = {"TrainingJobName": NAME, "ResourceConfig": {"KeepAlivePeriodInSeconds": 60}}
     assert plan(desired, warm("Completed", pool), KEEP_ALIVE) == Verdict(request=expected)
@@ -175,7 +175,7 @@ def test_a_profiler_that_the_user_never_mentioned_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("desired", [{}, {"ProfilerConfig": CONFIG}, {"ProfilerRuleConfigurations": [RULE]}])
-def test_once_off_the_rest_of_the_profiler_is_no_difference(desired: dict[str, Any]) -> None:
+def test_other_fields_of_a_disabled_profiler_are_not_compared(desired: dict[str, Any]) -> None:
     off = PROFILED | {"ProfilingStatus": "Disabled", "ProfilerConfig": {"DisableProfiler": True}}
     paths = [f"{name}.X" if name == "ProfilerConfig" else name for name in desired]
     assert plan(desired, off, *paths, edited=True) == Verdict()
@@ -244,5 +244,5 @@ def test_nothing_else_keeps_a_job_pending(observed: dict[str, Any]) -> None:
         ("InProgress", "Available", False),
     ],
 )
-def test_a_job_lingers_as_long_as_its_warm_pool_lives(status: str, pool: str | None, expected: bool) -> None:
-    assert lingers(warm(status, pool)) is expected
+def test_a_job_is_polled_until_its_warm_pool_ends(status: str, pool: str | None, expected: bool) -> None:
+    assert changes_when_settled(warm(status, pool)) is expected

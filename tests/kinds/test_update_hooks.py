@@ -50,7 +50,7 @@ def test_a_pipeline_is_compared_as_a_document(text: str, same: bool) -> None:
         (str(2**53), str(2**53 + 1), False),
     ],
 )
-def test_a_number_of_a_definition_may_be_spelt_otherwise(wanted: str, there: str, same: bool) -> None:
+def test_a_number_of_a_definition_may_be_spelled_differently(wanted: str, there: str, same: bool) -> None:
     defined = plan("Pipeline", PIPELINE, {"PipelineDefinition": f"[{wanted}]"}, {"PipelineDefinition": f"[{there}]"})
     assert (defined == Verdict()) == same
 
@@ -103,7 +103,7 @@ def test_features_are_neither_changed_nor_removed(wanted: list[Any]) -> None:
     assert str(group({"FeatureDefinitions": wanted}, {}).reject).startswith("spec.featureDefinitions")
 
 
-def test_features_of_which_only_a_page_is_known_are_not_judged() -> None:
+def test_features_are_not_compared_while_only_one_page_is_known() -> None:
     wanted = {"FeatureDefinitions": [AGE, NAME]}
     assert "spec.featureDefinitions" in str(group(wanted, {"NextToken": "more"}).wait)
     assert group(wanted, {"NextToken": ""}).request == GROUP | {"FeatureAdditions": [NAME]}
@@ -179,7 +179,7 @@ def test_inference_specifications_are_only_added() -> None:
     assert str(refused.reject).startswith("spec.additionalInferenceSpecifications")
 
 
-def test_what_sagemaker_added_to_an_inference_specification_is_no_change_of_it() -> None:
+def test_members_added_by_sagemaker_to_an_inference_specification_are_not_a_change() -> None:
     types = ["text/csv", "application/json"]
     one = {"Name": "one", "Containers": [{"Image": "i:1"}], "SupportedContentTypes": types}
     two = {"Name": "two", "Containers": [{"Image": "i:2"}]}
@@ -239,12 +239,12 @@ def test_the_settings_of_a_domain_are_updated_under_their_other_names() -> None:
     assert request == identity | {"DomainSettingsForUpdate": renamed}
 
 
-def test_tags_are_no_difference() -> None:
+def test_tags_are_not_compared() -> None:
     wanted = {"Tags": [{"Key": "team", "Value": "a"}]}
     assert plan("LabelingJob", {"LabelingJobName": "l"}, wanted, {"Tags": []}) == Verdict()
 
 
-def test_what_a_tuning_job_adds_of_its_own_is_no_difference() -> None:
+def test_members_added_by_a_tuning_job_are_not_a_difference() -> None:
     definition = {"AlgorithmSpecification": {"MetricDefinitions": []}, "StaticHyperParameters": {"eta": "1"}}
     there = {
         "AlgorithmSpecification": {"MetricDefinitions": [{"Name": "m", "Regex": "r"}]},
@@ -258,7 +258,7 @@ def test_what_a_tuning_job_adds_of_its_own_is_no_difference() -> None:
         assert plan("HyperParameterTuningJob", name, wanted, found) == Verdict()
 
 
-def test_what_no_update_of_the_kind_takes_is_refused_by_its_name() -> None:
+def test_a_field_that_no_update_accepts_is_named_and_refused() -> None:
     verdict = plan("Model", {"ModelName": "m"}, {"ExecutionRoleArn": "a"}, {"ExecutionRoleArn": "b"})
     assert verdict.reject == (
         "spec.executionRoleARN is immutable: the SageMaker API cannot update it. Create a new object to change it."
@@ -269,7 +269,7 @@ STAGES = [{"ContainerHostname": "clean", "Image": "x"}, {"ContainerHostname": "p
 COMMAND = {"ContainerEntrypoint": ["python", "clean.py"], "ContainerArguments": ["--from", "a", "--to", "b"]}
 
 
-def test_the_stages_of_an_inference_pipeline_and_the_words_of_a_command_stay_in_order() -> None:
+def test_the_order_of_pipeline_stages_and_command_arguments_matters() -> None:
     model = {"ModelName": "m"}
     there = {"Containers": [{**stage, "Mode": "SingleModel"} for stage in STAGES]}
     assert plan("Model", model, {"Containers": STAGES}, there) == Verdict()

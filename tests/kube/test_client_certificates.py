@@ -131,7 +131,7 @@ async def test_a_post_is_not_sent_again_and_the_next_one_has_the_new_certificate
     assert (plugin.runs, len(server.requests)) == (2, 1)
 
 
-async def test_a_server_that_stays_away_runs_the_plug_in_once_more(tmp_path: Path) -> None:
+async def test_an_unreachable_server_runs_the_plug_in_once_more(tmp_path: Path) -> None:
     plugin = Rotating(tmp_path)
     plugin.issue(plugin.new_ca)
     async with serve(drop, ssl_context=plugin.server()) as server:

@@ -165,7 +165,7 @@ async def test_repetitions_that_wait_are_written_once() -> None:
         assert event["series"]["count"] == 50
 
 
-async def test_a_repetition_during_its_own_write_is_not_forgotten() -> None:
+async def test_a_repetition_during_its_own_write_is_counted() -> None:
     async with recording() as (recorder, sink):
         sink.gate.clear()
         say(recorder, "same")
@@ -191,7 +191,7 @@ async def test_one_object_writes_25_events_at_once_and_then_one_each_five_minute
         assert len(sink.events) == 26 + 10
 
 
-async def test_what_the_limit_held_back_is_still_counted() -> None:
+async def test_events_held_back_by_the_limit_are_counted() -> None:
     async with recording() as (recorder, sink):
         for number in range(25):
             say(recorder, f"note {number}")
@@ -266,7 +266,7 @@ async def test_an_event_whose_answer_was_lost_is_not_written_twice() -> None:
         assert recorder.dropped == 0
 
 
-async def test_a_series_whose_event_has_expired_is_written_anew() -> None:
+async def test_a_series_whose_event_has_expired_is_written_as_a_new_event() -> None:
     async with recording() as (recorder, sink):
         say(recorder, "one")
         assert await recorder.flush(1)

@@ -103,7 +103,7 @@ async def test_a_post_is_never_sent_twice() -> None:
         assert len(server.requests) == 2
 
 
-async def test_silence_ends_at_the_timeout() -> None:
+async def test_a_server_without_an_answer_times_out() -> None:
     async with transport_to(hang) as (transport, _):
         with pytest.raises(Unavailable, match=r"GET /x: .* gave no answer in 0\.05 s"):
             await transport.request("GET", "/x", timeout=0.05)
@@ -112,7 +112,7 @@ async def test_silence_ends_at_the_timeout() -> None:
                 pass
 
 
-async def test_a_body_that_never_ends_is_silence_too() -> None:
+async def test_a_body_that_never_ends_times_out_too() -> None:
     async with transport_to(streaming(b"{", then="stall")) as (transport, _):
         with pytest.raises(Unavailable, match="no answer"):
             await transport.request("GET", "/x", timeout=0.05)
@@ -163,7 +163,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         assert (await transport.request("GET", "/x", timeout=5)).status == 200
 
 
-async def test_a_proxy_that_was_asked_for_is_used() -> None:
+async def test_a_configured_proxy_is_used() -> None:
     async with serve(answer({"from": "proxy"})) as proxy:
         access = ClusterAccess(server="http://api.invalid", proxy=proxy.url)
         async with HttpTransport(access) as transport:
@@ -179,7 +179,7 @@ async def test_redirects_are_answers() -> None:
         assert len(server.requests) == 1
 
 
-async def test_watches_do_not_take_the_turns_of_requests() -> None:
+async def test_watches_do_not_use_request_slots() -> None:
     async def both(request: web.Request) -> web.StreamResponse:
         return await (streaming(b"{}\n", then="stall") if request.path == "/watch" else answer({}))(request)
 
@@ -191,7 +191,7 @@ async def test_watches_do_not_take_the_turns_of_requests() -> None:
         assert (await transport.request("GET", "/x", timeout=5)).status == 200
 
 
-async def test_requests_beyond_the_limit_wait_for_their_turn() -> None:
+async def test_requests_beyond_the_limit_wait_for_a_slot() -> None:
     running, most = 0, 0
 
     async def count(request: web.Request) -> web.StreamResponse:
@@ -213,7 +213,7 @@ async def test_an_error_body_is_read_up_to_64_kib() -> None:
         assert len(await stream.read()) == 65536
 
 
-async def test_a_cancelled_request_frees_its_turn() -> None:
+async def test_a_cancelled_request_frees_its_slot() -> None:
     arrived = asyncio.Event()
 
     async def stuck(request: web.Request) -> web.StreamResponse:

@@ -54,7 +54,7 @@ async def watch_all(client: KubeClient) -> list[WatchEvent]:
         return [event async for event in events]
 
 
-async def test_a_page_is_decoded_and_its_items_say_what_they_are() -> None:
+async def test_a_page_is_decoded_and_its_items_have_kind_and_version() -> None:
     item = job("a", 5)
     del item["apiVersion"], item["kind"]
     page = {"kind": "TrainingJobList", "metadata": {"resourceVersion": "9", "continue": "tok+/="}, "items": [item]}
@@ -93,7 +93,7 @@ async def test_a_watch_yields_events_and_reads_bookmarks_with_a_null_timestamp()
         }
 
 
-async def test_a_watch_does_not_care_where_its_bytes_are_cut_and_drops_a_half_line() -> None:
+async def test_a_watch_is_independent_of_chunk_boundaries_and_drops_a_partial_line() -> None:
     data = b"".join(line("MODIFIED", job(f"é{n}", n)) for n in range(5)) + line("MODIFIED", job("half", 9))[:-7]
     for seed in range(5):
         rng = random.Random(seed)
@@ -160,7 +160,7 @@ async def test_a_watch_checks_the_answer_before_its_lines(handler: Handler, expe
         assert len(server.requests) == 1
 
 
-async def test_leaving_a_watch_closes_its_connection() -> None:
+async def test_exiting_a_watch_closes_its_connection() -> None:
     left = asyncio.Event()
     async with client_of(streaming(line("ADDED", job("a", 10)), then="stall", left=left)) as (client, _):
         async with aclosing(client.watch(JOBS, resource_version="1", timeout_seconds=300)) as events:
@@ -218,7 +218,7 @@ async def test_a_long_message_is_cut_to_256_characters() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html></html>", b"[]", b'{"metadata":', b"null", b'"text"'])
-async def test_an_answer_that_is_no_kubernetes_json_is_unavailable(body: bytes) -> None:
+async def test_an_answer_that_is_not_kubernetes_json_is_unavailable(body: bytes) -> None:
     async with client_of(answer(body)) as (client, _):
         with pytest.raises(Unavailable, match="not the Kubernetes JSON"):
             await client.get(JOBS, "ml", "a")
@@ -254,7 +254,7 @@ async def test_a_name_cannot_leave_its_path() -> None:
         assert server.requests[0].query_string == ""
 
 
-async def test_a_write_waits_as_it_is_asked_to_and_is_sent_again() -> None:
+async def test_a_write_honours_retry_after_and_is_sent_again() -> None:
     busy = answer(status_body(429, "TooManyRequests"), 429, Retry_After="0")
     async with client_of(busy, answer(status_body(503, "x"), 503, Retry_After="0"), answer(job("a", 3))) as (
         client,
@@ -332,7 +332,7 @@ async def test_the_observer_sees_every_request_and_its_outcome() -> None:
         status_body(404, "NotFound", 'namespaces "ml" not found', name="ml"),
     ],
 )
-async def test_a_404_that_does_not_name_the_object_says_nothing_about_it(body: Any) -> None:
+async def test_a_404_that_does_not_name_the_object_is_not_absence(body: Any) -> None:
     async with client_of(answer(body, 404)) as (client, _):
         for request in (
             client.get(JOBS, "ml", "a"),
@@ -343,7 +343,7 @@ async def test_a_404_that_does_not_name_the_object_says_nothing_about_it(body: A
                 await request
 
 
-async def test_a_404_that_names_the_object_is_believed() -> None:
+async def test_a_404_that_names_the_object_is_absence() -> None:
     async with client_of(answer(status_body(404, "NotFound", name="a"), 404)) as (client, _):
         with pytest.raises(NotFound):
             await client.merge_patch(JOBS, "ml", "a", {"status": {}}, subresource="status")
@@ -357,7 +357,7 @@ async def test_a_404_that_names_the_object_is_believed() -> None:
         {"kind": "TrainingJobList", "metadata": {}, "items": []},
     ],
 )
-async def test_what_is_not_a_list_is_not_read_as_an_empty_one(body: Any) -> None:
+async def test_an_answer_that_is_not_a_list_is_not_an_empty_list(body: Any) -> None:
     """An empty list deletes everything that is cached."""
     async with client_of(answer(body)) as (client, _):
         with pytest.raises(Unavailable, match="not the Kubernetes JSON"):

@@ -88,7 +88,7 @@ async def test_in_a_pod_the_service_account_is_used_and_its_rotations_are_follow
             assert await client.get_json("/version") == {"ok": True}
 
 
-async def test_a_ca_or_token_file_caught_half_written_changes_nothing(tmp_path: Path) -> None:
+async def test_a_half_written_ca_or_token_file_changes_nothing(tmp_path: Path) -> None:
     ca = trustme.CA()
     mount(tmp_path, token="one", ca=ca)
     async with serve(accepts("one"), ssl_context=server_context(ca)) as server:
@@ -126,7 +126,7 @@ async def test_an_ipv6_service_host_is_bracketed(tmp_path: Path) -> None:
     assert (await load_config(environ=environ, service_account=tmp_path)).server == "https://[fd00::1]:6443"
 
 
-async def test_a_pod_without_a_token_is_told_what_to_set(tmp_path: Path) -> None:
+async def test_a_pod_without_a_token_gets_an_error_that_says_what_to_set(tmp_path: Path) -> None:
     mount(tmp_path, token="", ca=trustme.CA())
     with pytest.raises(ConfigurationError, match="automountServiceAccountToken"):
         await load_config(environ=in_pod("https://10.0.0.1:443"), service_account=tmp_path)
@@ -249,7 +249,7 @@ async def test_a_kubeconfig_that_cannot_be_used_says_why(
     assert str(path) in str(caught.value)
 
 
-async def test_a_missing_kubeconfig_or_context_names_what_there_is(tmp_path: Path) -> None:
+async def test_a_missing_kubeconfig_or_context_error_lists_what_exists(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist: pass --kubeconfig"):
         await open_(tmp_path / "missing")
     with pytest.raises(ConfigurationError, match="has no context 'stage'; it has dev, prod"):

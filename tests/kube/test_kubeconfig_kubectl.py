@@ -575,7 +575,7 @@ async def test_a_proxy_is_used_as_kubectl_uses_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("minified", [USERS["as all"], USERS["certificate data"], USERS["token file"]])
-async def test_what_kubectl_prints_of_a_context_means_the_same(minified: Any, tmp_path: Path) -> None:
+async def test_the_output_of_kubectl_config_view_means_the_same(minified: Any, tmp_path: Path) -> None:
     """`kubectl config view --minify --raw` is a kubeconfig of its own, with null and absolute paths."""
     path, printed = tmp_path / "config", tmp_path / "printed.json"
     async with recorder() as server:

@@ -174,7 +174,7 @@ async def test_a_standby_waits_and_takes_over_a_dead_leaders_lease(candidates: l
     assert leases.writes[-1]["acquireTime"] > leases.writes[0]["acquireTime"]
 
 
-async def test_a_released_lease_is_taken_at_the_next_look(candidates: list[Candidate], leases: Leases) -> None:
+async def test_a_released_lease_is_taken_at_the_next_poll(candidates: list[Candidate], leases: Leases) -> None:
     one, two = add(candidates, leases, "one"), add(candidates, leases, "two", seed=2)
     await asyncio.sleep(50)
     await one.stop()
@@ -204,9 +204,7 @@ async def test_release_survives_a_write_in_between_and_a_lease_that_is_not_ours(
     assert leases.holder == ""
 
 
-async def test_release_after_an_acquisition_whose_answer_was_lost_gives_it_up(
-    candidates: list[Candidate], leases: Leases
-) -> None:
+async def test_a_lease_acquired_with_a_lost_answer_is_released(candidates: list[Candidate], leases: Leases) -> None:
     one = add(candidates, leases, "one")
     one.network.after = 0.1
     await asyncio.sleep(0.15)  # the GET is answered, the POST has been done
@@ -240,7 +238,7 @@ async def test_a_partitioned_leader_is_lost_at_its_deadline(candidates: list[Can
 
 
 @pytest.mark.parametrize("error", [OSError("odd"), RuntimeError("bug"), asyncio.IncompleteReadError(b"", 1)])
-async def test_an_error_of_any_kind_is_a_failed_attempt_and_no_more(
+async def test_an_error_of_any_kind_is_one_failed_attempt(
     candidates: list[Candidate], leases: Leases, error: Exception
 ) -> None:
     one = add(candidates, leases, "one")
@@ -303,7 +301,7 @@ async def test_a_lease_taken_by_somebody_else_ends_it_at_once(candidates: list[C
     assert leases.holder == "kubectl"
 
 
-async def test_a_stranger_who_edits_the_lease_costs_no_leadership_and_loses_nothing(
+async def test_a_foreign_edit_of_the_lease_neither_ends_leadership_nor_is_overwritten(
     candidates: list[Candidate], leases: Leases
 ) -> None:
     one = add(candidates, leases, "one")
@@ -316,7 +314,7 @@ async def test_a_stranger_who_edits_the_lease_costs_no_leadership_and_loses_noth
     assert leases.stored["metadata"]["labels"] == {"team": "ml"}
 
 
-async def test_a_deleted_lease_is_not_taken_from_under_a_leader_that_does_not_know(
+async def test_a_deleted_lease_is_not_taken_while_the_leader_may_still_act(
     candidates: list[Candidate], leases: Leases
 ) -> None:
     one, two = add(candidates, leases, "one"), add(candidates, leases, "two", seed=2)
@@ -341,7 +339,7 @@ async def test_the_holders_own_duration_counts(candidates: list[Candidate], leas
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_two_with_different_clocks_are_never_fenced_at_once(
+async def test_two_replicas_with_different_clocks_never_hold_the_fence_at_once(
     candidates: list[Candidate], leases: Leases, seed: int
 ) -> None:
     rng = random.Random(seed)

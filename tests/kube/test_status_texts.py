@@ -49,7 +49,7 @@ def refusal(field: str, cause: str, reason: str = "FieldValueInvalid") -> str:
         ('Duplicate value: "hunter2"', "spec (FieldValueInvalid)"),
     ],
 )
-def test_a_rule_is_told_in_the_servers_words_without_the_value(cause: str, told: str) -> None:
+def test_a_violated_rule_is_reported_with_the_servers_text_without_the_value(cause: str, told: str) -> None:
     text = refusal("spec", cause) if "value: " in cause else refusal("spec", f'{cause}, Invalid value: "x"')
     assert "hunter2" not in text
     assert text == told or cause == "Required value"
@@ -90,12 +90,12 @@ class TestRefusals:
         refusals.note("PATCH", JOBS, "ml", "status", None)
         assert refusals.current() is None
 
-    def test_a_webhook_that_refuses_one_object_is_no_missing_right(self) -> None:
+    def test_a_refusal_by_a_webhook_is_not_a_missing_permission(self) -> None:
         refusals = Refusals(lambda: 0.0)
         refusals.note("PATCH", JOBS, "ml", "", WEBHOOK)
         assert refusals.current() is None
 
-    def test_what_features_write_for_users_does_not_count(self) -> None:
+    def test_refused_writes_to_users_objects_do_not_count(self) -> None:
         refusals = Refusals(lambda: 0.0)
         refusals.note("PATCH", Resource("", "v1", "secrets", "Secret"), "ml", "", RBAC)
         assert refusals.current() is None

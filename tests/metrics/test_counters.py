@@ -75,7 +75,7 @@ def test_every_attempt_of_a_read_is_a_request() -> None:
     }
 
 
-def test_a_call_that_our_own_limit_refused_is_no_request() -> None:
+def test_a_call_refused_by_the_own_rate_limit_is_not_a_request() -> None:
     metrics = Metrics()
     metrics.aws_call("CreateModel", requests=0, failures=(), seconds=0.0)
     assert told(metrics) == {}
@@ -129,7 +129,7 @@ class _Pass:
         (100.0, "error", ("controller_runtime_reconcile_errors_total", "controller_runtime_reconcile_timeouts_total")),
     ],
 )  # fmt: skip
-async def test_a_pass(end: Requeue | Exception | float, result: str, also: tuple[str, ...]) -> None:
+async def test_a_reconcile_is_counted(end: Requeue | Exception | float, result: str, also: tuple[str, ...]) -> None:
     metrics = Metrics()
     resource = catalog()["TrainingJob"].resource
     controller = Controller(resource, _Nowhere(), workers=1, timeout=60.0, rng=random.Random(1), metrics=metrics)

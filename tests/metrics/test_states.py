@@ -19,7 +19,7 @@ TROUBLES: tuple[dict[str, str], ...] = ({}, {"terminal": "an edit"}, {"recoverab
 @pytest.mark.parametrize(
     ("progress", "job", "trouble"), list(itertools.product(Progress, (False, True), TROUBLES)), ids=str
 )
-def test_of_everything_that_a_pass_can_find(
+def test_every_reconcile_result_has_a_state(
     progress: Progress, job: bool, trouble: dict[str, str], deleting: bool
 ) -> None:
     time = "2026-01-01T00:00:00Z"
@@ -33,7 +33,7 @@ def test_of_everything_that_a_pass_can_find(
     assert reason == next(c["reason"] for c in status["conditions"] if c["type"] == "Ready")
 
 
-def test_before_the_first_look_nothing_is_said() -> None:
+def test_before_the_first_reconcile_there_is_no_state() -> None:
     """kstatus would call it Current, having nothing to go by."""
     meta = Meta(name="a", namespace="default", generation=1)
     assert state_of(KubeObject(kind="TrainingJob", metadata=meta)) == (ObjectState.UNKNOWN, "")

@@ -80,7 +80,7 @@ async def running() -> AsyncIterator[Heard]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_write_of_our_own_wakes_only_listeners_that_asked_for_those() -> None:
+async def test_an_own_write_notifies_only_listeners_that_asked_for_own_writes() -> None:
     """The writer knows already: a reconcile after each of its own writes would never end."""
     async with running() as heard:
         await heard.watch_tells(job(1))
@@ -93,7 +93,7 @@ async def test_a_write_of_our_own_wakes_only_listeners_that_asked_for_those() ->
         assert heard.everything == ["1", "2", "3"]
 
 
-async def test_a_write_that_the_watch_told_first_is_told_once() -> None:
+async def test_a_write_that_the_watch_reported_first_is_reported_once() -> None:
     async with running() as heard:
         await heard.watch_tells(job(2))
         heard.informer.apply_own_write(job(2))

@@ -67,7 +67,7 @@ def test_versions_compare_as_numbers_and_not_as_text() -> None:
     assert store.apply(new("a", 9)) is None
 
 
-def test_an_object_created_again_replaces_the_one_before() -> None:
+def test_an_object_created_again_replaces_its_predecessor() -> None:
     old, recreated = new("a", 5, uid="u1"), new("a", 8, uid="u2")
     store = listed(old, at=5)
     assert store.apply(recreated) == Change(old, recreated)
@@ -90,7 +90,7 @@ def test_a_deletion_by_key_needs_no_version() -> None:
     assert len(store) == 0
 
 
-def test_a_deletion_that_is_older_than_the_object_is_of_the_one_before() -> None:
+def test_a_deletion_older_than_the_object_belongs_to_its_predecessor() -> None:
     recreated = new("a", 8, uid="u2")
     store = listed(recreated, at=8)
     assert store.delete(new("a", 7, uid="u1")) is None
@@ -110,7 +110,7 @@ def test_a_repeated_event_from_before_a_deletion_does_not_bring_the_object_back(
 # Lists
 
 
-def test_a_list_tells_creations_updates_and_deletions_and_nothing_else() -> None:
+def test_a_list_reports_creations_updates_and_deletions_only() -> None:
     same, before, gone = new("same", 1), new("changed", 2), new("gone", 3)
     store = listed(same, before, gone, at=3)
     after, created = new("changed", 5), new("created", 6)
@@ -152,7 +152,7 @@ def test_a_list_that_is_older_than_the_last_event_removes_nothing() -> None:
     assert len(store) == 2
 
 
-def test_what_a_list_left_out_stays_gone_for_older_events() -> None:
+def test_an_object_missing_from_a_list_is_not_restored_by_older_events() -> None:
     store = listed(new("a", 5), at=5)
     store.replace([], "9")
     assert store.apply(new("a", 8)) is None
@@ -188,7 +188,7 @@ def test_an_own_write_does_not_bring_back_what_the_watch_has_deleted() -> None:
     assert len(store) == 0
 
 
-def test_removing_the_last_finalizer_of_a_deleted_object_is_its_end() -> None:
+def test_removing_the_last_finalizer_of_a_deleted_object_removes_it() -> None:
     cached = new("a", 5, deleting=True)
     store = listed(cached, at=5)
     # An API server answers this patch with the version before it.
@@ -196,7 +196,7 @@ def test_removing_the_last_finalizer_of_a_deleted_object_is_its_end() -> None:
     assert len(store) == 0
 
 
-def test_late_events_of_an_object_that_we_ended_do_not_bring_it_back() -> None:
+def test_late_events_of_a_removed_object_do_not_bring_it_back() -> None:
     store = listed(new("a", 5, deleting=True), at=5)
     store.apply_own_write(new("a", 9, deleting=True, finalizers=()))
     assert store.apply(new("a", 7, deleting=True)) is None
@@ -208,13 +208,13 @@ def test_late_events_of_an_object_that_we_ended_do_not_bring_it_back() -> None:
     assert store.apply(recreated) == Change(None, recreated)
 
 
-def test_an_object_created_again_after_we_ended_the_first_is_seen_before_its_deletion_event() -> None:
+def test_a_recreated_object_is_stored_before_the_deletion_event_of_the_first() -> None:
     store = listed(new("a", 5, deleting=True), at=5)
     store.apply_own_write(new("a", 5, deleting=True, finalizers=()))
     assert store.apply(new("a", 8, uid="u2")) is not None
 
 
-def test_the_end_of_an_object_leaves_nothing_behind_once_the_watch_confirms_it() -> None:
+def test_a_removed_object_leaves_nothing_once_the_watch_confirms_it() -> None:
     store = listed(new("a", 5, deleting=True), new("b", 5, deleting=True), at=5)
     for name in ("a", "b"):
         store.apply_own_write(new(name, 5, deleting=True, finalizers=()))
@@ -224,7 +224,7 @@ def test_the_end_of_an_object_leaves_nothing_behind_once_the_watch_confirms_it()
     assert not store._removed
 
 
-def test_the_end_of_the_first_object_does_not_remove_its_successor() -> None:
+def test_the_deletion_of_the_first_object_does_not_remove_its_successor() -> None:
     successor = new("a", 8, uid="u2")
     store = listed(successor, at=8)
     assert store.apply_own_write(new("a", 7, uid="u1", deleting=True, finalizers=())) is None
@@ -241,7 +241,7 @@ def test_an_object_that_still_has_finalizers_is_not_gone() -> None:
 # Versions that are no numbers
 
 
-def test_versions_that_are_no_numbers_are_believed_unless_repeated() -> None:
+def test_versions_that_are_not_numbers_count_as_newer_unless_repeated() -> None:
     store = listed(new("a", "x1"), at=1)
     assert store.apply(new("a", "x1")) is None
     second = new("a", "x0")
@@ -263,7 +263,7 @@ def test_a_list_of_one_namespace_leaves_the_others_alone() -> None:
     assert store.get("two", "a") is two
 
 
-def test_a_watcher_that_lags_behind_another_still_brings_news() -> None:
+def test_a_watcher_that_lags_behind_another_still_reports_changes() -> None:
     store = Store(["one", "two"])
     store.replace([], "3", namespace="one")
     store.replace([], "3", namespace="two")
@@ -285,7 +285,7 @@ def test_the_store_is_synced_once_everything_was_listed() -> None:
     assert "1 lists missing" in repr(store)
     store.replace([], "2", namespace="one")
     assert store.synced.is_set()
-    assert repr(store) == "<Store 0 objects, seen 2, synced>"
+    assert repr(store) == "<Store 0 objects, newest 2, synced>"
 
 
 # Versions that went back: etcd was restored from a backup
@@ -305,7 +305,7 @@ def test_a_list_of_a_restored_etcd_replaces_everything() -> None:
     assert store.apply(edited) == Change(older, edited)
 
 
-def test_a_list_that_is_newer_is_no_restored_one_even_if_the_watch_was_refused() -> None:
+def test_a_newer_list_is_not_a_restored_etcd_even_if_the_watch_was_refused() -> None:
     """A lagging replica refuses a watch in the same way, and an own write may be newer than the list."""
     own = new("own", 12)
     store = listed(new("own", 9), at=10)

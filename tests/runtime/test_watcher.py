@@ -222,7 +222,7 @@ async def test_an_expired_continue_token_restarts_the_list_once_and_whole() -> N
     assert it.errors == []
 
 
-async def test_a_whole_list_that_is_gone_too_backs_off_instead_of_looping() -> None:
+async def test_a_410_of_the_full_list_backs_off_instead_of_looping() -> None:
     it = case([page(at=7, continue_="t1"), Gone("expired"), Gone("again"), page(at=9)], [QUIET_WATCH])
     await run_for(30, it)
     assert [str(error) for error, _ in it.errors] == ["again"]
@@ -274,7 +274,7 @@ async def test_a_watch_that_fails_is_resumed_at_the_last_version_after_a_wait(er
     assert len(it.server.listed) == 1
 
 
-async def test_gone_lists_again_and_deletions_in_the_gap_are_found() -> None:
+async def test_a_410_lists_again_and_finds_deletions_in_the_gap() -> None:
     it = case([page(new("a", 1), new("b", 2), at=7), page(new("b", 2), at=20)], [[5.0, Gone("expired")], QUIET_WATCH])
     store = Store()
     removed: list[str] = []
@@ -293,13 +293,13 @@ async def test_gone_lists_again_and_deletions_in_the_gap_are_found() -> None:
     assert [request.resource_version for request in it.server.watched] == ["7", "20"]
 
 
-async def test_gone_for_ever_does_not_list_for_ever() -> None:
+async def test_repeated_410s_back_off_instead_of_listing_in_a_loop() -> None:
     it = case([page(at=7)], [[Gone("expired")]])
     await run_for(60, it)
     assert 3 < len(it.server.listed) < 20
 
 
-async def test_what_the_handler_raises_is_not_hidden() -> None:
+async def test_an_exception_of_the_handler_propagates() -> None:
     it = case([page(at=7)], [[added("a", 8), FOREVER]])
 
     class Broken(Log):
@@ -312,7 +312,7 @@ async def test_what_the_handler_raises_is_not_hidden() -> None:
     assert it.server.open == 0
 
 
-async def test_a_long_burst_of_events_lets_the_loop_breathe() -> None:
+async def test_a_long_burst_of_events_yields_to_the_event_loop() -> None:
     it = case([page(at=7)], [[*(added(f"a{number}", 8 + number) for number in range(2560)), FOREVER]])
     told = []
     async with running(it.watcher):
@@ -350,14 +350,14 @@ async def test_a_server_that_ends_each_watch_after_a_newer_bookmark_is_not_asked
     assert 3 < len(it.server.watched) < 20
 
 
-async def test_short_watches_that_bring_news_are_resumed_at_once() -> None:
+async def test_short_watches_with_events_are_resumed_at_once() -> None:
     it = case([page(at=7)], [[added("a", 8)], [added("b", 9)], [modified("a", 10)], QUIET_WATCH])
     await run_for(1, it)
     assert [request.resource_version for request in it.server.watched] == ["7", "8", "9", "10"]
     assert it.errors == []
 
 
-async def test_an_unreachable_server_is_asked_ever_more_rarely_up_to_every_half_minute() -> None:
+async def test_retries_of_an_unreachable_server_back_off_to_half_a_minute() -> None:
     it = case([unavailable()], [])
     await run_for(3600, it)
     gaps = [later.at - earlier.at for earlier, later in pairwise(it.server.listed)]
@@ -369,7 +369,7 @@ async def test_an_unreachable_server_is_asked_ever_more_rarely_up_to_every_half_
     assert not it.watcher.synced
 
 
-async def test_the_wait_starts_small_again_after_two_quiet_minutes() -> None:
+async def test_the_backoff_resets_after_two_minutes_without_errors() -> None:
     burst: list[list[Step]] = [[unavailable()]] * 8
     it = case([page(at=7)], [*burst, [119.0, unavailable()], [121.0, unavailable()], QUIET_WATCH], seed=1)
     await run_for(1000, it)
@@ -391,7 +391,7 @@ async def test_a_retry_after_is_honoured_on_top_of_the_jitter() -> None:
     assert 17.2 <= it.server.listed[1].at <= 17.8
 
 
-async def test_an_absurd_retry_after_does_not_blind_us_for_a_day() -> None:
+async def test_a_retry_after_of_a_day_is_capped() -> None:
     it = case([Unavailable("maintenance", status=503, retry_after=86400.0), page(at=7)], [QUIET_WATCH])
     async with running(it.watcher):
         await asyncio.sleep(1)
@@ -404,7 +404,7 @@ async def test_an_absurd_retry_after_does_not_blind_us_for_a_day() -> None:
 # Silence
 
 
-async def test_ninety_seconds_of_silence_after_a_bookmark_resume_the_watch() -> None:
+async def test_ninety_seconds_without_data_after_a_bookmark_restart_the_watch() -> None:
     it = case([page(at=7)], [[60.0, bookmark(9), FOREVER], QUIET_WATCH])
     await run_for(200, it)
     assert [request.resource_version for request in it.server.watched] == ["7", "9"]
@@ -447,7 +447,9 @@ async def test_a_bookmark_on_one_stream_sets_no_limit_for_the_next() -> None:
         (NotServed("404 page not found", status=404), "not served by this cluster, is the CRD installed?"),
     ],
 )
-async def test_what_an_administrator_must_mend_is_tried_rarely_and_said_at_once(error: KubeError, text: str) -> None:
+async def test_an_error_that_an_administrator_must_fix_is_retried_rarely_and_reported_at_once(
+    error: KubeError, text: str
+) -> None:
     it = case([error], [])
     async with running(it.watcher):
         await asyncio.sleep(1)
@@ -461,7 +463,7 @@ async def test_what_an_administrator_must_mend_is_tried_rarely_and_said_at_once(
     assert max(gaps) > 200
 
 
-async def test_a_kind_whose_crd_appears_is_followed_from_then_on() -> None:
+async def test_a_kind_whose_crd_appears_is_watched_from_then_on() -> None:
     it = case([NotFound("no such kind"), page(new("a", 1), at=7)], [QUIET_WATCH])
     async with running(it.watcher):
         await asyncio.sleep(61)
@@ -476,7 +478,7 @@ async def test_a_watch_that_finds_the_collection_gone_lists_again() -> None:
     assert it.log.told == ["replaced [a@1] at 7", "replaced [] at 9"]
 
 
-async def test_a_passing_failure_is_not_degraded_but_a_lasting_one_is_until_it_ends() -> None:
+async def test_only_a_lasting_failure_is_degraded_until_it_ends() -> None:
     it = case([unavailable(), unavailable(), unavailable(), page(at=7)], [QUIET_WATCH])
     seen: list[str | None] = []
 
@@ -493,7 +495,7 @@ async def test_a_passing_failure_is_not_degraded_but_a_lasting_one_is_until_it_e
         assert it.watcher.degraded is None
 
 
-async def test_a_degraded_watch_is_well_again_with_the_first_sign_of_life() -> None:
+async def test_a_degraded_watch_recovers_with_the_first_event() -> None:
     it = case([page(at=7)], [[Forbidden("no watch")], [60.0, bookmark(8), FOREVER]])
     async with running(it.watcher):
         await asyncio.sleep(1)
@@ -517,7 +519,7 @@ async def test_the_last_contact_is_the_time_of_the_last_list_or_event() -> None:
         assert it.watcher.last_contact == pytest.approx(listed_at + 10)
 
 
-async def test_the_representation_says_where_the_watcher_stands() -> None:
+async def test_repr_shows_the_watchers_state() -> None:
     it = case([Forbidden("no")], [])
     assert repr(it.watcher) == "<Watcher models listing, 0 failures>"
     await it.watcher.step()
@@ -554,7 +556,7 @@ TOO_LARGE = Gone("Too large resource version", status=504, reason="ResourceVersi
     ],
     ids=["refused", "an older bookmark", "two silent watches"],
 )
-async def test_versions_that_went_back_are_noticed_and_everything_is_listed(signs: list[list[Step]]) -> None:
+async def test_a_resource_version_that_went_back_lists_everything_again(signs: list[list[Step]]) -> None:
     """Servers differ in how they answer a watch at a version that a restored etcd does not know."""
     it = case([page(new("a", 90), at=100), page(new("a", 40), at=50)], [*signs, QUIET_WATCH])
     await run_for(2000.0, it)
@@ -563,14 +565,14 @@ async def test_versions_that_went_back_are_noticed_and_everything_is_listed(sign
     assert it.watcher.degraded is None
 
 
-async def test_a_list_after_any_other_end_may_not_go_back() -> None:
+async def test_a_list_after_a_410_does_not_force_older_versions() -> None:
     gone = Gone("too old", status=410, reason="Expired")
     it = case([page(new("a", 90), at=100), page(new("a", 40), at=50)], [[gone], QUIET_WATCH])
     await run_for(60.0, it)
     assert it.log.told[-1] == "replaced [a@40] at 50", "the store decides, and drops it"
 
 
-async def test_a_proxys_404_does_not_blind_a_watch_for_minutes() -> None:
+async def test_a_proxys_404_does_not_delay_a_watch_for_minutes() -> None:
     missing = NotServed("404 page not found", status=404)
     it = case([page(at=5), page(new("a", 6), at=7)], [[missing], QUIET_WATCH])
     await run_for(30.0, it)

@@ -13,7 +13,7 @@ from sagemaker_operator.runtime.workqueue import Priority, QueueShutDown, WorkQu
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 Queue = WorkQueue[ObjectKey]
-EXACT = Backoff(base=1.0, cap=8.0, floor=8.0)
+EXACT = Backoff(base=1.0, cap=8.0, minimum=8.0)
 """Without jitter: 1, 2, 4, 8, 8... s."""
 
 
@@ -104,7 +104,7 @@ async def test_a_key_added_again_while_processing_keeps_the_highest_priority_ask
     assert queue.depth_by_priority()[Priority.HIGH] == 1
 
 
-async def test_done_of_a_key_that_is_not_in_work_is_an_error() -> None:
+async def test_done_of_a_key_that_is_not_being_processed_is_an_error() -> None:
     queue = new_queue()
     queue.add(A)
     with pytest.raises(ValueError, match="not in processing"):
@@ -144,7 +144,7 @@ async def test_a_getter_cancelled_after_it_was_woken_passes_the_key_on() -> None
         await first
 
 
-async def test_a_cancelled_getter_is_not_woken_instead_of_a_living_one() -> None:
+async def test_a_cancelled_getter_is_not_woken_instead_of_a_waiting_one() -> None:
     queue = new_queue()
     first = asyncio.create_task(queue.get())
     second = asyncio.create_task(queue.get())
@@ -283,7 +283,7 @@ async def test_one_timer_serves_any_number_of_delayed_keys_in_order() -> None:
     assert order == sorted(delays)
 
 
-async def test_keys_promoted_for_ever_do_not_fill_the_heap() -> None:
+async def test_keys_promoted_repeatedly_do_not_fill_the_heap() -> None:
     queue = new_queue()
     queue.add_after(B, 5)  # a live head: behind it void entries can pile up
     for _ in range(1000):
@@ -396,7 +396,7 @@ async def test_two_starving_priorities_are_both_served_under_a_flood_of_the_high
     assert served[Priority.HIGH] > 300
 
 
-async def test_a_lane_that_ran_empty_starts_its_patience_anew() -> None:
+async def test_a_lane_that_ran_empty_resets_its_starvation_timer() -> None:
     queue = new_queue()
     for number in range(40):
         queue.add(key(f"normal-{number}"))
@@ -406,7 +406,7 @@ async def test_a_lane_that_ran_empty_starts_its_patience_anew() -> None:
     assert (await take(queue)).name != "low"
 
 
-async def test_namespaces_take_turns_whatever_the_length_of_their_lines() -> None:
+async def test_namespaces_take_turns_whatever_the_length_of_their_queues() -> None:
     queue = new_queue()
     for number in range(100):
         queue.add(key(f"big-{number}", "big"))
@@ -429,7 +429,7 @@ async def test_a_namespace_holds_at_most_half_the_workers_while_another_waits() 
     assert sorted(taken) == ["quick"] * 2 + ["slow"] * 3
 
 
-async def test_a_namespace_at_its_cap_is_first_again_once_a_key_of_its_is_done() -> None:
+async def test_a_namespace_at_its_cap_is_served_first_when_one_of_its_keys_is_done() -> None:
     queue = new_queue(workers=2)
     queue.add(key("a-1", "a"))
     queue.add(key("a-2", "a"))
@@ -442,14 +442,14 @@ async def test_a_namespace_at_its_cap_is_first_again_once_a_key_of_its_is_done()
     assert (await take(queue)).name == "a-2"
 
 
-async def test_a_namespace_that_waits_alone_may_have_all_workers() -> None:
+async def test_a_namespace_that_waits_alone_may_use_all_workers() -> None:
     queue = new_queue(workers=4)
     for number in range(4):
         queue.add(key(str(number)))
     assert [(await take(queue)).name for _ in range(4)] == ["0", "1", "2", "3"]
 
 
-async def test_a_single_worker_serves_everybody() -> None:
+async def test_a_single_worker_serves_all_namespaces() -> None:
     queue = new_queue(workers=1)
     queue.add(key("1", "a"))
     queue.add(key("2", "b"))
@@ -489,7 +489,7 @@ async def test_shutdown_drops_what_is_ready_or_delayed_and_ignores_adds() -> Non
     assert repr(queue) == "<WorkQueue 0 ready, 0 processing, 0 delayed, shut down>"
 
 
-async def test_join_waits_for_the_work_in_hand_and_says_whether_it_ended() -> None:
+async def test_join_waits_for_processing_keys_and_returns_whether_they_ended() -> None:
     queue = new_queue()
     assert await queue.join(0)
     queue.add(A)
@@ -508,7 +508,7 @@ async def test_join_waits_for_the_work_in_hand_and_says_whether_it_ended() -> No
 # Figures
 
 
-async def test_ages_and_depths_tell_what_waits_and_what_is_in_work() -> None:
+async def test_ages_and_depths_distinguish_waiting_from_processing() -> None:
     queue = new_queue()
     assert queue.oldest_age() == 0
     await asyncio.sleep(10)
@@ -526,7 +526,7 @@ async def test_ages_and_depths_tell_what_waits_and_what_is_in_work() -> None:
     assert repr(queue) == "<WorkQueue 1 ready, 1 processing, 1 delayed>"
 
 
-async def test_the_observer_is_told_of_adds_gets_ends_and_retries() -> None:
+async def test_the_observer_is_notified_of_adds_gets_ends_and_retries() -> None:
     recorder = Recorder()
     queue = new_queue(observer=recorder)
     queue.add(A)

@@ -82,7 +82,7 @@ async def test_another_managers_field_is_a_conflict(api: Client) -> None:
     assert (await api.get(f"{api.jobs}/one")).body["spec"]["maxRuntimeInSeconds"] == 5
 
 
-async def test_the_same_value_is_no_conflict_and_belongs_to_both(api: Client) -> None:
+async def test_the_same_value_does_not_conflict_and_is_owned_by_both(api: Client) -> None:
     await apply(api, job(maxRuntimeInSeconds=5))
     await apply(api, job(maxRuntimeInSeconds=5), "two")
     left = await apply(api, job())
@@ -99,7 +99,7 @@ async def test_force_takes_the_field_over(api: Client) -> None:
     assert (await apply(api, job(maxRuntimeInSeconds=5))).status == 409
 
 
-async def test_what_is_no_longer_applied_goes(api: Client) -> None:
+async def test_a_field_that_is_no_longer_applied_is_removed(api: Client) -> None:
     metadata = {"labels": {"team": "a"}, "annotations": {"note": "b"}, "finalizers": [FINALIZER]}
     await apply(api, job(metadata, env={"a": "1", "b": "2"}, tags=[{"key": "k"}], mode="File"))
     fewer = await apply(api, job(env={"b": "2"}))
@@ -126,7 +126,7 @@ async def test_other_writes_own_what_they_change(api: Client) -> None:
     assert (await apply(api, job(mode="Pipe"))).status == 200
 
 
-async def test_an_edit_takes_a_field_from_who_applied_it(api: Client) -> None:
+async def test_an_edit_takes_ownership_of_an_applied_field(api: Client) -> None:
     await apply(api, job(mode="File"))
     edited = await api.merge(f"{api.jobs}/one", {"spec": {"mode": "Pipe"}}, fieldManager="editor")
     assert managed(edited)["one", "Apply", ""] == {"f:spec": ROLE}

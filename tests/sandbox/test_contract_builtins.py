@@ -42,7 +42,7 @@ def lease(**spec: Any) -> dict[str, Any]:
     return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": spec}
 
 
-async def test_a_lease_is_taken_by_whoever_writes_first(api: Client) -> None:
+async def test_a_lease_belongs_to_the_first_writer(api: Client) -> None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{api.namespace}/leases"
     free = (await api.create(path, lease(leaseDurationSeconds=15))).body
     mine = {**free, "spec": {"holderIdentity": "me", "renewTime": "2026-11-24T09:51:22.000000Z"}}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.sandbox.kubernetes_support import Client
 
 
-async def test_a_list_is_sorted_and_bears_a_version(api: Client) -> None:
+async def test_a_list_is_sorted_and_has_a_version(api: Client) -> None:
     for name in ("b", "a"):
         await api.job(name)
     answer = (await api.get(api.jobs)).body

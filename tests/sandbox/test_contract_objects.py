@@ -84,7 +84,7 @@ async def test_a_dry_run_answers_and_stores_nothing(api: Client) -> None:
     assert (await api.get(f"{api.jobs}/one")).status == 404
 
 
-async def test_a_body_that_is_no_json_is_400(api: Client) -> None:
+async def test_a_body_that_is_not_json_is_400(api: Client) -> None:
     assert (await api.create(api.jobs, b"{nope")).status == 400
 
 

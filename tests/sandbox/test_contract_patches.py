@@ -66,7 +66,7 @@ async def test_a_custom_resource_takes_no_other_patch(api: Client, content_type:
     assert (answer.status, answer.body["reason"]) == (415, "UnsupportedMediaType")
 
 
-async def test_a_patch_that_is_no_json_is_400(api: Client) -> None:
+async def test_a_patch_that_is_not_json_is_400(api: Client) -> None:
     await api.job()
     assert (await api.merge(f"{api.jobs}/one", b"{x")).status == 400
 

@@ -142,7 +142,7 @@ async def test_a_whole_float_is_an_integer(api: Client) -> None:
         ),
     ],
 )
-async def test_a_spec_against_the_schema_is_422_in_the_servers_words(
+async def test_a_spec_that_violates_the_schema_is_422_with_the_servers_message(
     api: Client, spec: dict[str, Any], field: str, reason: str, message: str
 ) -> None:
     body = training_job()

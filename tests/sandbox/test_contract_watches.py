@@ -30,7 +30,7 @@ async def test_a_watch_from_a_version_replays_what_came_after(api: Client) -> No
         assert await watch.take(2) == [("ADDED", "after"), ("DELETED", "after")]
 
 
-async def test_a_deleted_event_bears_the_version_of_the_deletion(api: Client) -> None:
+async def test_a_deleted_event_has_the_version_of_the_deletion(api: Client) -> None:
     job = await api.job()
     async with api.watch(resourceVersion=job["metadata"]["resourceVersion"]) as watch:
         await api.ask("DELETE", f"{api.jobs}/one")

@@ -78,7 +78,7 @@ async def test_the_same_seed_makes_the_same_cluster() -> None:
     assert emulator_of(8).install(training_job())["metadata"]["uid"] != first[0]["metadata"]["uid"]
 
 
-async def test_times_are_the_clocks() -> None:
+async def test_times_come_from_the_clock() -> None:
     emulator = emulator_of()
     await asyncio.sleep(100)
     assert emulator.install(training_job())["metadata"]["creationTimestamp"] == rfc3339(EPOCH + 100)
@@ -315,7 +315,7 @@ async def test_a_changed_definition_is_served_at_once() -> None:
     assert (await api.merge("one", {"spec": {"mode": "FastestFile"}}))[0] == 422
 
 
-async def test_a_new_rule_does_not_hold_against_what_is_stored() -> None:
+async def test_a_new_rule_does_not_apply_to_stored_objects() -> None:
     api = Api(emulator_of())
     api.emulator.install(training_job(mode="Pipe"))
     tighter = json.loads(json.dumps(CRD))
@@ -451,7 +451,7 @@ async def test_a_bad_lease_is_refused(field: str, value: int) -> None:
         emulator_of().install(lease)
 
 
-async def test_everybody_may_do_everything() -> None:
+async def test_access_reviews_allow_everything() -> None:
     review = {"spec": {"resourceAttributes": {"verb": "create", "resource": "pods"}}}
     status, answer = await Api(emulator_of()).ask(
         "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review

@@ -147,7 +147,7 @@ async def test_a_socket_serves_any_sdk_and_cuts_connections_on_request() -> None
             assert (await sts.get_caller_identity())["Account"] == "123456789012"
 
 
-async def test_a_stopped_server_has_let_go_of_its_port() -> None:
+async def test_a_stopped_server_releases_its_port() -> None:
     simulator = SageMakerSimulator(clock=lambda: EPOCH, rng=random.Random(1))
     async with serve(simulator) as server:
         url = server.url

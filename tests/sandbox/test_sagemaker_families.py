@@ -61,7 +61,7 @@ async def test_an_endpoint_changes_its_configuration_when_the_update_is_over() -
 
 
 @pytest.mark.parametrize("by", ["name", "tag"])
-async def test_a_failed_deployment_leaves_the_endpoint_as_it_was_and_the_next_one_heals_it(by: str) -> None:
+async def test_a_failed_deployment_leaves_the_endpoint_unchanged_and_the_next_one_recovers_it(by: str) -> None:
     bad = "next-fails" if by == "name" else "next"
     async with fresh_account() as account:
         await made(account, "Endpoint", Tags=tagged(**({"update-outcome": "Failed"} if by == "tag" else {})))
@@ -86,7 +86,7 @@ async def test_a_failed_deployment_leaves_the_endpoint_as_it_was_and_the_next_on
         assert "FailureReason" not in healed
 
 
-async def test_a_rollback_can_fail_too_and_the_next_update_heals_it() -> None:
+async def test_a_rollback_can_fail_and_the_next_update_recovers_it() -> None:
     async with fresh_account() as account:
         await made(account, "Endpoint", Tags=tagged(**{"update-outcome": "RollbackFailed"}))
         await config(account, "next", count=5)
@@ -231,7 +231,7 @@ async def test_domains_have_ids_of_their_own_and_names_that_may_repeat() -> None
         assert one["DomainArn"].endswith(f":domain/{one['DomainId']}")
 
 
-async def test_a_domain_goes_last() -> None:
+async def test_a_domain_is_deleted_last() -> None:
     async with fresh_account() as account:
         await made(account, "App")
         refused = [
@@ -332,7 +332,7 @@ async def test_the_same_token_starts_the_same_execution() -> None:
     assert pipeline["LastExecutionTime"].timestamp() >= EPOCH
 
 
-async def test_an_execution_has_the_wishes_of_its_pipeline() -> None:
+async def test_an_execution_inherits_the_sandbox_tags_of_its_pipeline() -> None:
     async with fresh_account() as account:
         await account.create("Pipeline", Tags=tagged(outcome="Failed", seconds="40"))
         await account.create("PipelineExecution")
@@ -387,7 +387,7 @@ async def test_new_features_appear_when_the_update_is_over() -> None:
     assert "exists already" in twice[1]
 
 
-async def test_a_failed_feature_update_is_told_apart_from_the_groups_own_failure() -> None:
+async def test_a_failed_feature_update_is_distinct_from_a_failed_group() -> None:
     async with fresh_account() as account:
         await made(account, "FeatureGroup", Tags=tagged(**{"update-outcome": "Failed"}))
         change = {"FeatureAdditions": [{"FeatureName": "new", "FeatureType": "String"}]}
@@ -432,7 +432,7 @@ async def test_a_finished_job_says_when_it_ran_and_what_it_left() -> None:
     assert labeling["LabelCounters"]["Unlabeled"] == 0
 
 
-async def test_what_another_account_owns_cannot_be_missed() -> None:
+async def test_resources_of_other_accounts_are_not_checked_for_existence() -> None:
     foreign = "arn:aws:sagemaker:us-west-2:865070037744:model-package/vendor-model"
     async with fresh_account() as account:
         own = foreign.replace("865070037744", "123456789012")
@@ -456,7 +456,7 @@ async def test_user_profiles_with_apps_are_found_by_domain_not_by_name_alone() -
     assert code == "ResourceInUse"
 
 
-async def test_what_is_made_again_under_a_deleted_name_is_the_newest() -> None:
+async def test_a_resource_recreated_under_a_deleted_name_is_the_newest() -> None:
     async with fresh_account() as account:
         for name in ("one", "two"):
             await account.create("Project", ProjectName=name)

@@ -146,7 +146,7 @@ async def test_describe_has_the_arn_the_times_and_nothing_that_differs_from_the_
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_the_list_tells_of_it_with_the_members_of_the_model(name: str) -> None:
+async def test_its_list_summary_has_the_members_of_the_model(name: str) -> None:
     async with fresh_account() as account:
         await account.prepare(name)
         await account.create(name)

@@ -9,7 +9,7 @@ import pytest
 
 from sagemaker_operator.kinds.catalog import catalog
 from sagemaker_operator.sandbox.sagemaker.engine import Engine
-from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP, Step, Timeline, wishes
+from sagemaker_operator.sandbox.sagemaker.lifecycle import HELP, Step, Timeline, scenario_of
 from sagemaker_operator.sandbox.sagemaker.protocol import ServiceError
 from tests.sandbox.sagemaker_support import EPOCH, client_of, job, make_simulator, refusal, tagged
 from tests.stories import STORIES
@@ -17,7 +17,7 @@ from tests.stories import STORIES
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 
-async def test_every_status_of_the_model_is_passed_by_some_life() -> None:
+async def test_every_status_of_the_model_occurs_in_some_lifecycle() -> None:
     engine = Engine(catalog(), rng=random.Random(1))
     missing = {}
     for name, kind in catalog().items():
@@ -31,7 +31,7 @@ async def test_every_status_of_the_model_is_passed_by_some_life() -> None:
     assert missing == {name: set(story.unreached) for name, story in STORIES.items() if story.unreached}
 
 
-async def test_a_job_passes_every_state_at_its_time() -> None:
+async def test_a_job_enters_every_state_at_its_time() -> None:
     async with client_of(make_simulator()) as client:
         await client.create_training_job(**job())
         seen = []
@@ -164,13 +164,13 @@ async def test_a_job_that_names_no_duration_fits_in_its_runtime() -> None:
     assert done["TrainingJobStatus"] == "Completed"
 
 
-async def test_an_unknown_wish_is_refused() -> None:
+async def test_an_unknown_sandbox_tag_is_refused() -> None:
     async with client_of(make_simulator()) as client:
         code, message = await refusal(client.create_training_job(**job(Tags=tagged(outcome="Sometimes"))))
     assert code == "ValidationException"
     assert "sandbox/outcome" in message
     with pytest.raises(ServiceError, match="sandbox/seconds"):
-        wishes("train", {"sandbox/seconds": "soon"})
+        scenario_of("train", {"sandbox/seconds": "soon"})
     assert "sandbox/outcome" in HELP
     assert "-fails-" in HELP
 
@@ -217,7 +217,7 @@ async def test_a_warm_pool_is_available_after_completion_and_then_terminated() -
     assert pools == [None, {"Status": "Available"}, {"Status": "Available"}, terminated]
 
 
-async def test_short_lives_keep_every_step() -> None:
+async def test_short_lifecycles_keep_every_step() -> None:
     timeline = Timeline()
     timeline.schedule([Step("a", 60), Step("b"), Step("c", 60), Step("d")], start=0, total=12)
     assert [phase.start for phase in timeline.phases] == [0, 3, 9, 12]

@@ -89,20 +89,20 @@ async def test_a_job_with_a_warm_pool_cannot_be_deleted() -> None:
 
 
 @pytest.mark.parametrize("operation", ["describe_training_job", "stop_training_job", "delete_training_job"])
-async def test_every_operation_misses_a_job_in_the_same_words(operation: str) -> None:
+async def test_every_operation_reports_a_missing_job_with_the_same_text(operation: str) -> None:
     async with client_of(make_simulator()) as client:
         answer = await refusal(getattr(client, operation)(TrainingJobName="absent"))
     assert answer == ("ValidationException", "Requested resource not found.")
 
 
-async def test_every_kind_says_not_found_in_words_its_descriptor_knows() -> None:
+async def test_every_kinds_not_found_text_is_known_to_its_descriptor() -> None:
     for kind in catalog().values():
         error = texts.not_found(kind, name="some-name", arn="arn:aws:sagemaker:us-west-2:123456789012:x/some-name")
         assert error.code in kind.not_found.codes
         assert kind.not_found.pattern is None or kind.not_found.pattern.search(error.message), kind.name
 
 
-async def test_every_kind_has_a_life_that_ends_where_it_should() -> None:
+async def test_every_kinds_simulated_lifecycle_ends_in_its_final_status() -> None:
     good = {StatusClass.STEADY, StatusClass.SUCCEEDED}
     for kind in catalog().values():
         life = life_cycle(kind)
@@ -183,7 +183,7 @@ def problems(**changes: Any) -> str:
         ({"Colour": "red"}, "Value at 'colour' failed to satisfy constraint: Member is not part of the model"),
     ],
 )
-async def test_invalid_input_is_refused_in_the_words_of_aws(changes: dict[str, Any], text: str) -> None:
+async def test_invalid_input_is_refused_with_awss_message(changes: dict[str, Any], text: str) -> None:
     count = text.count("failed to satisfy constraint")
     noun = "error" if count == 1 else "errors"
     assert problems(**changes) == f"ValidationException: {count} validation {noun} detected: {text}"
@@ -226,11 +226,11 @@ async def test_sensitive_values_are_not_echoed_and_unions_hold_one_member() -> N
         ({"StoppingCondition": {"MaxRuntimeInSeconds": True}}, "BOOLEAN_VALUE can not be converted to Integer"),
     ],
 )
-async def test_a_value_of_the_wrong_type_is_no_serialized_input(changes: dict[str, Any], text: str) -> None:
+async def test_a_value_of_the_wrong_type_cannot_be_serialized(changes: dict[str, Any], text: str) -> None:
     assert text in problems(**changes)
 
 
-async def test_a_valid_input_passes_and_the_client_sees_refusals_as_client_errors() -> None:
+async def test_valid_input_is_accepted_and_refusals_are_client_errors() -> None:
     validate(service_model().operation_model("CreateTrainingJob").input_shape, job())
     async with client_of(make_simulator()) as client:
         code, message = await refusal(client.create_training_job(**job("a" * 64)))
@@ -350,7 +350,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("name", "given"), KINDS.items())
-async def test_any_derived_kind_lives_from_create_to_delete(name: str, given: dict[str, Any]) -> None:
+async def test_any_derived_kind_runs_from_create_to_delete(name: str, given: dict[str, Any]) -> None:
     kind = derive(f"Create{name}")
     simulator = make_simulator(kinds={name: kind})
     async with client_of(simulator) as client:

@@ -67,7 +67,7 @@ async def execution_status(account: Account, arn: str) -> str:
     return str(described["PipelineExecutionStatus"])
 
 
-async def test_every_operation_that_names_a_resource_of_the_kinds_is_spoken() -> None:
+async def test_every_operation_that_names_a_resource_of_the_kinds_is_simulated() -> None:
     engine = Engine(catalog(), rng=random.Random(1))
     names = {kind.arn_member for kind in catalog().values()}
     names |= {member.api for kind in catalog().values() for member in kind.identifiers}
@@ -139,7 +139,7 @@ async def test_a_failing_execution_fails_in_its_last_step_and_again_when_it_is_r
     assert seen == [({"Prepare": "Succeeded", "Good": "Succeeded", "Ask": "Failed"}, "Failed")] * 2
 
 
-async def test_a_callback_step_is_told_of_success_or_failure_while_it_runs() -> None:
+async def test_a_callback_step_receives_success_or_failure_while_it_runs() -> None:
     async with fresh_account() as account:
         arn = await started(account)
         early = await refusal(account.client.send_pipeline_execution_step_success(CallbackToken="0123456789"))

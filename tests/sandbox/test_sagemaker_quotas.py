@@ -22,7 +22,7 @@ def config(name: str, *, instances: int) -> dict[str, Any]:
     return {"EndpointConfigName": name, "ProductionVariants": [variant]}
 
 
-async def test_a_job_too_many_is_refused_in_awss_words_until_another_has_ended() -> None:
+async def test_a_job_over_the_quota_is_refused_with_awss_message_until_another_ends() -> None:
     simulator = make_simulator()
     simulator.quotas.set(LIMITED, 3)
     two = {"InstanceType": LIMITED, "InstanceCount": 2, "VolumeSizeInGB": 1}
@@ -72,7 +72,7 @@ async def test_uses_accounts_and_types_are_counted_apart() -> None:
         assert (await refusal(client.create_training_job(**job("c"))))[0] == "ResourceLimitExceeded"
 
 
-async def test_an_endpoint_uses_what_its_configuration_says_as_long_as_it_is_there() -> None:
+async def test_an_endpoint_uses_the_instances_of_its_configuration_until_deleted() -> None:
     simulator = make_simulator()
     simulator.quotas.set(LIMITED, 2)
     async with client_of(simulator) as client:
@@ -89,7 +89,7 @@ async def test_an_endpoint_uses_what_its_configuration_says_as_long_as_it_is_the
         await client.create_endpoint(EndpointName="second", EndpointConfigName="two")
 
 
-async def test_a_notebook_that_is_stopped_uses_none() -> None:
+async def test_a_stopped_notebook_uses_no_quota() -> None:
     simulator = make_simulator()
     simulator.quotas.set(LIMITED, 1)
     notebook = {"NotebookInstanceName": "first", "InstanceType": LIMITED, "RoleArn": ROLE}
@@ -103,7 +103,7 @@ async def test_a_notebook_that_is_stopped_uses_none() -> None:
         await client.create_notebook_instance(**second)
 
 
-async def test_a_failed_job_uses_none_and_without_quotas_nobody_counts() -> None:
+async def test_a_failed_job_uses_no_quota_and_without_quotas_nothing_is_counted() -> None:
     simulator = make_simulator()
     simulator.quotas.set(LIMITED, 1)
     async with client_of(simulator) as client:

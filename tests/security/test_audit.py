@@ -18,7 +18,7 @@ def test_without_the_advisory_service_it_says_so_and_succeeds(
     assert "cannot be reached; nothing is known" in capsys.readouterr().out
 
 
-def test_with_it_the_verdict_is_pip_audits(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_is_that_of_pip_audit(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Any HTTP server shows that the service is there; what is asked of it is pip-audit's business.
     for code in (0, 1):
         monkeypatch.setattr(

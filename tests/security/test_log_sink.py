@@ -43,7 +43,7 @@ class Stubborn:
 
 
 @pytest.mark.parametrize("make", [closed, Full])
-def test_a_stream_that_takes_nothing_is_counted(make: Callable[[], TextIO]) -> None:
+def test_a_blocked_stream_is_counted(make: Callable[[], TextIO]) -> None:
     assert say(make(), name="x") == 1
 
 
@@ -71,12 +71,12 @@ def test_standard_output_is_utf8_whatever_the_locale_says(tmp_path: Path, monkey
     assert json.loads(path.read_text(encoding="utf-8"))["name"] == "Zürich"
 
 
-def test_a_standard_output_that_was_never_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_standard_output_that_is_closed_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert say(None, name="x") == 1
 
 
-def test_a_pipe_that_nobody_reads_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stream:

@@ -98,7 +98,7 @@ def test_every_image_has_a_version_or_a_digest(path: Path, document: dict[str, A
 
 
 @pytest.mark.parametrize("image", ["registry.example/x", "x:latest", "x:v1", "registry.example:5000/x", "x:stable"])
-def test_a_moving_tag_is_told_from_a_version(image: str) -> None:
+def test_a_moving_tag_is_distinguished_from_a_version(image: str) -> None:
     assert not FIXED.fullmatch(image)
 
 
@@ -107,7 +107,7 @@ def rules(prefix: str) -> list[dict[str, Any]]:
     return [rule for path, found in documents() if path.name.startswith(prefix) for rule in found.get("rules", ())]
 
 
-def test_the_operators_roles_have_no_wildcard_and_no_way_to_more() -> None:
+def test_the_operators_roles_have_no_wildcard_and_no_escalation() -> None:
     assert rules("rbac")
     for rule in rules("rbac"):
         assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
@@ -133,13 +133,13 @@ def test_creating_objects_is_for_adopted_resources_only() -> None:
     assert makers == {"rbac-adopted-resource.yaml"}
 
 
-def test_creating_field_exports_and_adopted_resources_is_not_part_of_a_role_for_people() -> None:
+def test_user_roles_cannot_create_field_exports_or_adopted_resources() -> None:
     assert "fieldexports" not in {name for rule in rules("user-roles") for name in rule["resources"]}
     assert "adoptedresources" not in {name for rule in rules("user-roles") for name in rule["resources"]}
     assert "services.k8s.aws" not in {group for rule in rules("user-roles") for group in rule["apiGroups"]}
 
 
-def test_no_role_for_people_decides_where_and_as_whom_the_operator_calls() -> None:
+def test_user_roles_cannot_change_the_operators_account_or_role() -> None:
     granted = rules("user-roles")
     assert {group for rule in granted for group in rule["apiGroups"]} == {"sagemaker.services.k8s.aws"}, (
         "no selector, no map"

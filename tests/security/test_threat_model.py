@@ -24,5 +24,5 @@ def test_every_mitigation_names_one() -> None:
     assert [row for row in rows if "::test_" not in row] == []
 
 
-def test_the_way_to_report_is_where_people_look() -> None:
+def test_the_reporting_channel_is_in_the_standard_place() -> None:
     assert "Report a vulnerability" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")

@@ -49,9 +49,7 @@ async def test_aws_with_an_unknown_certificate_gets_no_request(monkeypatch: pyte
     assert not simulated.calls.operations
 
 
-async def test_aws_behind_a_ca_of_ones_own_is_reached_once_it_is_trusted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_private_ca_of_aws_is_trusted_when_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ca, simulated = trustme.CA(), simulator()
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))

@@ -70,7 +70,8 @@ class Request:
         return self.group in (SAGEMAKER, "")
 
     @property
-    def mark(self) -> str:
+    def owner(self) -> str:
+        """The value of the annotation that names the AdoptedResource."""
         return f"{self.key.namespace}/{self.key.name}"
 
 
@@ -82,13 +83,13 @@ def request_of(obj: KubeObject) -> Request:
     # ACK's schema has generateName too, but ACK uses the name of the AdoptedResource instead.
     namespace = spec.namespace("spec.kubernetes.metadata.namespace") or meta.namespace
     target = ObjectKey(kind, namespace, spec.object_name("spec.kubernetes.metadata.name") or meta.name)
-    wanted: dict[str, Any] = {
+    desired: dict[str, Any] = {
         name: spec.texts(f"spec.kubernetes.metadata.{name}") for name in ("annotations", "labels")
     }
-    wanted["ownerReferences"] = spec.mapping("spec.kubernetes.metadata").get("ownerReferences")
+    desired["ownerReferences"] = spec.mapping("spec.kubernetes.metadata").get("ownerReferences")
     aws: dict[str, Any] = {name: spec.text(f"spec.aws.{name}") for name in ("nameOrID", "arn")}
     aws["additionalKeys"] = spec.texts("spec.aws.additionalKeys")
-    return Request(group, target, wanted, aws, obj.key, meta.annotations.get(REGION), spec.problem)
+    return Request(group, target, desired, aws, obj.key, meta.annotations.get(REGION), spec.problem)
 
 
 def is_adopted(obj: KubeObject) -> bool:
@@ -106,7 +107,7 @@ def adoption_fields(kind: Kind, aws: Mapping[str, Any]) -> dict[str, str]:
     more = aws.get("additionalKeys") or {}
     if required == (ARN_KEY,):
         if not arn and not name:
-            raise ValueError(f"spec.aws.arn: required: {kind.name} is known by its ARN")
+            raise ValueError(f"spec.aws.arn: required: {kind.name} is identified by its ARN")
         where = "spec.aws.arn" if arn else "spec.aws.nameOrID"
         if not _ARN.fullmatch(arn or name):
             raise ValueError(
@@ -119,7 +120,7 @@ def adoption_fields(kind: Kind, aws: Mapping[str, Any]) -> dict[str, str]:
     fields = {**more, **({own_key: name} if name else {})}
     known = (*required, *optional)
     if unknown := sorted(fields.keys() - set(known)):
-        text = f"{kind.name} has no {', '.join(unknown)}; it is known by {', '.join(known)}"
+        text = f"{kind.name} has no {', '.join(unknown)}; its keys are {', '.join(known)}"
         raise ValueError(f"spec.aws.additionalKeys: {text}")
     for key in required:
         if not fields.get(key):
@@ -168,27 +169,27 @@ def refusal(
     return None
 
 
-def instructions(request: Request, kind: Kind) -> dict[str, str]:
+def adoption_annotations(request: Request, kind: Kind) -> dict[str, str]:
     """The annotations that make the object adopt the resource."""
     fields = adoption_fields(kind, request.aws)
     return {
         ADOPTION_POLICY: Policy.ADOPT.value,
         ADOPTION_FIELDS: msgspec.json.encode(fields, order="sorted").decode(),
-        ADOPTED_RESOURCE: request.mark,
+        ADOPTED_RESOURCE: request.owner,
     }
 
 
 def manifest(request: Request, kind: Kind) -> dict[str, Any]:
     """The object to create, without a spec, which the adoption writes."""
-    wanted = request.metadata
-    given = {name: value for name, value in (wanted.get("annotations") or {}).items() if name not in _OWN_ANNOTATIONS}
+    desired = request.metadata
+    given = {name: value for name, value in (desired.get("annotations") or {}).items() if name not in _OWN_ANNOTATIONS}
     region = {REGION: request.region} if request.region else {}
     metadata: dict[str, Any] = {
         "name": request.target.name,
         "namespace": request.target.namespace,
-        "annotations": region | given | instructions(request, kind),
+        "annotations": region | given | adoption_annotations(request, kind),
     }
-    metadata |= {name: wanted[name] for name in ("labels", "ownerReferences") if wanted.get(name)}
+    metadata |= {name: desired[name] for name in ("labels", "ownerReferences") if desired.get(name)}
     return {"apiVersion": kind.resource.api_version, "kind": kind.name, "metadata": metadata}
 
 
@@ -197,21 +198,21 @@ def manifest(request: Request, kind: Kind) -> dict[str, Any]:
 
 def changed_annotations(request: Request, kind: Kind, target: KubeObject) -> dict[str, str] | None:
     """The annotations to write if the object was created for an earlier version of this AdoptedResource; else None."""
-    wanted, current = instructions(request, kind), target.metadata.annotations
-    created_for_it = current.get(ADOPTED_RESOURCE) == request.mark
+    desired, current = adoption_annotations(request, kind), target.metadata.annotations
+    created_for_it = current.get(ADOPTED_RESOURCE) == request.owner
     if (
         not created_for_it
-        or _same_request(current, wanted)
+        or _same_request(current, desired)
         or _has_adopted(target)
         or target.metadata.deletion_timestamp
     ):
         return None
-    return wanted
+    return desired
 
 
 def verdict(request: Request, kind: Kind, target: KubeObject) -> Findings:
     """The conditions that follow from the state of the object."""
-    if not _same_request(target.metadata.annotations, instructions(request, kind)):
+    if not _same_request(target.metadata.annotations, adoption_annotations(request, kind)):
         text = (
             f"{target.key} exists already, and was not created for this AdoptedResource. "
             "Choose another name in spec.kubernetes.metadata, or delete that object (with the "
@@ -266,14 +267,14 @@ def refused(target: ObjectKey, message: str) -> Findings:
     return _waiting("TargetRefused", f"Kubernetes refuses to create {target}: {message}")
 
 
-def _same_request(current: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+def _same_request(current: Mapping[str, str], desired: Mapping[str, str]) -> bool:
     """Whether the annotations request the same resource. Who created the object does not matter."""
     try:
         fields = msgspec.json.decode(current.get(ADOPTION_FIELDS, ""))
     except msgspec.DecodeError:
         return False
-    return current.get(ADOPTION_POLICY) == wanted[ADOPTION_POLICY] and fields == msgspec.json.decode(
-        wanted[ADOPTION_FIELDS]
+    return current.get(ADOPTION_POLICY) == desired[ADOPTION_POLICY] and fields == msgspec.json.decode(
+        desired[ADOPTION_FIELDS]
     )
 
 

@@ -192,7 +192,7 @@ class _Recorded(msgspec.Struct):
     digest: str
 
 
-def leftovers(
+def targets_to_clean(
     export: Export, written: Written | None, *, deleting: bool, others: Collection[Export]
 ) -> tuple[Target, ...]:
     """The keys to remove: an earlier target, and the present one if the export is being deleted.

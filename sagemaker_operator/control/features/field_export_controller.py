@@ -170,10 +170,10 @@ class _Reconcile:
         target, meta = self._export.target, self._obj.metadata
         assert target is not None  # noqa: S101  refused before
         now = asyncio.get_running_loop().time()
-        wanted = fe.Written(target, fe.digest(meta.uid, text))
+        desired = fe.Written(target, fe.digest(meta.uid, text))
         generation, verified_at = self._exporter.verified.get(meta.uid, (0, 0.0))
         remaining = verified_at + _VERIFY_SECONDS - now
-        if wanted == self._written and generation == meta.generation and remaining > 0:
+        if desired == self._written and generation == meta.generation and remaining > 0:
             return await self._finish(fe.exported(target), Requeue.after(remaining))
         if fe.FINALIZER not in meta.finalizers:
             await self._writer.write_finalizers((*meta.finalizers, fe.FINALIZER))
@@ -195,7 +195,7 @@ class _Reconcile:
                 "Normal", "Exported", f"Wrote {self._export.path} of {self._export.source} to {target}", "Export"
             )
         self._exporter.verified[meta.uid] = (meta.generation, now)
-        return await self._finish(fe.exported(target), Requeue.after(_VERIFY_SECONDS), wanted)
+        return await self._finish(fe.exported(target), Requeue.after(_VERIFY_SECONDS), desired)
 
     async def _patch(self, target: fe.Target, stored: Mapping[str, Any], value: str | None) -> None:
         """Writes one key of the object that was read, no other key, and no other object of that name."""
@@ -220,7 +220,7 @@ class _Reconcile:
         key = self._obj.key
         targets = {self._export.target} | ({self._written.target} if self._written else set())
         others = [other for target in targets for other in self._exporter.others(target, key)]
-        for target in fe.leftovers(self._export, self._written, deleting=deleting, others=others):
+        for target in fe.targets_to_clean(self._export, self._written, deleting=deleting, others=others):
             try:
                 stored = await self._exporter.kube.get_json(target.resource.path(target.namespace, target.name))
                 value = target.read(stored)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _VALUE = re.compile(r"(?P<uid>\S+) (?P<partition>aws[a-z-]*) (?P<region>[a-z0-9-]{1,40}) (?P<account>\d{12})")
 
 
-def claim_mark(meta: Meta, target: Target, partition: str) -> dict[str, str]:
+def claim_annotation(meta: Meta, target: Target, partition: str) -> dict[str, str]:
     """The annotation to write with the finalizer."""
     return {CREATE_SENT: f"{meta.uid} {partition} {target.region} {target.account}"}
 

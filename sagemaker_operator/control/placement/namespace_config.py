@@ -42,6 +42,9 @@ IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"}
 
 _READ_ANNOTATIONS = (DEFAULT_REGION, ENDPOINT_URL, NAMESPACE_DELETION_POLICY, OWNER_ACCOUNT_ID, TEAM_ID)
 
+_DELETED_NAMESPACES = 1000
+"""Kept at most, of 1 KB each. A cluster that makes a namespace per pull request deletes tens of thousands a year."""
+
 Concerned = Callable[[Resource, Meta], bool]
 """Whether a change of this configuration affects an object."""
 
@@ -65,11 +68,11 @@ class NamespaceConfigs:
         self._rng = rng
         self._wake = wake
         self._guard = guard or Guard(rng=rng)
-        self._log = get_logger("surroundings")
+        self._log = get_logger("namespace-config")
         self._barrier_passed = False
         self._namespaces: dict[str, Meta] = {}
-        self._gone: set[str] = set()
-        """Namespaces that were deleted. Another namespace of the same name may be created."""
+        self._deleted: dict[str, None] = {}
+        """Deleted namespaces, oldest first. Another namespace of the same name may be created."""
         self._maps: dict[str, dict[str, str] | None] = {}
         self._selectors: dict[str, Selector] = {}
         self.informers: list[Informer] = []
@@ -80,8 +83,8 @@ class NamespaceConfigs:
         for name in settings.watch_namespaces or ("",):
             selector = f"metadata.name={name}" if name else None
             self._watch(Collection(kube, NAMESPACES, field_selector=selector), self._namespace_changed)
-        for name, wanted in ((ACCOUNT_MAP, settings.enable_carm), (TEAM_MAP, gates.team_level_carm)):
-            if wanted:
+        for name, enabled in ((ACCOUNT_MAP, settings.enable_carm), (TEAM_MAP, gates.team_level_carm)):
+            if enabled:
                 source = Collection(kube, CONFIG_MAPS, field_selector=f"metadata.name={name}")
                 self._watch(source, self._map_changed, system_namespace)
         if gates.iam_role_selector:
@@ -99,7 +102,7 @@ class NamespaceConfigs:
             )
 
         informer = Informer(
-            source, namespaces=namespaces, rng=self._rng, on_error=failed, guard=self._guard, part="surroundings"
+            source, namespaces=namespaces, rng=self._rng, on_error=failed, guard=self._guard, part="namespace-config"
         )
         informer.listen(changed)
         self.informers.append(informer)
@@ -111,7 +114,7 @@ class NamespaceConfigs:
         meta = self._namespaces.get(namespace) if read else Meta(name=namespace)
         return NamespaceConfig(
             namespace=meta,
-            gone=read and (namespace in self._gone or (meta is not None and meta.deletion_timestamp is not None)),
+            deleted=read and (namespace in self._deleted or (meta is not None and meta.deletion_timestamp is not None)),
             system_namespace=self._system_namespace,
             accounts=self._maps.get(ACCOUNT_MAP),
             teams=self._maps.get(TEAM_MAP),
@@ -143,7 +146,7 @@ class NamespaceConfigs:
         async with asyncio.TaskGroup() as group:
             for informer in self.informers:
                 name = f"watch {informer.name}"
-                group.create_task(self._guard.keep("surroundings", name, informer.run), name=name)
+                group.create_task(self._guard.keep("namespace-config", name, informer.run), name=name)
 
     async def wait(self) -> None:
         for informer in self.informers:
@@ -163,14 +166,21 @@ class NamespaceConfigs:
         name = (new or old or Meta()).name
         if new is None:
             # Its objects were deleted first. If one is left, the annotations of the namespace still apply to it: keep them.
-            self._gone.add(name)
+            self._remember_deleted(name)
             return
         known = self._namespaces.get(name)
-        recreated = name in self._gone or (known is not None and known.uid != new.uid)
-        self._gone.discard(name)
+        recreated = name in self._deleted or (known is not None and known.uid != new.uid)
+        self._deleted.pop(name, None)
         self._namespaces[name] = new
         if known is None or recreated or _annotations(known) != _annotations(new) or self._relabelled(known, new):
             self._changed(lambda resource, meta: meta.namespace == name)
+
+    def _remember_deleted(self, name: str) -> None:
+        self._deleted[name] = None
+        if len(self._deleted) > _DELETED_NAMESPACES:
+            oldest = next(iter(self._deleted))
+            del self._deleted[oldest]
+            self._namespaces.pop(oldest, None)
 
     def _relabelled(self, old: Meta, new: Meta) -> bool:
         return bool(self._selectors) and old.labels != new.labels

@@ -90,13 +90,13 @@ class Selector(msgspec.Struct, frozen=True, kw_only=True):
         return (
             (not self.namespaces or meta.namespace in self.namespaces)
             and self.namespace_labels.items() <= namespace.labels.items()
-            and (not self.types or any(_is_type(wanted, kind) for wanted in self.types))
+            and (not self.types or any(_is_type(selected, kind) for selected in self.types))
             and self.labels.items() <= meta.labels.items()
         )
 
 
-def _is_type(wanted: tuple[str, str, str], kind: tuple[str, str, str]) -> bool:
-    return all(part in ("", actual) for part, actual in zip(wanted, kind, strict=True))
+def _is_type(selected: tuple[str, str, str], kind: tuple[str, str, str]) -> bool:
+    return all(part in ("", actual) for part, actual in zip(selected, kind, strict=True))
 
 
 def selector_of(obj: KubeObject) -> Selector:
@@ -116,7 +116,7 @@ def selector_of(obj: KubeObject) -> Selector:
         arn=spec.arn,
         namespaces=tuple(spec.namespace_selector.names),
         namespace_labels=spec.namespace_selector.label_selector.match_labels,
-        types=tuple((wanted.group, wanted.version, wanted.kind) for wanted in spec.resource_type_selector),
+        types=tuple((type_.group, type_.version, type_.kind) for type_ in spec.resource_type_selector),
         labels=spec.resource_label_selector.match_labels,
     )
 
@@ -149,7 +149,7 @@ class NamespaceConfig:
 
     namespace: Meta | None = field(default_factory=Meta)
     """Empty: namespaces are not read. None: they are read, and this one is unknown."""
-    gone: bool = False
+    deleted: bool = False
     """The namespace is deleted or being deleted. Its annotations still apply to the objects in it, and to no new ones."""
     system_namespace: str = ""
     accounts: Mapping[str, str] | None = None
@@ -189,9 +189,9 @@ def role_for(
     owner = namespace.annotations.get(OWNER_ACCOUNT_ID)
     if isinstance(requested, Refusal) and not (source is _Source.ACCOUNT and owner != recorded.account):
         return requested
-    wanted = requested.account if isinstance(requested, Role) else owner
+    other = requested.account if isinstance(requested, Role) else owner
     drift = (
-        f"The resource exists in account {recorded.account}, but {source.value} names account {wanted}. It stays where it is."
+        f"The resource exists in account {recorded.account}, but {source.value} names account {other}. It stays where it is."
         if source is not _Source.OPERATOR
         else ""
     )
@@ -200,7 +200,7 @@ def role_for(
     if not settings.enable_carm or source not in (_Source.OPERATOR, _Source.ACCOUNT):
         return _unavailable(
             f"the resource exists in account {recorded.account}, and no role of that account is named for this object"
-            + (f" ({source.value} names account {wanted})" if drift else "")
+            + (f" ({source.value} names account {other})" if drift else "")
         )
     role = _mapped(ACCOUNT_MAP, config.accounts, recorded.account, config, settings.feature_gates)
     if isinstance(role, Role) and role.account == recorded.account:

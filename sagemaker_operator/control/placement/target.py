@@ -127,7 +127,7 @@ def _place(
     notes = [(UNKNOWN_DELETION_POLICY, advice)] if advice else []
     if config.namespace is None:
         return Placement(target=None, refusal=_NAMESPACE_UNKNOWN, deletion_policy=policy, policy_from=policy_from)
-    if config.gone and recorded is None and _belongs_to_recreated_namespace(kind, obj.metadata, config.namespace):
+    if config.deleted and recorded is None and _belongs_to_recreated_namespace(kind, obj.metadata, config.namespace):
         return Placement(target=None, refusal=_NAMESPACE_RECREATED, deletion_policy=policy, policy_from=policy_from)
     own_endpoint = config.namespace.annotations.get(ENDPOINT_URL) or None
     endpoint = own_endpoint or settings.aws_endpoint_url

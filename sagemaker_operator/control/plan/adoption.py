@@ -58,7 +58,9 @@ def observation_only(facts: Facts) -> Action:
             return Observe()
         if facts.terminal_reason in PARKED:
             return Observe()
-        return Finish(None, Requeue.POLL if recalled.moving(kind) or recalled.lingers(kind) else Requeue.SETTLED)
+        return Finish(
+            None, Requeue.POLL if recalled.moving(kind) or recalled.changes_when_settled(kind) else Requeue.SETTLED
+        )
     if not observed.found:
         return absent(facts)
     moving = observed.moving(kind)
@@ -69,7 +71,7 @@ def observation_only(facts: Facts) -> Action:
         fields = ", ".join(facts.differing)
         text = f"SageMaker has another value for {fields}; this object is read-only, so nothing is changed."
         findings = replace(findings, also={ADVISORY: ("True", "Differs", text)})
-    return Finish(findings, Requeue.POLL if moving or observed.lingers(kind) else Requeue.SETTLED)
+    return Finish(findings, Requeue.POLL if moving or observed.changes_when_settled(kind) else Requeue.SETTLED)
 
 
 def absent(facts: Facts) -> Finish:

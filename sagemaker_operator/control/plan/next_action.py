@@ -239,7 +239,7 @@ def _not_observed(facts: Facts) -> Action:
     """Neither this reconcile nor the poller has observed the resource: does it have to be described now?"""
     kind, recalled = facts.kind, facts.recalled
     # Without a stored observation it was just created: the first poll is seconds away.
-    moving = recalled is None or recalled.moving(kind) or recalled.lingers(kind)
+    moving = recalled is None or recalled.moving(kind) or recalled.changes_when_settled(kind)
     finished = kind.stop_on_delete and not moving
     if facts.edited or facts.due or facts.requested or facts.tagging.due or facts.never_observed:
         return Observe()
@@ -264,7 +264,7 @@ def _compared(facts: Facts, observed: Observation) -> Action:
     """The action that follows from the comparison of spec and resource."""
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
-    requeue = Requeue.POLL if observed.moving(kind) or observed.lingers(kind) else Requeue.SETTLED
+    requeue = Requeue.POLL if observed.moving(kind) or observed.changes_when_settled(kind) else Requeue.SETTLED
     tagging = facts.tagging
     if tagging.problem is not None:
         return Finish(amended(findings, terminal=tagging.problem, reason="InvalidSpec"), requeue)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.control.polling.schedule import PAGE, Tier, parents, tier
 from sagemaker_operator.errors import AwsError, ErrorCategory
+from sagemaker_operator.kinds.described import described_members
 from sagemaker_operator.kinds.descriptor import StatusClass
-from sagemaker_operator.kinds.model import output_members
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -110,7 +110,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Marks:
+class SweepState:
     """The state of a group between sweeps."""
 
     watermark: float | None = None
@@ -125,21 +125,23 @@ class Marks:
     """A sweep that was refused and will resume."""
 
 
-def plan(kind: Kind, parent: Sequence[str], marks: Marks, *, oldest: float, now: float, full: bool) -> Sweep | None:
+def plan(
+    kind: Kind, parent: Sequence[str], state: SweepState, *, oldest: float, now: float, full: bool
+) -> Sweep | None:
     """The List request that shows the due members; None if no List can.
 
     `oldest` is the earliest creation time of all members, `now` loop time; `full`: a sweep of changes is not sufficient.
     """
     listing = kind.listing
-    if listing is None or tier(kind) is Tier.NONE or now < marks.lists_after:
+    if listing is None or tier(kind) is Tier.NONE or now < state.lists_after:
         return None
     params: dict[str, Any] = {"MaxResults": PAGE} | dict(listing.fixed)
     params |= {f"{name}Equals": value for name, value in zip(parents(kind), parent, strict=True)}
     if listing.created_after is not None:
         params[listing.created_after] = oldest - CLOCK_MARGIN
-    full = full or listing.modified_after is None or marks.watermark is None or now >= marks.full_at
-    if not full and listing.modified_after is not None and marks.watermark is not None:
-        params[listing.modified_after] = marks.watermark - OVERLAP
+    full = full or listing.modified_after is None or state.watermark is None or now >= state.full_at
+    if not full and listing.modified_after is not None and state.watermark is not None:
+        params[listing.modified_after] = state.watermark - OVERLAP
     return Sweep(params, full)
 
 
@@ -172,7 +174,7 @@ def needs_describe(handle: Handle) -> bool:
 @cache
 def _compared(kind: Kind) -> tuple[str, ...]:
     """Members whose change is published: those of a summary, without times (a heartbeat is not a change), and the status."""
-    shapes = output_members(kind.describe)
+    shapes = described_members(kind)
     shown = set(kind.listing.observed) if kind.listing else set()
     shown |= {member for member in (kind.status_member, kind.secondary_member) if member}
     identity = {member.api for member in kind.identifiers} | {kind.arn_member, kind.name_member}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sagemaker_operator.annotations import CREATE_SENT
 from sagemaker_operator.aws.translate import SpecError
 from sagemaker_operator.control.observation import Missed, Observation
-from sagemaker_operator.control.placement.claim import claim_mark
+from sagemaker_operator.control.placement.claim import claim_annotation
 from sagemaker_operator.control.placement.target import place
 from sagemaker_operator.control.reconcile.facts import Sources, load_facts
 from sagemaker_operator.control.reconcile.memory import NOT_ACCEPTED
@@ -211,8 +211,8 @@ class Context:
         """Adds our finalizer, and the annotation that records where the create that may follow is sent."""
         meta, target = self.obj.metadata, self.placement.target
         assert target is not None, "the plan adds no finalizer without a target"  # noqa: S101
-        mark = claim_mark(meta, target, self.placement.partition)
-        await self._write_finalizers((*meta.finalizers, self.kind.finalizer), mark)
+        annotation = claim_annotation(meta, target, self.placement.partition)
+        await self._write_finalizers((*meta.finalizers, self.kind.finalizer), annotation)
 
     async def release(self) -> None:
         """Removes our finalizer, and the annotation of an unanswered create."""

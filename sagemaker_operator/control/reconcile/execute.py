@@ -92,10 +92,8 @@ async def execute(context: Context, action: Action) -> None:
             await _read_tags(context)
         case Retag():
             await _retag(context)
-        case Stop():
-            await _mutate(context, context.kind.stop, Mutation.STOPPED)
-        case Delete():
-            await _mutate(context, context.kind.delete, Mutation.DELETED)
+        case Stop() | Delete():
+            await _stop_or_delete(context, action)
         case Finish():
             raise AssertionError("Finish ends the reconcile")
 
@@ -329,7 +327,7 @@ async def _read_tags(context: Context) -> None:
         _ignore_tag_error(context)
         return
     managed, templates = context.stored.get("managedTagKeys"), context.services.settings.resource_tags
-    found = tags.compared(facts.tagging, actual, managed, templates)
+    found = tags.compare(facts.tagging, actual, managed, templates)
     context.update_facts(tagging=found)
     if not found.differs:
         context.memory.retag.discard(context.obj.metadata.uid)
@@ -358,10 +356,11 @@ def _ignore_tag_error(context: Context) -> None:
         context.update_facts(error=None, tagging=replace(context.facts.tagging, trouble=text), feature_conditions=also)
 
 
-async def _mutate(context: Context, operation: str | None, mutation: Mutation) -> None:
-    answer = await context.call(operation, context.identifiers())
+async def _stop_or_delete(context: Context, action: Stop | Delete) -> None:
+    stopping = isinstance(action, Stop)
+    answer = await context.call(context.kind.stop if stopping else context.kind.delete, context.identifiers())
     if answer is not None:
-        context.update_facts(mutation=mutation)
+        context.update_facts(mutation=Mutation.STOPPED if stopping else Mutation.DELETED)
         return
     error = context.facts.error
     if error is not None and error.category is ErrorCategory.NOT_FOUND:

@@ -13,10 +13,10 @@ from sagemaker_operator.conditions import READY, RECONCILING, RECOVERABLE, REFER
 from sagemaker_operator.control.observation import recall, status_fields
 from sagemaker_operator.control.placement.target import Placement, is_unreported
 from sagemaker_operator.control.plan.actions import Facts
-from sagemaker_operator.control.spec.adoption import Adoption, adoption_conditions, asked
+from sagemaker_operator.control.spec.adoption import Adoption, adoption_conditions, requested_adoption
 from sagemaker_operator.control.spec.create_input import identifiers, spec_problems, unclear_identity
 from sagemaker_operator.control.spec.late_init import LateInit, late_init
-from sagemaker_operator.control.spec.restore_annotation import recalled_arn
+from sagemaker_operator.control.spec.restore_annotation import annotated_arn
 from sagemaker_operator.control.spec.tags import UNTAGGED, Tagging, tagging
 from sagemaker_operator.settings import DeletionPolicy
 
@@ -118,12 +118,12 @@ def _identity(sources: Sources, *, managed: bool) -> _Identity:
     kind, meta, spec = sources.kind, sources.obj.metadata, sources.resolution.spec
     gates = sources.services.settings.feature_gates
     recorded = (sources.stored.get("ackResourceMetadata") or {}).get("arn")
-    adoption = asked(kind, meta.annotations, spec, gates)
+    adoption = requested_adoption(kind, meta.annotations, spec, gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
     generated_id = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
     # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
     restorable = generated_id and not (recorded and managed) and gates.resource_adoption
-    marked = recalled_arn(meta, sources.placement.target) if restorable else None
+    marked = annotated_arn(meta, sources.placement.target) if restorable else None
     restored = marked if recorded in (None, marked) else None
     return _Identity(adoption, generated_id, recorded or restored, restored is not None)
 

@@ -13,7 +13,7 @@ from sagemaker_operator.control.interfaces import Handle
 from sagemaker_operator.control.plan.actions import Mutation, Owner
 from sagemaker_operator.control.reconcile.facts import created_at
 from sagemaker_operator.control.requeue import Requeue, When
-from sagemaker_operator.control.spec.restore_annotation import mark
+from sagemaker_operator.control.spec.restore_annotation import arn_annotation
 from sagemaker_operator.control.status.patch import Outcome, status_patch
 from sagemaker_operator.control.status.transitions import Transition, released, transitions
 from sagemaker_operator.errors import Conflict, ErrorCategory, KubeError
@@ -55,7 +55,7 @@ def _restore_annotation(context: Context, action: Finish) -> dict[str, str]:
     created = facts.mutation is Mutation.CREATED or (facts.owner is Owner.OURS and not facts.deleting)
     if facts.arn is None or not facts.generated_id or not created or action.release:
         return {}
-    desired = mark(meta, facts.arn)
+    desired = arn_annotation(meta, facts.arn)
     return desired if desired.items() - meta.annotations.items() else {}
 
 
@@ -129,7 +129,7 @@ def _track(context: Context, action: Finish) -> None:
     """The poller polls a resource in transition, whatever the state of its spec."""
     facts = context.facts
     last = facts.observed if facts.observed is not None and facts.observed.found else facts.recalled
-    moves = last is not None and (last.moving(context.kind) or last.lingers(context.kind))
+    moves = last is not None and (last.moving(context.kind) or last.changes_when_settled(context.kind))
     target = context.placement.target
     if facts.arn is None or action.release or target is None or not (moves or action.requeue.when is When.POLL):
         context.services.tracker.untrack(context.key)

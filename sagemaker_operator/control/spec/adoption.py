@@ -19,7 +19,8 @@ from sagemaker_operator.conditions import ADOPTED as ADOPTED_CONDITION
 from sagemaker_operator.conditions import ADVISORY
 from sagemaker_operator.control.spec.merge_patch import replacing
 from sagemaker_operator.control.spec.update import with_create_names
-from sagemaker_operator.kinds.model import input_members, output_members
+from sagemaker_operator.kinds.described import described_members
+from sagemaker_operator.kinds.model import input_members
 from sagemaker_operator.kinds.naming import field_name
 from sagemaker_operator.kinds.references import reference_field
 
@@ -48,7 +49,7 @@ class Policy(StrEnum):
 
 
 class Adoption(msgspec.Struct, frozen=True):
-    """What an object's annotations ask for."""
+    """The adoption that the annotations of an object request."""
 
     policy: Policy | None = None
     fields: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -84,13 +85,15 @@ def adoption_keys(kind: Kind) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(required), tuple(optional)
 
 
-def asked(kind: Kind, annotations: Mapping[str, str], spec: Mapping[str, Any], gates: FeatureGates) -> Adoption:
-    """What the annotations request. Annotations of a disabled feature gate are ignored."""
+def requested_adoption(
+    kind: Kind, annotations: Mapping[str, str], spec: Mapping[str, Any], gates: FeatureGates
+) -> Adoption:
+    """The adoption that the annotations request. Annotations of a disabled feature gate are ignored."""
     adopted = annotations.get(ADOPTED, "").lower() == "true"
     read_only = gates.read_only_resources and annotations.get(READ_ONLY, "").lower() == "true"
     for name in (ADOPTED, READ_ONLY) if gates.read_only_resources else (ADOPTED,):
         if annotations.get(name, "false").lower() not in ("true", "false"):
-            # Reading an ambiguous value as false would create a resource that the user only wanted to observe.
+            # Reading an ambiguous value as false would create a resource that the user only desired to observe.
             text = f"metadata.annotations[{name}]: must be true or false, not {annotations[name]!r}"
             return Adoption(adopted=adopted, read_only=read_only, problem=text)
     given = annotations.get(ADOPTION_POLICY) if gates.resource_adoption else None
@@ -121,7 +124,7 @@ def _fields(kind: Kind, text: str | None, *, needed: bool) -> tuple[dict[str, st
         return {}, f"{where}: must be a JSON object of strings: write {example}"
     if unknown := sorted(fields.keys() - {*required, *optional}):
         known = ", ".join((*required, *optional))
-        return {}, f"{where}: {kind.name} has no {', '.join(unknown)}; it is known by {known}"
+        return {}, f"{where}: {kind.name} has no {', '.join(unknown)}; its keys are {known}"
     if missing := [key for key in required if not fields.get(key)]:
         return {}, f"{where}: {', '.join(missing)} is missing: write {example}"
     if ARN_KEY in fields and not fields[ARN_KEY].startswith("arn:"):
@@ -147,31 +150,31 @@ def adopted_spec(kind: Kind, spec: Mapping[str, Any], observed: Mapping[str, Any
     """
     found = with_create_names(kind, observed)
     inputs = input_members(kind.create)
-    reported = output_members(kind.describe).keys() | {path.partition(".")[0] for path in kind.read_from}
-    wanted = dict(spec)
+    reported = described_members(kind).keys() | {path.partition(".")[0] for path in kind.read_from}
+    desired = dict(spec)
     for member in inputs.keys() & reported - {"Tags", kind.token_member}:
         name = field_name(member)
         if reference_field(member) in spec:
             continue  # a reference gives the value, and stays
         if found.get(member) is not None:
-            wanted[name] = to_field(inputs[member], found[member])
+            desired[name] = to_field(inputs[member], found[member])
         elif name not in kind.required:
-            wanted.pop(name, None)
-    for member, there in kind.described_by_arn.items():
-        if reference_field(member) not in spec and observed.get(there):
-            wanted.setdefault(field_name(member), observed[there])
+            desired.pop(name, None)
+    for member, described_member in kind.described_by_arn.items():
+        if reference_field(member) not in spec and observed.get(described_member):
+            desired.setdefault(field_name(member), observed[described_member])
     identifiers = {member.field for member in kind.identifiers}
     for group in kind.either_or:
         # SageMaker reports both names of a model package in a group, but accepts only one. Keep the one in `spec`, else the
         # group's, because AWS assigns the name of a version.
-        given = {name for name in group if name in wanted}
+        given = {name for name in group if name in desired}
         if len(given) > 1 and (kept := given & spec.keys() or given - identifiers):
             for name in given - kept:
-                del wanted[name]
-    return wanted
+                del desired[name]
+    return desired
 
 
-def adoption_patch(kind: Kind, obj: KubeObject, asked: Adoption, observed: Mapping[str, Any]) -> dict[str, Any]:
+def adoption_patch(kind: Kind, obj: KubeObject, adoption: Adoption, observed: Mapping[str, Any]) -> dict[str, Any]:
     """The changes that an adoption makes to the object, as one merge patch; empty if there are none left."""
     meta, spec = obj.metadata, obj.decode_spec()
     patch: dict[str, Any] = {}
@@ -179,20 +182,20 @@ def adoption_patch(kind: Kind, obj: KubeObject, asked: Adoption, observed: Mappi
         patch["finalizers"] = [*meta.finalizers, kind.finalizer]
     if meta.annotations.get(ADOPTED) != "true":
         patch["annotations"] = {ADOPTED: "true"}
-    wanted = adopted_spec(kind, spec, observed) if asked.policy is Policy.ADOPT else spec
-    return ({"metadata": patch} if patch else {}) | ({"spec": replacing(spec, wanted)} if wanted != spec else {})
+    desired = adopted_spec(kind, spec, observed) if adoption.policy is Policy.ADOPT else spec
+    return ({"metadata": patch} if patch else {}) | ({"spec": replacing(spec, desired)} if desired != spec else {})
 
 
 def adoption_conditions(
-    asked: Adoption, stored: Sequence[Mapping[str, Any]], *, another: bool = False
+    adoption: Adoption, stored: Sequence[Mapping[str, Any]], *, another: bool = False
 ) -> dict[str, ConditionValue]:
     """The conditions of an adopted object.
 
     `another`: the tags name another object. Tags are read once; afterwards the stored advisory is kept.
     """
-    if not asked.adopted:
+    if not adoption.adopted:
         return {}
-    conditions = {ADOPTED_CONDITION: ("True", "Adopted", "The resource was there before this object.")}
+    conditions = {ADOPTED_CONDITION: ("True", "Adopted", "The resource existed before this object.")}
     if another or any((c.get("type"), c.get("reason")) == (ADVISORY, CREATED_FOR_ANOTHER) for c in stored):
         conditions[ADVISORY] = ("True", CREATED_FOR_ANOTHER, _CREATED_FOR_ANOTHER_MESSAGE)
     return conditions

@@ -58,12 +58,12 @@ def _walk(desired: Any, observed: Any, path: str, rules: _Rules) -> list[str]:
     match desired:
         case Mapping():
             members = observed if isinstance(observed, Mapping) else {}
-            left = [name for name in members if name not in desired] if path in rules.whole else []
+            extra = [name for name in members if name not in desired] if path in rules.whole else []
             return [
                 found
                 for name, value in desired.items()
                 for found in _walk(value, members.get(name), f"{path}.{name}" if path else name, rules)
-            ] + [f"{path}.{name}" for name in left]
+            ] + [f"{path}.{name}" for name in extra]
         case list() | tuple():
             elements = observed if isinstance(observed, list | tuple) else ()
             return [] if _same_elements(desired, elements, f"{path}[]", rules) else [path]

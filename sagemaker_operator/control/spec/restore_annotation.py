@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from sagemaker_operator.objects import Meta
 
 
-def mark(meta: Meta, arn: str) -> dict[str, str]:
+def arn_annotation(meta: Meta, arn: str) -> dict[str, str]:
     """The annotation to write."""
     return {CREATED: f"{meta.namespace}/{meta.name} {arn}"}
 
 
-def recalled_arn(meta: Meta, target: Target | None) -> str | None:
+def annotated_arn(meta: Meta, target: Target | None) -> str | None:
     """The recorded ARN, if it was recorded for this object and is in the target's region and account."""
     name, _, arn = meta.annotations.get(CREATED, "").partition(" ")
     parts = arn.split(":", 5)

@@ -30,7 +30,7 @@ MAX_TAGS = 50
 class Tagging(msgspec.Struct, frozen=True):
     """The tags of a resource in one reconcile."""
 
-    wanted: Mapping[str, str] = msgspec.field(default_factory=dict)
+    desired: Mapping[str, str] = msgspec.field(default_factory=dict)
     problem: str | None = None
     """What is wrong with the tags in spec."""
     due: bool = False
@@ -50,7 +50,7 @@ class Tagging(msgspec.Struct, frozen=True):
     @property
     def managed_keys(self) -> list[str]:
         """For status: the keys in spec, and those that are still to be removed."""
-        return sorted({*self.wanted, *self.remove})
+        return sorted({*self.desired, *self.remove})
 
 
 UNTAGGED = Tagging()
@@ -61,10 +61,10 @@ def tagging(kind: Kind, spec: Mapping[str, Any], managed: Sequence[str] | None, 
     if not kind.tags_on_create:
         return UNTAGGED
     problems = tag_problems(spec)
-    wanted = {} if problems else {tag["key"]: tag.get("value", "") for tag in spec.get("tags") or ()}
+    desired = {} if problems else {tag["key"]: tag.get("value", "") for tag in spec.get("tags") or ()}
     # The operator's own tag, which identifies the owner of the resource, cannot be set by the user.
-    wanted.pop(UID_TAG, None)
-    return Tagging(wanted, "; ".join(problems) or None, due=due and not problems and bool(wanted or managed))
+    desired.pop(UID_TAG, None)
+    return Tagging(desired, "; ".join(problems) or None, due=due and not problems and bool(desired or managed))
 
 
 def tag_problems(spec: Mapping[str, Any]) -> list[str]:
@@ -111,21 +111,21 @@ def tags_on_create(obj: KubeObject, own: Sequence[Mapping[str, str]], templates:
     return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
-def compared(
-    asked: Tagging, actual: Mapping[str, str], managed: Sequence[str] | None, templates: Iterable[str]
+def compare(
+    tagging: Tagging, actual: Mapping[str, str], managed: Sequence[str] | None, templates: Iterable[str]
 ) -> Tagging:
     """The differences to `actual`, SageMaker's tags. `templates`: those of --resource-tags, whose keys are never removed.
 
     `managed` None (the object may be older than that field): only the keys that spec has now are managed.
     """
     kept = {UID_TAG, *(template.partition("=")[0] for template in templates)}
-    add = {key: value for key, value in asked.wanted.items() if actual.get(key) != value}
+    add = {key: value for key, value in tagging.desired.items() if actual.get(key) != value}
     remove = tuple(
         key
         for key in managed or ()
-        if key in actual and key not in asked.wanted and key not in kept and not key.lower().startswith("aws:")
+        if key in actual and key not in tagging.desired and key not in kept and not key.lower().startswith("aws:")
     )
-    return Tagging(asked.wanted, due=True, compared=True, add=add, remove=remove)
+    return Tagging(tagging.desired, due=True, compared=True, add=add, remove=remove)
 
 
 def refused(error: AwsError) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from sagemaker_operator.control.spec.diff import differences
+from sagemaker_operator.kinds.described import described_members
 from sagemaker_operator.kinds.descriptor import NOTHING_TO_DO, Edit, Verdict
-from sagemaker_operator.kinds.model import operation, output_members, required_members
+from sagemaker_operator.kinds.model import operation, required_members
 from sagemaker_operator.kinds.naming import field_path
 from sagemaker_operator.kinds.precision import single_precision
-from sagemaker_operator.kinds.updates import accepts, carried, replaced_maps
+from sagemaker_operator.kinds.updates import accepts, carried, removals, replaced_maps
 
 if TYPE_CHECKING:
     from sagemaker_operator.kinds.descriptor import Kind
@@ -25,7 +26,7 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
     `identity` has all known identifiers of the resource, its ARN included.
     """
     observed = with_create_names(kind, edit.observed)
-    returned = output_members(kind.describe).keys() | {path.split(".", 1)[0] for path in kind.read_from}
+    returned = described_members(kind).keys() | {path.split(".", 1)[0] for path in kind.read_from}
     comparable = {name: value for name, value in edit.desired.items() if name in returned}
     compared = partial(
         differences,
@@ -36,13 +37,19 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
         normalise=kind.hooks.normalise,
     )
     paths = compared(comparable, observed)
+    changed = {_top(path) for path in paths}
+    gone = removals(kind, edit.desired, observed)
+    paths = (*paths, *(f"{member}.{key}" for member, keys in gone.items() for key in keys))
     fields = tuple(_field(kind, path) for path in paths)
     frozen = tuple(field for path, field in zip(paths, fields, strict=True) if not accepts(kind, path))
     proposal = NOTHING_TO_DO
     if frozen:
         proposal = Verdict(reject=_immutable(tuple(dict.fromkeys(frozen))))
     elif paths:
-        proposal = Verdict(request=update_request(kind, edit.desired, {_top(path) for path in paths}, identity))
+        request = update_request(kind, edit.desired, changed, identity)
+        request |= {kind.removed_by[member]: list(keys) for member, keys in gone.items()}
+        request |= {member: observed[there] for member, there in kind.update_lock.items()}
+        proposal = Verdict(request=request)
     if kind.hooks.plan_update is None:
         return fields, proposal
     edit = replace(
@@ -50,7 +57,7 @@ def compare(kind: Kind, edit: Edit, *, identity: Mapping[str, Any]) -> tuple[tup
         observed=observed,
         differing=paths,
         proposal=proposal,
-        met=lambda path, wanted, there: not compared(wanted, there, at=path),
+        met=lambda path, desired, observed: not compared(desired, observed, at=path),
     )
     return fields, kind.hooks.plan_update(edit)
 
@@ -82,13 +89,13 @@ def update_request(
 def with_create_names(kind: Kind, observed: Mapping[str, Any]) -> dict[str, Any]:
     """`observed` with the members that Describe names differently also under the names of Create."""
     found = dict(observed)
-    for wanted, there in kind.read_from.items():
+    for create_path, describe_path in kind.read_from.items():
         value: Any = observed
-        for name in there.split("."):
+        for name in describe_path.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         if value is None:
             continue
-        *parents, last = wanted.split(".")
+        *parents, last = create_path.split(".")
         place = found
         for name in parents:
             place[name] = dict(place.get(name) or {})

@@ -1,4 +1,4 @@
-"""Endpoints and inference components: a failed update is not sent again before the spec says something else.
+"""Endpoints and inference components: a failed update is not sent again before spec changes.
 
 SageMaker takes a failed update back and reports the resource InService with a FailureReason: only the annotation knows
 what was tried. Its keys and the texts are ACK's, so that either controller understands what the other remembered.
@@ -32,9 +32,9 @@ _ROLLOUT = (
     "ExcludeRetainedVariantProperties",
     "RetainDeploymentConfig",
 )
-# Instances could not be had: the same update may succeed tomorrow.
-_WORTH_ANOTHER_TRY = "Request to service failed"
-_MIXED = "UpdateRollbackFailed"
+# No instances were available: the same update may succeed tomorrow.
+_RETRIABLE = "Request to service failed"
+_ROLLBACK_FAILED = "UpdateRollbackFailed"
 NOT_DEPLOYED = "DeploymentFailed"
 """The reason of a Terminal: SageMaker could not carry the deployment out."""
 # (the property that is retained, what a configuration calls it, what Describe calls its present value, what people call it)
@@ -42,7 +42,7 @@ _RETAINED = (
     ("DesiredWeight", "InitialVariantWeight", "CurrentWeight", "weight"),
     ("DesiredInstanceCount", "InitialInstanceCount", "CurrentInstanceCount", "instance count"),
 )
-_AT_REST = ("InService", "OutOfService", _MIXED)
+_SETTLED = ("InService", "OutOfService", _ROLLBACK_FAILED)
 
 
 def update_endpoint(edit: Edit) -> Verdict:
@@ -56,15 +56,15 @@ def update_endpoint(edit: Edit) -> Verdict:
         # A CRD that is looser than ours lets it go.
         return Verdict(reject="spec.endpointConfigName is required: name the configuration to deploy.")
     status, failure = observed.get("EndpointStatus"), observed.get("FailureReason", "")
-    last, mixed = edit.annotations.get(LAST_CONFIG), status == _MIXED
+    last, rollback_failed = edit.annotations.get(LAST_CONFIG), status == _ROLLBACK_FAILED
     # Back to what is called live after an update of ours that went wrong: no difference shows that it is not deployed.
-    back = mixed and last is not None and last != wanted and proposal.reject is None
+    back = rollback_failed and last is not None and last != wanted and proposal.reject is None
     if proposal.request is None and not back:
         return proposal
     if edit.differing and _CONFIG not in edit.differing and not observed.get("LastDeploymentConfig") and not back:
         return NOTHING_TO_DO
-    tried = last == wanted and (mixed or (failure and not failure.startswith(_WORTH_ANOTHER_TRY)))
-    if status == "Failed" or (status in _AT_REST and tried and wanted != live):
+    tried = last == wanted and (rollback_failed or (failure and not failure.startswith(_RETRIABLE)))
+    if status == "Failed" or (status in _SETTLED and tried and wanted != live):
         text = f"unable to update endpoint. check FailureReason. latest EndpointConfigName is {live}"
         return _not_deployed("endpoint", f"api error EndpointUpdateError: {text}", observed, failed=status == "Failed")
     rollout = {name: edit.desired[name] for name in _ROLLOUT if name in edit.desired}
@@ -140,7 +140,7 @@ def retained_config(desired: Mapping[str, Any], request: Mapping[str, Any]) -> d
 
 
 def normalise_component(path: str, value: Any) -> Any:
-    """Describe tells of a container's image which one was asked for, and which one that was at the time."""
+    """Describe returns a container's image as specified and as resolved at that time; the specified one is compared."""
     if path == "Specifications[].Container" and isinstance(value, Mapping) and "DeployedImage" in value:
         return {**value, "Image": value["DeployedImage"].get("SpecifiedImage")}
     return value

@@ -13,7 +13,6 @@ from sagemaker_operator.kinds.updates import additions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PROPERTIES = "CustomerMetadataProperties"
 _SPECIFICATIONS = "AdditionalInferenceSpecifications"
 _GROUP = "ModelPackageGroupName"
 _CARD = "ModelCard.ModelCardContent"
@@ -35,13 +34,10 @@ def failure(observed: Mapping[str, Any]) -> str:
 
 
 def plan_update(edit: Edit) -> Verdict:
-    """Metadata is the user's alone, so a property that the spec lacks is removed; specifications are only ever added."""
+    """Specifications are only ever added."""
     if edit.proposal.reject is not None:
         return edit.proposal
     request = dict(edit.proposal.request or {})
-    wanted, live = edit.desired.get(_PROPERTIES), edit.observed.get(_PROPERTIES) or {}
-    if removed := [] if wanted is None else sorted(live.keys() - wanted.keys()):
-        request |= {"ModelPackageArn": edit.observed["ModelPackageArn"], f"{_PROPERTIES}ToRemove": removed}
     if f"{_SPECIFICATIONS}ToAdd" in request:
         new = additions(edit, _SPECIFICATIONS, key="Name")
         if not new:

@@ -1,6 +1,6 @@
-"""Training jobs: which edits SageMaker can make to one that exists, and when it is really done.
+"""Training jobs: the edits that SageMaker can make to an existing one, and when it is settled.
 
-The rules and the texts without a colon are ACK's, word for word: people and tools know them.
+The rules and the texts without a colon are ACK's, verbatim: people and tools know them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pending(observed: Mapping[str, Any]) -> str | None:
     return None
 
 
-def lingers(observed: Mapping[str, Any]) -> bool:
+def changes_when_settled(observed: Mapping[str, Any]) -> bool:
     """A warm pool outlives its job by up to six hours, and its end changes the job's record once more."""
     return _pool(observed) in _POOL_KEPT and observed.get("TrainingJobStatus") != "InProgress"
 

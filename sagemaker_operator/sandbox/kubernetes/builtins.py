@@ -1,4 +1,4 @@
-"""The types every cluster has and an operator uses: small schemas, completion and columns."""
+"""The built-in types that an operator uses: small schemas, defaults and printer columns."""
 
 from __future__ import annotations
 

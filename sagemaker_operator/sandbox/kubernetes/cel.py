@@ -1,4 +1,4 @@
-"""`x-kubernetes-validations`: the CEL rules of a schema, compiled once and run on what changed.
+"""`x-kubernetes-validations`: the CEL rules of a schema, compiled once and evaluated on changed values.
 
 An evaluation costs about 0.2 ms with cel-python, so rules run only where the value differs from the stored one. That
 is also what a real server's validation ratcheting allows: what was stored once stays acceptable.
@@ -20,7 +20,7 @@ from sagemaker_operator.sandbox.kubernetes.status import FieldError
 
 _ABSENT = object()
 _TRANSITION = re.compile(r"\boldSelf\b")
-# Names that CEL cannot say as they are, and what Kubernetes lets rules call them.
+# Escapes of Kubernetes for names that CEL identifiers cannot have.
 _RESERVED = frozenset(
     ("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
      "loop", "package", "namespace", "return", "var", "void", "while")

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: checked and completed, and turned into the types they define."""
+"""CustomResourceDefinitions: validation, defaults, and the types that they define."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 
 def complete(crd: JsonObject, now: str) -> list[FieldError]:
-    """Fills in the defaults and, the names being free, the conditions that make it Established. Says what is wrong."""
+    """Fills in the defaults and, the names being free, the conditions that make it Established. Returns the errors."""
     spec = crd.get("spec") or {}
     errors = list(_errors(crd["metadata"]["name"], spec))
     if errors:

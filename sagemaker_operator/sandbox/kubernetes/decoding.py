@@ -1,4 +1,4 @@
-"""From a request body to an object of a type: parsed, pruned, checked for what its type does not know."""
+"""Decodes a request body to an object of a type: parses, prunes, and reports unknown fields."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Undecodable(Exception):
 
 
 class Decoded(NamedTuple):
-    """An object that knows nothing unknown, and what the client is to be warned of."""
+    """An object without unknown fields, and the warnings for the client."""
 
     object: JsonObject
     warnings: list[str]
@@ -67,7 +67,7 @@ def _paths_of(value: Any, repeated: list[tuple[int, str]], path: str = "") -> It
 
 
 def check_kind(obj: JsonObject, type_: ResourceType) -> None:
-    """Raises ApiError 400 or 422 unless `obj` says it is of `type_`. Built-in types may leave it out, as typed clients do."""
+    """Raises ApiError 400 or 422 unless kind and apiVersion of `obj` are those of `type_`; built-in types may omit them."""
     kind, api_version = obj.get("kind") or "", obj.get("apiVersion") or ""
     if type_.custom and not kind:
         raise bad_request(

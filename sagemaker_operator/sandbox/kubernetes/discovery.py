@@ -1,4 +1,4 @@
-"""What clients ask before they ask: the groups, versions and resources served, in both forms of discovery."""
+"""Discovery: the groups, versions and resources served, in both of its forms."""
 
 from __future__ import annotations
 

@@ -39,12 +39,12 @@ __all__ = ["Intercept", "KubernetesEmulator", "Request", "RequestRecord", "Writt
 
 JsonObject = dict[str, Any]
 Intercept = Callable[[Request], Awaitable[Response | None]]
-"""Sees each request before it is served; what it returns, unless None, is the answer. It may sleep, or raise
+"""Called with each request before it is served; its return value, unless None, is the answer. It may sleep, or raise
 ConnectionResetError for a connection that breaks without an answer."""
 
 _JSON: Final = "application/json"
 _HEALTH: Final = frozenset({"healthz", "livez", "readyz"})
-# 10,000 records are 3 MB; a whole scenario makes some hundreds of requests.
+# 10,000 records are 3 MB; a scenario has some hundreds of requests.
 _LOG_SIZE: Final = 10_000
 
 
@@ -320,12 +320,12 @@ class KubernetesEmulator:
         self._storage.forget()
 
     def cut_watches(self) -> None:
-        """Every open watch breaks off in the middle, as when a load balancer restarts."""
+        """Cuts every open watch, as when a load balancer restarts."""
         for watch in list(self._watches):
             watch.cut()
 
     def stall_watches(self, stalled: bool) -> None:
-        """True: every watch open now stays open and silent; those opened later are well. False: they all go on."""
+        """True: every watch open now stays open and silent; watches opened later work. False: all continue."""
         for watch in list(self._watches):
             watch.stall(stalled)
 

@@ -1,4 +1,4 @@
-"""Server-side apply: who manages which field of an object, and what happens when two want the same.
+"""Server-side apply: the managers of an object's fields, and conflicts between them.
 
 An object's fields are counted from the first apply on; what it had before belongs to `before-first-apply`, as on a real
 server for objects that are older than field management. A real server counts from the create, and so names the manager.
@@ -47,7 +47,7 @@ Managers = dict[Manager, frozenset["Path"]]
 
 
 class Applied(NamedTuple):
-    """What an apply makes of an object, and its new managedFields."""
+    """The object after an apply, and its new managedFields."""
 
     object: JsonObject
     managed_fields: list[JsonObject]
@@ -92,7 +92,7 @@ def parse(body: bytes | None, type_: ResourceType) -> JsonObject:
 
 
 def within(config: JsonObject, type_: ResourceType, subresource: str) -> JsonObject:
-    """The part of a configuration that its endpoint takes: the status, or all but the status."""
+    """The part of a configuration that its endpoint accepts: the status, or all but the status."""
     if subresource == "status":
         identity = {name: config["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")
                     if name in config["metadata"]}  # fmt: skip
@@ -122,7 +122,7 @@ def apply(
 
 
 def created(type_: ResourceType, config: JsonObject, *, by: str, now: str) -> list[JsonObject]:
-    """The managedFields of an object that an apply makes."""
+    """The managedFields of an object that an apply creates."""
     mine = fieldsets.owned(fieldsets.schema_of(type_), config)
     return _entries({Manager(by, APPLY, type_.api_version, ""): mine}, {}, now)
 
@@ -130,7 +130,7 @@ def created(type_: ResourceType, config: JsonObject, *, by: str, now: str) -> li
 def updated(
     type_: ResourceType, old: JsonObject, new: JsonObject, *, by: str, subresource: str, now: str
 ) -> list[JsonObject]:
-    """The managedFields of a tracked object after any other write: what it changed is the writer's."""
+    """The managedFields of a tracked object after another write: the writer manages the changed fields."""
     changes = fieldsets.compare(fieldsets.schema_of(type_), old, new)
     writer = Manager(by, UPDATE, type_.api_version, subresource)
     managers = _managers_of(old)
@@ -159,7 +159,7 @@ def _manager_of(entry: Mapping[str, Any]) -> Manager:
 
 
 def _entries(managers: Managers, before: Mapping[str, Any], now: str) -> list[JsonObject]:
-    """One entry per manager that has fields; who has the same as before keeps the time of it."""
+    """One entry per manager with fields; an unchanged entry keeps its time."""
     known = {_manager_of(entry): entry for entry in before.get("metadata", {}).get("managedFields", ())}
     entries = []
     for manager, held in managers.items():

@@ -1,4 +1,4 @@
-"""Which fields an object has, as server-side apply counts them: sets of paths, and their FieldsV1 form.
+"""The fields of an object in server-side apply: sets of paths, and their FieldsV1 form.
 
 A path is a tuple of FieldsV1's own steps: `f:name` of a field, `v:"x"` of an entry of a list that is a set, `k:{"uid":"x"}`
 of an entry of a list that is a map. A list that the schema does not call set or map is one value, as is an atomic map.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 Path = tuple[str, ...]
 
-# What names the object, and what only the server sets, has no owner.
+# Identity fields and fields that only the server sets have no manager.
 _UNOWNED_METADATA: Final = frozenset(
     ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
      "deletionGracePeriodSeconds", "selfLink", "managedFields")
@@ -30,9 +30,9 @@ _UNOWNED: Final = ("apiVersion", "kind", "metadata")
 class _Node(NamedTuple):
     path: Path
     value: Any
-    """The value of a leaf; None of what is only the sum of its fields."""
+    """The value of a leaf; None for a field that consists of other fields."""
     is_owned: bool
-    """By who applies it. A declared field that holds others is not: they are."""
+    """Whether the applier manages the field itself. A declared field with subfields is managed through them."""
 
 
 class Comparison(NamedTuple):
@@ -50,7 +50,7 @@ def schema_of(type_: ResourceType) -> JsonObject:
 
 
 def owned(schema: Mapping[str, Any], obj: Mapping[str, Any]) -> frozenset[Path]:
-    """What belongs to somebody who applies `obj`."""
+    """The fields that a client manages after it applied `obj`."""
     return frozenset(node.path for node in _nodes_of(schema, obj) if node.is_owned)
 
 
@@ -70,7 +70,7 @@ def _nodes_of(schema: Mapping[str, Any], obj: Mapping[str, Any]) -> Iterator[_No
 
 
 def _nodes(schema: Mapping[str, Any], value: Any, at: Path, *, is_entry: bool = False) -> Iterator[_Node]:
-    """`is_entry`: of a list or map, where each entry belongs to somebody, whatever it holds."""
+    """`is_entry`: an entry of a list or map, which has a manager of its own, also if it is empty."""
     if isinstance(value, dict) and schema.get("x-kubernetes-map-type") != "atomic":
         yield _Node(at, None, is_entry or not value)
         for name, entry in value.items():
@@ -106,7 +106,7 @@ def _compact(value: Any) -> str:
 
 
 def merged(schema: Mapping[str, Any], live: Any, applied: Any) -> Any:
-    """`live` with what `applied` says laid over it."""
+    """`live` with the values of `applied` merged into it."""
     if isinstance(live, dict) and isinstance(applied, dict) and schema.get("x-kubernetes-map-type") != "atomic":
         laid = {
             name: merged(child(schema, name), live[name], value) if name in live else value
@@ -123,7 +123,7 @@ def merged(schema: Mapping[str, Any], live: Any, applied: Any) -> Any:
 
 
 def remove(schema: Mapping[str, Any], obj: JsonObject, gone: Iterable[Path], kept: Set[Path]) -> None:
-    """Takes `gone` out of `obj` where nothing in `kept` is at or below it; what becomes empty goes too."""
+    """Removes `gone` from `obj` unless `kept` has something at or below it; also removes what becomes empty."""
     for path in sorted(gone, key=len, reverse=True):
         _remove(schema, obj, path, 0, kept)
 
@@ -158,7 +158,7 @@ def to_fields_v1(paths: Set[Path]) -> JsonObject:
 
 
 def _without_dots(node: JsonObject) -> JsonObject:
-    # A leaf is its own member; only where there is more below does a dot have to say so.
+    # A leaf needs no ".": only a field with subfields that is itself a member does.
     return {} if node.keys() == {"."} else {step: _without_dots(below) for step, below in node.items()}
 
 

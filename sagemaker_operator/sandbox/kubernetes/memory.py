@@ -33,7 +33,7 @@ class InMemoryTransport:
         body: bytes | None = None,
         timeout: float,
     ) -> Response:
-        """Raises Unavailable as the port says: after `timeout` seconds, or if `intercept` breaks the connection."""
+        """See `Transport.request`. Raises Unavailable after `timeout` seconds, or if `intercept` breaks the connection."""
         try:
             async with asyncio.timeout(timeout):
                 answer = await self._ask(method, path, query, headers, body)
@@ -52,7 +52,7 @@ class InMemoryTransport:
     async def stream(
         self, path: str, *, query: Query = (), headers: Mapping[str, str] = {}, timeout: float
     ) -> AsyncIterator[_Stream]:
-        """Raises Unavailable as the port says; `timeout` (seconds) covers the time to the answer's first byte."""
+        """See `Transport.stream`. `timeout` (seconds) covers the time to the answer's first byte."""
         try:
             async with asyncio.timeout(timeout):
                 answer = await self._ask("GET", path, query, headers, None)
@@ -81,7 +81,7 @@ class InMemoryTransport:
 
 
 class _Stream:
-    """A `StreamingResponse` over either kind of answer."""
+    """A `StreamingResponse` for a watch or for a complete answer."""
 
     def __init__(self, answer: Response | Watch) -> None:
         self._answer = answer

@@ -85,12 +85,12 @@ _NOT_QUALIFIED = (
     " '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
 _ANNOTATIONS_LIMIT = 256 * 1024
-# No vowels and no look-alikes, as a real server has it.
+# Without vowels and similar characters, as a real server's.
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def decode(meta: Any) -> tuple[JsonObject, list[str], str | None]:
-    """metadata as a client sent it -> (known fields, unknown paths, why it cannot be decoded at all)."""
+    """A client's metadata -> (known fields, unknown paths, decoding error or None)."""
     if meta is None:
         return {}, [], None
     if not isinstance(meta, dict):
@@ -140,7 +140,7 @@ def _go_type(schema: Mapping[str, Any]) -> str:
 
 
 def for_create(meta: JsonObject, *, namespace: str | None, now: str, uid: str, generation: bool) -> JsonObject:
-    """The metadata of a new object: what the client may say, and what the server sets."""
+    """The metadata of a new object: the fields that a client may set, and those that the server sets."""
     result = {key: value for key, value in meta.items() if key not in _SERVER_SET}
     if namespace:
         result["namespace"] = namespace
@@ -152,7 +152,7 @@ def for_create(meta: JsonObject, *, namespace: str | None, now: str, uid: str, g
 
 
 def for_update(meta: JsonObject, old: Mapping[str, Any]) -> JsonObject:
-    """The metadata of an edited object: what the server has set stays."""
+    """The metadata of an edited object: fields set by the server are kept."""
     result = {key: value for key, value in meta.items() if key not in _SERVER_SET}
     result |= {key: old[key] for key in _SERVER_SET if key in old}
     result["resourceVersion"] = old["resourceVersion"]
@@ -165,7 +165,7 @@ def generate_name(prefix: str, rng: random.Random) -> str:
 
 
 def errors(meta: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Iterator[FieldError]:
-    """What is wrong with decoded metadata; `old` is what is stored."""
+    """The errors of decoded metadata; `old` is the stored one."""
     name = meta.get("name")
     if not name:
         yield required("metadata.name", "name or generateName is required")
@@ -201,7 +201,7 @@ def errors(meta: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Ite
 
 
 def warnings(meta: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """What a server accepts with a raised eyebrow, unless `old` has it already."""
+    """Warnings about accepted metadata, unless `old` has the same."""
     known = old.get("finalizers", ()) if old else ()
     for finalizer in meta.get("finalizers", ()):
         if "/" not in finalizer and finalizer not in known:

@@ -1,4 +1,4 @@
-"""OpenAPI documents: what `kubectl explain` prints, and how kubectl learns that the server validates fields itself."""
+"""OpenAPI documents, for `kubectl explain` and for kubectl's check that the server validates fields."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class WriteOptions(NamedTuple):
-    """`manager` is who the changed fields belong to; `force` takes them from others in an apply."""
+    """`manager` will manage the changed fields; `force` takes them over from others in an apply."""
 
     dry_run: bool = False
     validation: str = WARN

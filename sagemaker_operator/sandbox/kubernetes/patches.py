@@ -60,7 +60,7 @@ def _json_patch(patch: Any, current: JsonObject) -> JsonObject:
     except jsonpatch.InvalidJsonPatch as error:
         raise bad_request(f"error decoding patch: {error}") from None
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException):
-        # What a failed test compared may be a secret; a real server does not say it either.
+        # The compared values may be secret; a real server does not show them either.
         raise ApiError(422, "Invalid", "the server rejected our request due to an error in our request") from None
     return patched
 

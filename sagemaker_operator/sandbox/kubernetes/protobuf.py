@@ -1,4 +1,4 @@
-"""Just enough protobuf for `kubectl create namespace`: kubectl writes built-in types in it, whatever a server prefers.
+"""Protobuf for `kubectl create namespace`: kubectl sends built-in types in it, whatever the server prefers.
 
 The wire format is tag, length, value; field numbers are Kubernetes' generated.proto. Only what `kubectl create` fills in
 is decoded. Answers are JSON, which every client accepts.

@@ -1,4 +1,4 @@
-"""Get, list and watch, with the consistency that a real server promises."""
+"""Get, list and watch, with the consistency of a real server."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _whole_number(name: str, text: str) -> int:
 
 
 def _position(obj: JsonObject) -> str:
-    """Where the object stands in the order of the storage. NUL sorts before anything a name may contain."""
+    """The object's sort key in the storage. NUL sorts before every character of a name."""
     metadata = obj["metadata"]
     return f"{metadata.get('namespace', '')}\0{metadata['name']}"
 

@@ -1,4 +1,4 @@
-"""What the server serves: one `ResourceType` per collection, built in or made from a CustomResourceDefinition."""
+"""The served resources: one `ResourceType` per collection, built in or from a CustomResourceDefinition."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ class ResourceType:
     schema: Schema
     status_subresource: bool = False
     custom: bool = False
-    """A custom resource: counts generations, wants a resourceVersion in a PUT, knows no strategic merge."""
+    """A custom resource: has generations, requires a resourceVersion in a PUT, supports no strategic merge."""
     counts_generations: bool = False
     columns: tuple[TableColumn, ...] = ()
     selectable: Mapping[str, str] = field(default_factory=dict)
     """Field selector names beside metadata.name and metadata.namespace, with their paths in the stored object."""
 
     stored_as: tuple[str, str] | None = None
-    """(group, plural) of the collection that really holds the objects, when this is another view of it."""
+    """(group, plural) of the collection that stores the objects, if this is another view of it."""
     to_stored: Callable[[JsonObject], JsonObject] = _same
     from_stored: Callable[[JsonObject], JsonObject] = _same
     admit: Callable[[JsonObject, Mapping[str, Any] | None], list[FieldError]] = _nothing
-    """Completes the (stored form of the) object in place, like a built-in type's strategy, and says what is wrong."""
+    """Sets defaults in the stored form, in place, like a built-in type's strategy, and returns the errors."""
 
     @property
     def collection(self) -> tuple[str, str]:
@@ -78,7 +78,7 @@ class ResourceType:
 
     @property
     def fields(self) -> dict[str, str]:
-        """Everything a field selector may name."""
+        """The fields that a field selector may use."""
         return {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace", **self.selectable}
 
     def present(self, stored: JsonObject) -> JsonObject:

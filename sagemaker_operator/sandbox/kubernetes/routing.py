@@ -1,4 +1,4 @@
-"""From a method and a path to what is asked: a verb on a resource."""
+"""Maps a method and a path to a verb on a resource."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READS: Final = frozenset({"get", "list", "watch"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, understood. `plural` is empty for paths that name no resource (discovery, health)."""
+    """One parsed request. `plural` is empty for paths without a resource (discovery, health)."""
 
     method: str
     path: str
@@ -69,7 +69,7 @@ def target_of(path: str) -> Target | None:
 
 
 def verb_of(method: str, target: Target, *, watching: bool) -> str | None:
-    """None if the method has no meaning there."""
+    """None if the method is not allowed there."""
     if target.name:
         named = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
         return named.get(method)

@@ -1,4 +1,4 @@
-"""A structural schema at work: prune what it does not know, fill in defaults, report what is wrong as a real server does."""
+"""Structural schemas: prune unknown fields, set defaults, and report errors as a real server does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAME = frozenset(
      "maxLength", "pattern", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties")
 )  # fmt: skip
 _FORMATS = frozenset({"date-time", "micro-time"})
-# A real server refuses a MicroTime without a fraction, which is what isoformat() writes once in a million times.
+# A real server rejects a MicroTime without a fraction, which isoformat() writes once in a million times.
 _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 _NOT_CHECKED = FieldError(
     "<nil>",
@@ -55,7 +55,7 @@ class Schema:
         _default(self.raw, obj)
 
     def validate(self, obj: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> list[FieldError]:
-        """What is wrong with `obj`. What `old`, the stored object, had already is tolerated (validation ratcheting)."""
+        """The errors of `obj`. Errors that `old`, the stored object, has too are tolerated (validation ratcheting)."""
         errors = list(self.structural_errors(obj, old))
         if not any(error.blocks_rules for error in errors):
             errors += self._rules.check(obj) if old is None else self._rules.check(obj, old)
@@ -64,7 +64,7 @@ class Schema:
         return errors
 
     def structural_errors(self, obj: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> Iterator[FieldError]:
-        """The errors that need no rule to be found."""
+        """The errors that are found without CEL rules."""
         stored = old or {}
         # Most writes leave one of spec and status alone, and jsonschema needs about 1 ms for a large spec.
         changed = {name: value for name, value in obj.items() if value != stored.get(name, _ABSENT)}
@@ -105,7 +105,7 @@ def _prune(schema: Mapping[str, Any], value: Any, path: str, unknown: list[str])
 
 
 def _whole(schema: Mapping[str, Any], value: Any) -> Any:
-    """JSON has one kind of number: 10.0 is a good integer."""
+    """JSON has one type of number: 10.0 is a valid integer."""
     if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():
         return int(value)
     return value
@@ -161,7 +161,7 @@ def _regex(pattern: str) -> Any:
 
 
 def _check_pattern(_: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    # A real server stops at the first thing wrong with a string, and checks the length first.
+    # A real server reports only the first error of a string, and checks the length first.
     if not isinstance(instance, str) or len(instance) < schema.get("minLength", 0):
         return
     if len(instance) <= schema.get("maxLength", math.inf) and not _regex(pattern).search(instance):

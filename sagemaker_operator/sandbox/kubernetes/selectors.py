@@ -9,7 +9,7 @@ from typing import Any
 from sagemaker_operator.sandbox.kubernetes.status import bad_request
 
 Matcher = Callable[[Mapping[str, Any]], bool]
-"""Says whether an object (as stored) is selected."""
+"""Returns whether an object (as stored) is selected."""
 
 _SPLIT = re.compile(r",(?![^(]*\))")
 _SET = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")

@@ -64,7 +64,7 @@ async def serve(
         return await _answer(emulator, request)
 
     application.router.add_route("*", "/{path:.*}", answer)
-    # Without handler_cancellation a watch whose client has gone would stay until it ends by itself, up to an hour.
+    # Without handler_cancellation a watch whose client has disconnected would stay until its own end, up to an hour.
     runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -100,7 +100,7 @@ async def _answer(emulator: KubernetesEmulator, request: web.Request) -> web.Str
 
 
 def _abort(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
-    """Breaks the connection in the middle of the answer, which is what the client then sees."""
+    """Breaks the connection in the middle of the answer."""
     if request.transport is not None:
         request.transport.abort()
     return response or web.Response(status=500)

@@ -1,4 +1,4 @@
-"""What an API server says when it refuses: one exception, and the Status object that it becomes.
+"""Errors of the API server: an exception, and its Status object.
 
 The texts are those of a Kubernetes 1.36 API server, because clients (kubectl among them) parse some of them.
 """
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Errors after which the server does not run CEL rules: they would only repeat, less clearly, what is wrong already.
+# Errors after which the server does not run CEL rules, which would only repeat them less clearly.
 _BLOCKING = frozenset(
     {"FieldValueTypeInvalid", "FieldValueRequired", "FieldValueNotSupported", "FieldValueTooLong", "FieldValueTooMany"}
 )
 
 
 class Named(Protocol):
-    """What an error needs to know of a resource type."""
+    """The names of a resource type in errors."""
 
     @property
     def group(self) -> str: ...
@@ -29,7 +29,7 @@ class Named(Protocol):
 
 
 class FieldError(NamedTuple):
-    """One cause of a 422. `message` starts with the words for `reason` ("Invalid value: ...")."""
+    """One cause of a 422. `message` starts with the text of `reason` ("Invalid value: ...")."""
 
     field: str
     reason: str
@@ -73,7 +73,7 @@ class ApiError(Exception):
         self.details = details
         self.retry_after = retry_after
         self.continue_ = continue_
-        """Where a paged list that has expired may go on, without being consistent any more."""
+        """The token with which an expired paged list can be continued, inconsistently."""
 
     def status(self) -> dict[str, Any]:
         """The Status object."""

@@ -1,4 +1,4 @@
-"""Objects under one global resourceVersion, with the history that watches replay and the snapshots that pages share."""
+"""Objects with a global resourceVersion, the history for watches, and the snapshots for paged lists."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Storage:
         return [objects[key] for key in sorted(objects) if namespace is None or key[0] == namespace]
 
     def put(self, collection: CollectionId, key: ObjectId, obj: JsonObject) -> JsonObject:
-        """Stores `obj` (which becomes ours) under the next version, and returns it with that version in it."""
+        """Stores `obj` (without a copy) with the next version, and returns it with that version."""
         held = self._collection(collection)
         previous = held.objects.get(key)
         self.version += 1
@@ -95,7 +95,7 @@ class Storage:
             listener(change)
 
     def begin(self, collection: CollectionId) -> None:
-        """The collection starts to exist now: watches from before are too old."""
+        """Creates the collection: watches from before are too old."""
         self._collections[collection] = _Collection(self._history, self.version)
 
     def oldest(self, collection: CollectionId) -> int:
@@ -103,7 +103,7 @@ class Storage:
         return self._collection(collection).oldest
 
     def since(self, collection: CollectionId, version: int) -> Iterator[Change]:
-        """The remembered changes after `version`, oldest first."""
+        """The kept changes after `version`, oldest first."""
         return (change for change in self._collection(collection).changes if change.version > version)
 
     def subscribe(self, collection: CollectionId, listener: Listener) -> None:
@@ -120,13 +120,13 @@ class Storage:
             held.oldest = self.version
 
     def snapshot(self, collection: CollectionId) -> None:
-        """Keeps the collection as it is now for `at_snapshot`."""
+        """Keeps the current state of the collection for `at_snapshot`."""
         self._snapshots[collection, self.version] = self.list(collection)
         if len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
 
     def at_snapshot(self, collection: CollectionId, version: int) -> Sequence[JsonObject] | None:
-        """The collection as it was at `version`, or None if that is forgotten."""
+        """The collection at `version`, or None if that is not kept any more."""
         return self._snapshots.get((collection, version))
 
     def _collection(self, collection: CollectionId) -> _Collection:

@@ -1,4 +1,4 @@
-"""`kubectl get`: the server prints the columns, the client only aligns them."""
+"""Tables for `kubectl get`: the server renders the columns, the client only aligns them."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _text(value: Any) -> str:
 
 
 def age(timestamp: str | None, now: float) -> str:
-    """`now - timestamp` as kubectl shows it: two units at most, coarser as it grows."""
+    """`now - timestamp` in kubectl's format: at most two units, coarser for longer times."""
     if not timestamp:
         return "<unknown>"
     try:

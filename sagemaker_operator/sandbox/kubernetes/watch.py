@@ -1,4 +1,4 @@
-"""A watch: replayed and live changes as JSON lines, bookmarks, an end; and the ways in which watches go wrong."""
+"""Watches: replayed and live changes as JSON lines, bookmarks and the end; and simulated failures of watches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 Render = Callable[[JsonObject], JsonObject]
-"""A stored object -> what this watch's client asked to see (the object, or a Table of one row)."""
+"""A stored object -> its form for this watch's client (the object, or a Table of one row)."""
 
 # A real server sends the last bookmark 2 s before it ends a watch, so that the next one starts from a fresh version.
 _BOOKMARK_BEFORE_END = 2.0
@@ -122,7 +122,7 @@ class Watch:
                         await self._wake.wait()
                     now = loop.time()
                 except TimeoutError:
-                    # A loop rounds: its clock may be a hair before the moment for which it called us, and in virtual
+                    # A loop rounds: its clock may be just before the time for which it called us, and in virtual
                     # time it would stay there for as long as we asked again.
                     now = max(due or 0.0, loop.time())
         finally:
@@ -144,12 +144,12 @@ class Watch:
         self._wake.set()
 
     def cut(self) -> None:
-        """Breaks the connection in the middle, losing what was not read yet."""
+        """Breaks the connection; unread events are lost."""
         self._cut = True
         self._wake.set()
 
     def close(self) -> None:
-        """Ends the watch in good order. Idempotent."""
+        """Ends the watch regularly. Idempotent."""
         self._over = True
         self._stalled = False
         self._storage.unsubscribe(self._collection, self._on_change)

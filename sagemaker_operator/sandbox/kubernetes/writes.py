@@ -1,4 +1,4 @@
-"""Create, update, patch and delete, with everything a real server does around them."""
+"""Create, update, patch and delete, with generations, finalizers, and the clean-up of namespaces and CRDs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 class Writer:
-    """The only one that changes the storage. Methods raise ApiError."""
+    """All changes of the storage. Methods raise ApiError."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Writer:
         options: WriteOptions,
         subresource: str | None = None,
     ) -> Outcome:
-        """A server-side apply: creates what is not there."""
+        """A server-side apply: creates the object if it does not exist."""
         if type_.stored_as is not None:
             raise status.unsupported_media(
                 f"the sandbox's API emulator has no server-side apply of {type_.api_version}"
@@ -217,7 +217,7 @@ class Writer:
         warnings: list[str],
         managed_fields: list[JsonObject] | None = None,
     ) -> Outcome:
-        """`managed_fields` are an apply's; after any other write they follow from it."""
+        """`managed_fields`: those of an apply; after any other write they are computed."""
         sent = obj["metadata"]
         before = old["metadata"]
         if sent.get("uid", before["uid"]) != before["uid"]:
@@ -226,7 +226,7 @@ class Writer:
         if sent.get("resourceVersion", before["resourceVersion"]) != before["resourceVersion"]:
             raise status.conflict(type_, key[1])
         if subresource == "status":
-            # Everything but the status is the other endpoint's, metadata included.
+            # Everything but the status, including metadata, belongs to the other endpoint.
             obj = _with_status(copy_of(old), obj)
         else:
             obj["metadata"] = meta.for_update(sent, before)
@@ -275,7 +275,7 @@ class Writer:
             raise status.forbidden(type_, name, why, [cause])
 
     def _begin_delete(self, type_: ResourceType, key: ObjectId, old: JsonObject) -> None:
-        """Removes the object, or marks it if finalizers or contents hold it."""
+        """Removes the object, or marks it as deleted if it has finalizers or contents."""
         held_by_contents = type_ is NAMESPACE
         if not old["metadata"].get("finalizers") and not held_by_contents:
             self._remove(type_, key)
@@ -315,7 +315,7 @@ class Writer:
             self._settle_definition(f"{type_.plural}.{type_.group}")
 
     def _settle_namespace(self, namespace: str) -> None:
-        """What the namespace controller does: a terminating namespace goes when it is empty."""
+        """As the namespace controller: removes a terminating namespace once it is empty."""
         held = self._storage.get(NAMESPACE.collection, ("", namespace))
         if held is None or not held["metadata"].get("deletionTimestamp") or held["metadata"].get("finalizers"):
             return
@@ -323,7 +323,7 @@ class Writer:
             self._remove(NAMESPACE, ("", namespace))
 
     def _settle_definition(self, crd_name: str) -> None:
-        """What the CRD finalizer does: a deleted definition goes when its last object is gone."""
+        """As the CRD finalizer: removes a deleted definition once its last object is removed."""
         collection = CUSTOM_RESOURCE_DEFINITION.collection
         held = self._storage.get(collection, ("", crd_name))
         if held is None or not held["metadata"].get("deletionTimestamp") or self._storage.list(_collection_of(held)):
@@ -337,7 +337,7 @@ class Writer:
             self._storage.put(collection, ("", crd_name), freed)
 
     def _contents(self, namespace: str) -> list[ResourceType]:
-        """One type per collection that has objects in the namespace."""
+        """One type for each collection with objects in the namespace."""
         types = {type_.collection: type_ for type_ in self._catalog if type_.namespaced and type_.stored_as is None}
         return [type_ for type_ in types.values() if self._storage.list(type_.collection, namespace)]
 
@@ -357,7 +357,7 @@ def _collection_of(crd: JsonObject) -> CollectionId:
 
 
 def _desired(type_: ResourceType, obj: JsonObject) -> JsonObject:
-    """What an edit of makes a new generation."""
+    """The members whose edits raise the generation."""
     ignored = ("metadata", "status") if type_.status_subresource else ("metadata",)
     return {key: value for key, value in obj.items() if key not in ignored}
 

@@ -1,4 +1,4 @@
-"""How a kind behaves. `Behaviour` serves any kind from its descriptor; a kind worth more has a subclass."""
+"""How a kind behaves. `Behaviour` serves any kind from its descriptor; a kind that needs more has a subclass."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from sagemaker_operator.kinds.described import described_shape
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
 from sagemaker_operator.kinds.model import input_members, service_model
 from sagemaker_operator.sandbox.sagemaker import texts
-from sagemaker_operator.sandbox.sagemaker.around import Around
 from sagemaker_operator.sandbox.sagemaker.lifecycle import FAILED, GOOD, LifeCycle, Step, life_cycle
 from sagemaker_operator.sandbox.sagemaker.records import Change, Identity, Store
+from sagemaker_operator.sandbox.sagemaker.resources import Resources
 from sagemaker_operator.sandbox.sagemaker.rewriting import echo
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ DELETE_FAILURE = "The sandbox was asked to fail this deletion."
 
 
 class Naming(NamedTuple):
-    """What a new resource will be called."""
+    """Name, identifiers and ARN of a new resource."""
 
     name: str
     identity: Identity
@@ -38,19 +39,19 @@ class Naming(NamedTuple):
 
 
 class Behaviour:
-    """The life and the looks of one kind's resources."""
+    """The life cycle of one kind's resources and their Describe and List output."""
 
     actions: ClassVar[tuple[str, ...]] = ()
     """Operations beyond create, update, stop and delete that change a resource, carried out by `act`."""
     queries: ClassVar[tuple[str, ...]] = ()
-    """Operations beyond describe and list that only tell, answered by `query`."""
+    """Read-only operations beyond describe and list, answered by `query`."""
 
-    def __init__(self, kind: Kind, *, around: Around | None = None, life: LifeCycle | None = None) -> None:
+    def __init__(self, kind: Kind, *, resources: Resources | None = None, life: LifeCycle | None = None) -> None:
         self.kind = kind
-        self.around = around or Around(Store(), {})
+        self.resources = resources or Resources(Store(), {})
         self.life = life or life_cycle(kind)
         model = service_model()
-        self._described: Shape = model.operation_model(kind.describe).output_shape
+        self._described: Shape = described_shape(kind)
         update = input_members(kind.update) if kind.update else {}
         self._created = input_members(kind.create)
         identifiers = {member.api for member in kind.identifiers}
@@ -68,7 +69,7 @@ class Behaviour:
         return f"<{type(self).__name__} {self.kind.name}>"
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        """Rules between members and about what they name, which the model cannot state. Raises ServiceError."""
+        """Rules between members and about the resources they name, which the model cannot express. Raises ServiceError."""
 
     def naming(self, given: Mapping[str, Any], scope: Scope, drawn: str) -> Naming:
         """`drawn`: twelve random characters, for identifiers that the caller does not choose."""
@@ -89,26 +90,26 @@ class Behaviour:
         """The Create input as Describe will echo it."""
         return echo(given, without=("Tags",))
 
-    def wished(
+    def scenario_source(
         self, given: Mapping[str, Any], naming: Naming, tags: Mapping[str, str], scope: Scope, now: float
     ) -> Any:
-        """(name, tags) that decide how the resource's life goes."""
+        """The (name, tags) that select the scenario: those of the resource unless a kind overrides it."""
         return naming.name, tags
 
     def begin(self, record: Record) -> None:
-        """Plan the life of a new resource."""
-        steps = self.life.runs.get(record.wishes.outcome, self.life.runs[GOOD])
-        total = self.life.seconds if record.wishes.seconds is None else record.wishes.seconds
+        """Schedule the life cycle of a new resource."""
+        steps = self.life.runs.get(record.scenario.outcome, self.life.runs[GOOD])
+        total = self.life.seconds if record.scenario.seconds is None else record.scenario.seconds
         record.timeline.schedule(steps, start=record.created, total=total)
-        if record.wishes.maintenance_after is not None and steps is self.life.runs[GOOD]:
-            record.move(self.life.maintenance, record.timeline.end + record.wishes.maintenance_after)
+        if record.scenario.maintenance_after is not None and steps is self.life.runs[GOOD]:
+            record.move(self.life.maintenance, record.timeline.end + record.scenario.maintenance_after)
 
-    def doom(self, record: Record) -> None:
-        """What it uses makes it fail."""
-        record.wishes = replace(record.wishes, outcome=FAILED)
+    def force_failure(self, record: Record) -> None:
+        """Make a new resource fail because something that it uses fails."""
+        record.scenario = replace(record.scenario, outcome=FAILED)
 
     def stop(self, record: Record, now: float) -> None:
-        """Raises ServiceError when there is nothing to stop. Stopping what is stopping already is no error."""
+        """Raises ServiceError when the resource has finished. Stopping it while it is stopping has no effect."""
         status = record.status_class(now)
         if status is StatusClass.STOPPING:
             return
@@ -125,7 +126,7 @@ class Behaviour:
         raise NotImplementedError(operation)
 
     def addressed(self, given: Mapping[str, Any], scope: Scope, now: float) -> Record | None:
-        """A resource that an action tells by something else than its identifiers or its ARN."""
+        """The resource of an action whose input has neither its identifiers nor its ARN (a callback token)."""
         return None
 
     def busy(self, record: Record, operation: str | None, now: float) -> ServiceError:
@@ -133,9 +134,9 @@ class Behaviour:
         return texts.wrong_status(self.kind, record.status(now), declared=declared_errors(operation))
 
     def update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
-        """Raises ServiceError while something else is going on."""
+        """Raises ServiceError while another change is in progress."""
         self.check_update(record, change, now)
-        failing = record.wishes.update_fails
+        failing = record.scenario.update_fails
         record.failure = UPDATE_FAILURE if failing else ""
         if not failing:
             self.apply(record, change)
@@ -143,10 +144,10 @@ class Behaviour:
         record.move(self.changing(record, failing=failing), now)
 
     def changing(self, record: Record, *, failing: bool) -> tuple[Step, ...]:
-        """The way of an update."""
+        """The steps of an update."""
         if not failing:
             return self.life.update
-        return (self.life.rollback_failed if record.wishes.rollback_fails else ()) or self.life.update_failed
+        return (self.life.rollback_failed if record.scenario.rollback_fails else ()) or self.life.update_failed
 
     def check_update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
         """Raises ServiceError."""
@@ -160,27 +161,33 @@ class Behaviour:
             if name in change:
                 shape = self._partial.get(name)
                 before = record.input.get(name)
+                if name in self.kind.removed_by:
+                    merged[name] = {**(before or {}), **change[name]}
+                    continue
                 merged[name] = change[name] if shape is None else _merged(shape, before, change[name])
         # Merged before the defaults are filled in: a default must not replace what was set before.
         record.input.update(self.with_defaults(merged))
+        for name, remove in self.kind.removed_by.items():
+            for key in change.get(remove, ()):
+                record.input.get(name, {}).pop(key, None)
 
     def defer(self, record: Record, now: float, *, change: dict[str, Any], failure: str = "", **notes: Any) -> None:
-        """Begin an update that shows only when it is over."""
+        """Begin an update that Describe shows only when it is over."""
         record.failure = ""
         record.modified = now
         record.move(self.changing(record, failing=bool(failure)), now)
         record.pending = Change(at=record.timeline.end, input=change, notes=notes, failure=failure)
 
     def delete(self, record: Record, now: float) -> bool:
-        """True: gone at once; False: it takes a while. Raises ServiceError when the state does not allow it."""
+        """True: deleted at once; False: deleting. Raises ServiceError when the status does not allow it."""
         if record.status_class(now) is StatusClass.GONE:
             raise texts.not_found(self.kind, name=record.name, arn=record.arn)
         if record.deleting:
             return False
         self.check_delete(record, now)
-        if record.wishes.delete_fails and self.life.delete_failed:
-            # Once: the next one finds the way free.
-            record.wishes = replace(record.wishes, delete_fails=False)
+        if record.scenario.delete_fails and self.life.delete_failed:
+            # Once: the next deletion succeeds.
+            record.scenario = replace(record.scenario, delete_fails=False)
             record.move(self.life.delete_failed, now)
             return False
         if not self.life.delete:
@@ -233,7 +240,7 @@ class Behaviour:
         return {name: described[name] for name in self._summary if name in described}
 
     def summarized(self, record: Record, described: Mapping[str, Any]) -> dict[str, Any]:
-        """Members of the List output that Describe has elsewhere or not at all."""
+        """Members of the List output that Describe has at another path or not at all."""
         return {}
 
     def listed(self, record: Record, given: Mapping[str, Any]) -> bool:
@@ -284,7 +291,7 @@ def _complete(shape: Shape, given: dict[str, Any], record: Record) -> dict[str, 
 
 
 def _is_message(name: str, shape: Shape) -> bool:
-    """A text about what happened: nothing has."""
+    """A text about an event; empty because none has happened."""
     return shape.type_name == "string" and "enum" not in shape.metadata and name.endswith(("Reason", "Message"))
 
 

@@ -1,4 +1,4 @@
-"""Which behaviour each kind has: its own, or the one that follows from its descriptor."""
+"""The behaviour of each kind: a class of its own, or `Behaviour` with its descriptor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 _BEHAVIOURS: Mapping[str, type[Behaviour]] = {
     "App": Apps,
@@ -51,5 +51,5 @@ _BEHAVIOURS: Mapping[str, type[Behaviour]] = {
 }
 
 
-def behaviour_of(kind: Kind, around: Around) -> Behaviour:
-    return _BEHAVIOURS.get(kind.name, Behaviour)(kind, around=around)
+def behaviour_of(kind: Kind, resources: Resources) -> Behaviour:
+    return _BEHAVIOURS.get(kind.name, Behaviour)(kind, resources=resources)

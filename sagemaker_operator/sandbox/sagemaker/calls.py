@@ -1,4 +1,4 @@
-"""What was asked of the simulator: a bounded log and unbounded counters, for tests and for the sandbox's summary."""
+"""The calls that the simulator received: a bounded log and counters, for tests and for the sandbox's summary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 _KEPT = 10_000
-"""Calls kept in full, about 3 MB; the counters know of all."""
+"""Calls kept in full, about 3 MB; the counters count all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Call:
     """Error code; empty: it succeeded. `ConnectionCut`: the caller got no answer."""
     mutating: bool
     applied: bool
-    """The call took effect (or, for a read, was answered), whatever the caller was told."""
+    """The call took effect (or, for a read, was answered), even if the caller got an error."""
     caller: str = ""
     """ARN of the user or the assumed role's session that signed it."""
 

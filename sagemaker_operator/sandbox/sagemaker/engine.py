@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.model import OperationModel, OperationNotFoundError
 
+from sagemaker_operator.kinds.described import wrapped
 from sagemaker_operator.kinds.descriptor import StatusClass
 from sagemaker_operator.kinds.model import operations, service_model
 from sagemaker_operator.sandbox.sagemaker import lifecycle, tags, texts
-from sagemaker_operator.sandbox.sagemaker.around import Around
 from sagemaker_operator.sandbox.sagemaker.behaviour import answer, declared_errors
 from sagemaker_operator.sandbox.sagemaker.behaviours import behaviour_of
 from sagemaker_operator.sandbox.sagemaker.listing import list_page
 from sagemaker_operator.sandbox.sagemaker.protocol import Request, Scope, ServiceError
 from sagemaker_operator.sandbox.sagemaker.quotas import Quotas
 from sagemaker_operator.sandbox.sagemaker.records import Record, Store
+from sagemaker_operator.sandbox.sagemaker.resources import Resources
 from sagemaker_operator.sandbox.sagemaker.validation import validate
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ class _Route(NamedTuple):
 
 
 class Engine:
-    """The resources and what can be done to them. Time comes with every call; nothing here waits."""
+    """The resources and their operations. The caller passes the time; nothing here waits."""
 
     def __init__(self, kinds: Mapping[str, Kind], *, rng: random.Random) -> None:
         self.store = Store()
         self._rng = rng
-        around = Around(self.store, kinds)
-        self.quotas = Quotas(around)
-        self._behaviours = {kind.name: behaviour_of(kind, around) for kind in kinds.values()}
+        resources = Resources(self.store, kinds)
+        self.quotas = Quotas(resources)
+        self._behaviours = {kind.name: behaviour_of(kind, resources) for kind in kinds.values()}
         self._routes = _routes(self._behaviours)
 
     def __repr__(self) -> str:
@@ -94,7 +95,7 @@ class Engine:
         if route.verb == "describe":
             if blind_seconds and record.created > now - blind_seconds:
                 raise texts.not_found(record.kind, name=record.name, arn=record.arn)
-            return behaviour.describe(record, now)
+            return wrapped(record.kind, behaviour.describe(record, now))
         match route.verb:
             case "update":
                 behaviour.update(record, given, now)
@@ -123,7 +124,7 @@ class Engine:
                 raise texts.already_exists(kind, arn=other.arn, declared=declared_errors(kind.create))
             self.store.remove(other)
         labels = tags.to_dict(given.get("Tags", []))
-        wished_name, wished_tags = behaviour.wished(given, naming, labels, scope, now)
+        source_name, source_tags = behaviour.scenario_source(given, naming, labels, scope, now)
         record = Record(
             kind=kind,
             scope=scope,
@@ -135,7 +136,7 @@ class Engine:
             tags=labels,
             created=now,
             modified=now,
-            wishes=lifecycle.wishes(wished_name, wished_tags),
+            scenario=lifecycle.scenario_of(source_name, source_tags),
             luck=self._rng.random(),
         )
         behaviour.begin(record)
@@ -206,7 +207,7 @@ def _routes(behaviours: Mapping[str, Behaviour]) -> dict[str, _Route]:
     routes = {operation: _Route(operation, ()) for operation in _TAGGING}
     for behaviour in behaviours.values():
         kind = behaviour.kind
-        # Not `kind.stop`: stopping may be no part of what the operator does with a kind.
+        # Not `kind.stop`: the operator does not stop every kind that SageMaker can stop.
         stop = f"Stop{kind.name}"
         found = (
             (kind.create, "create"),

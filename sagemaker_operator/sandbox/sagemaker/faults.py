@@ -16,7 +16,7 @@ ANY = "*"
 
 
 class FaultKind(StrEnum):
-    """What goes wrong. Unless said otherwise the call does not take effect."""
+    """What goes wrong. Unless noted otherwise the call does not take effect."""
 
     THROTTLE = "throttle"
     """400 ThrottlingException "Rate exceeded"."""
@@ -60,21 +60,21 @@ class Fault:
     """Error code of a REJECT."""
     message: str = ""
     """Replaces the default text."""
-    seen: int = field(default=0, init=False)
+    matched: int = field(default=0, init=False)
     """Matching calls so far."""
 
     def concerns(self, request: Request) -> bool:
         return self.operation in (ANY, request.operation) and (self.when is None or self.when(request))
 
     def hits(self, request: Request) -> bool:
-        """Count the call if it matches, and tell whether it is one of those to hit."""
+        """Count the call if it matches; True if the fault applies to it."""
         if self.kind is FaultKind.EVENTUAL_CONSISTENCY or not self.concerns(request):
             return False
-        self.seen += 1
-        return self.seen >= self.nth and (self.times is None or self.seen < self.nth + self.times)
+        self.matched += 1
+        return self.matched >= self.nth and (self.times is None or self.matched < self.nth + self.times)
 
     def error(self, request: Request) -> ServiceError:
-        """What a fault that answers with an error says."""
+        """The error that this fault answers with."""
         code, message, status = _ERRORS.get(self.kind, (self.code, self.message, 400))
         text = self.message or message.format(
             operation=request.operation, account=request.scope.account, key=request.access_key

@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 
 class FeatureGroups(Behaviour):
-    """Features can be added, never taken away. `notes`: `described`, what people say of them, by name."""
+    """Features can be added, never removed. `notes`: `described`, their metadata (description, parameters) by name."""
 
     actions = ("UpdateFeatureMetadata",)
     queries = ("DescribeFeatureMetadata",)
 
     def act(self, operation: str, record: Record, given: Mapping[str, Any], now: float) -> None:
         feature = self._feature(record, given["FeatureName"])
-        told = record.notes.setdefault("described", {}).setdefault(feature["FeatureName"], {"Parameters": {}})
-        told["Description"] = given.get("Description", told.get("Description", ""))
-        told["Parameters"] |= {one["Key"]: one["Value"] for one in given.get("ParameterAdditions", ())}
+        metadata = record.notes.setdefault("described", {}).setdefault(feature["FeatureName"], {"Parameters": {}})
+        metadata["Description"] = given.get("Description", metadata.get("Description", ""))
+        metadata["Parameters"] |= {one["Key"]: one["Value"] for one in given.get("ParameterAdditions", ())}
         for key in given.get("ParameterRemovals", ()):
-            told["Parameters"].pop(key, None)
-        told["LastModifiedTime"] = now
+            metadata["Parameters"].pop(key, None)
+        metadata["LastModifiedTime"] = now
 
     def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
         [record] = records
         feature = self._feature(record, given["FeatureName"])
-        told = record.notes.get("described", {}).get(feature["FeatureName"], {})
+        metadata = record.notes.get("described", {}).get(feature["FeatureName"], {})
         return {
             "FeatureGroupArn": record.arn,
             "FeatureGroupName": record.name,
             "FeatureName": feature["FeatureName"],
             "FeatureType": feature["FeatureType"],
             "CreationTime": record.created,
-            "LastModifiedTime": told.get("LastModifiedTime", record.created),
-            "Description": told.get("Description", ""),
-            "Parameters": [{"Key": key, "Value": value} for key, value in told.get("Parameters", {}).items()],
+            "LastModifiedTime": metadata.get("LastModifiedTime", record.created),
+            "Description": metadata.get("Description", ""),
+            "Parameters": [{"Key": key, "Value": value} for key, value in metadata.get("Parameters", {}).items()],
         }
 
     def _feature(self, record: Record, name: str) -> dict[str, Any]:
@@ -101,10 +101,10 @@ class FeatureGroups(Behaviour):
                 effect[member] = overlay(record.input.get(member, {}), change[member])
         record.failure, record.modified = "", now
         record.pending = Change(
-            at=now + record.wishes.change_seconds,
+            at=now + record.scenario.change_seconds,
             input=effect,
             notes={"updated": True},
-            failure=UPDATE_FAILURE if record.wishes.update_fails else "",
+            failure=UPDATE_FAILURE if record.scenario.update_fails else "",
         )
 
     def details(self, record: Record, now: float) -> dict[str, Any]:
@@ -124,6 +124,6 @@ class FeatureGroups(Behaviour):
     def describe(self, record: Record, now: float) -> dict[str, Any]:
         shown = super().describe(record, now)
         if record.status_class(now) not in (StatusClass.FAILED, StatusClass.DELETE_FAILED):
-            # The group's own reason is that of its creation or deletion; a failed update tells its own in LastUpdateStatus.
+            # FailureReason is that of creation or deletion; a failed update has its own in LastUpdateStatus.
             shown.pop("FailureReason", None)
         return shown

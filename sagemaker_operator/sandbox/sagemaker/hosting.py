@@ -29,14 +29,14 @@ _FROM_CONFIG = ("AsyncInferenceConfig", "ExplainerConfig", "MetricsConfig")
 
 
 class Models(Behaviour):
-    """Nothing happens to a model; what it names must exist."""
+    """A model has no status; the resources that it names must exist."""
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if "PrimaryContainer" in given and "Containers" in given:
             invalid("Only one of PrimaryContainer and Containers can be set.")
         for container in _containers(given):
             if "ModelPackageName" in container:
-                self.around.need("ModelPackage", scope, container["ModelPackageName"], now=now)
+                self.resources.need("ModelPackage", scope, container["ModelPackageName"], now=now)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         echoed = fill(super().with_defaults(given), EnableNetworkIsolation=False)
@@ -60,7 +60,7 @@ class EndpointConfigs(Behaviour):
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         for variant in _variants(given):
             if "ModelName" in variant:
-                self.around.need("Model", scope, variant["ModelName"], now=now)
+                self.resources.need("Model", scope, variant["ModelName"], now=now)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         echoed = fill(super().with_defaults(given), EnableNetworkIsolation=False)
@@ -92,15 +92,15 @@ class Hosted(Behaviour):
             invalid(f'Cannot update failed {words(self.kind)} "{record.arn}".')
 
     def deploy(self, record: Record, now: float, *, names: Iterable[str], change: dict[str, Any], **notes: Any) -> None:
-        """`names`: what is deployed; one that fails takes the update with it."""
-        wishes = record.wishes
-        failing = wishes.update_fails or any(fails(name) for name in names)
-        stuck = failing and wishes.rollback_fails and bool(self.life.rollback_failed)
+        """`names`: what is deployed; if one of them fails, the update fails."""
+        scenario = record.scenario
+        failing = scenario.update_fails or any(fails(name) for name in names)
+        stuck = failing and scenario.rollback_fails and bool(self.life.rollback_failed)
         failure = _STUCK if stuck else _ROLLED_BACK if failing else ""
         self.defer(record, now, change=change, failure=failure, **notes)
         if stuck:
-            # Once: the next one finds the way free.
-            record.wishes = replace(wishes, update_fails=False, rollback_fails=False)
+            # Once: the next update succeeds.
+            record.scenario = replace(scenario, update_fails=False, rollback_fails=False)
 
 
 class Endpoints(Hosted):
@@ -109,7 +109,7 @@ class Endpoints(Hosted):
     actions = ("UpdateEndpointWeightsAndCapacities",)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        self.around.need("EndpointConfig", scope, given["EndpointConfigName"], now=now)
+        self.resources.need("EndpointConfig", scope, given["EndpointConfigName"], now=now)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         echoed = super().with_defaults(given)
@@ -119,14 +119,14 @@ class Endpoints(Hosted):
 
     def begin(self, record: Record) -> None:
         if fails(record.input["EndpointConfigName"]):
-            self.doom(record)
+            self.force_failure(record)
         super().begin(record)
         record.notes.update(self._deployment(record, record.input["EndpointConfigName"], record.created))
 
     def update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
         self.check_update(record, change, now)
         name = change["EndpointConfigName"]
-        self.around.need("EndpointConfig", record.scope, name, now=now)
+        self.resources.need("EndpointConfig", record.scope, name, now=now)
         notes = self._deployment(record, name, now)
         if change.get("RetainAllVariantProperties"):
             excluded = [entry["VariantPropertyType"] for entry in change.get("ExcludeRetainedVariantProperties", ())]
@@ -156,7 +156,7 @@ class Endpoints(Hosted):
 
     def check_delete(self, record: Record, now: float) -> None:
         super().check_delete(record, now)
-        for component in self.around.all("InferenceComponent", record.scope, now=now):
+        for component in self.resources.all("InferenceComponent", record.scope, now=now):
             if component.input["EndpointName"] == record.name:
                 invalid(f'Cannot delete endpoint "{record.arn}": inference components are still attached.')
 
@@ -181,7 +181,7 @@ class Endpoints(Hosted):
         return found
 
     def _deployment(self, record: Record, config_name: str, now: float) -> dict[str, Any]:
-        config = self.around.find("EndpointConfig", record.scope, config_name, now=now)
+        config = self.resources.find("EndpointConfig", record.scope, config_name, now=now)
         given = config.input if config else {}
         return {
             "config": given,
@@ -203,7 +203,7 @@ class Endpoints(Hosted):
         for member in ("ManagedInstanceScaling", "RoutingConfig"):
             if member in variant:
                 shown[member] = variant[member]
-        model = self.around.find("Model", record.scope, variant.get("ModelName", ""), now=now)
+        model = self.resources.find("Model", record.scope, variant.get("ModelName", ""), now=now)
         images = [container["Image"] for container in _containers(model.input if model else {}) if "Image" in container]
         if images:
             shown["DeployedImages"] = [deployed_image(image, now) for image in images]
@@ -243,12 +243,12 @@ class InferenceComponents(Hosted):
     actions = ("UpdateInferenceComponentRuntimeConfig",)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        self.around.need("Endpoint", scope, given["EndpointName"], now=now)
+        self.resources.need("Endpoint", scope, given["EndpointName"], now=now)
         self._check_named(given, scope, now)
 
     def begin(self, record: Record) -> None:
         if any(fails(name) for name in _deployed(record.input)):
-            self.doom(record)
+            self.force_failure(record)
         super().begin(record)
 
     def update(self, record: Record, change: Mapping[str, Any], now: float) -> None:
@@ -285,9 +285,9 @@ class InferenceComponents(Hosted):
     def _check_named(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         for one in _specifications(given):
             if "ModelName" in one:
-                self.around.need("Model", scope, one["ModelName"], now=now)
+                self.resources.need("Model", scope, one["ModelName"], now=now)
             if "BaseInferenceComponentName" in one:
-                self.around.need("InferenceComponent", scope, one["BaseInferenceComponentName"], now=now)
+                self.resources.need("InferenceComponent", scope, one["BaseInferenceComponentName"], now=now)
 
 
 def _specifications(given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -297,7 +297,7 @@ def _specifications(given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _deployed(given: Mapping[str, Any]) -> list[str]:
-    """The names that decide whether it comes up: models, and images without their tag."""
+    """The names that decide whether the deployment fails: models, and images without their tag."""
     found = []
     for one in _specifications(given):
         image = one.get("Container", {}).get("Image", "")
@@ -306,7 +306,7 @@ def _deployed(given: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(specification: Mapping[str, Any], resolved: float) -> dict[str, Any]:
-    """A specification as Describe has it: the image that was asked for is inside DeployedImage."""
+    """A specification as Describe returns it: the specified image is in DeployedImage."""
     shown = copy.deepcopy(dict(specification))
     container = shown.get("Container", {})
     if "Image" in container:

@@ -1,4 +1,4 @@
-"""Two doors to the simulator: a socket for any SDK, and an aiobotocore HTTP session that needs none."""
+"""Two ways to call the simulator: a socket for any SDK, and an aiobotocore HTTP session without one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def in_process_session(simulator: SageMakerSimulator) -> type:
         async def send(self, request: Any) -> AioAWSResponse:
             if self._closed:
                 raise HTTPClientError(error=RuntimeError("the session is closed"))
-            # A real request always lets other tasks run, and races between them are what such tests look for.
+            # A real request always lets other tasks run, and races between them are what such tests are for.
             await asyncio.sleep(0)
             try:
                 async with asyncio.timeout(self._read_timeout):

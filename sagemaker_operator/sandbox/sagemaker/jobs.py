@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 _DAY = 86_400
 _START_SECONDS = 60.0
@@ -34,7 +34,7 @@ _CHILD_MEMBERS = {
 
 
 class Jobs(Behaviour):
-    """What every job reports: when its containers ran. A job that was over before has no start."""
+    """What every job reports: when its containers ran. A job that ended before they started has no start time."""
 
     started = ""
     ended = ""
@@ -83,7 +83,7 @@ class TransformJobs(Jobs):
     started, ended = "TransformStartTime", "TransformEndTime"
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        self.around.need("Model", scope, given["ModelName"], now=now)
+        self.resources.need("Model", scope, given["ModelName"], now=now)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         echoed = super().with_defaults(given)
@@ -94,12 +94,12 @@ class TransformJobs(Jobs):
 
 
 class LabelingJobs(Jobs):
-    """People at work; Describe returns the tags, as no other kind's does."""
+    """Labeling by people. Describe returns the tags, unlike that of any other kind."""
 
     queries = ("ListLabelingJobsForWorkteam",)
 
-    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
-        super().__init__(kind, around=around)
+    def __init__(self, kind: Kind, *, resources: Resources | None = None) -> None:
+        super().__init__(kind, resources=resources)
         opening = Step("Initializing", _START_SECONDS)
         self.life = LifeCycle(
             {outcome: (opening, *steps) for outcome, steps in self.life.runs.items()},
@@ -166,7 +166,7 @@ class LabelingJobs(Jobs):
 
 
 class TuningJobs(Jobs):
-    """Hyperparameter tuning: as many training jobs as allowed, run in waves, all good or all bad."""
+    """Hyperparameter tuning: as many training jobs as allowed, run in waves; all succeed or all fail."""
 
     queries = ("ListTrainingJobsForHyperParameterTuningJob",)
     ended = "HyperParameterTuningEndTime"
@@ -211,7 +211,7 @@ class TuningJobs(Jobs):
         }
         found["ObjectiveStatusCounters"] = {"Succeeded": completed, "Pending": running, "Failed": failed}
         if completed:
-            # The first child wins: it stays the same while others end, so that it is no news at every look.
+            # The first child is the best: it stays the same while others end, so that polls do not see a change.
             found["BestTrainingJob"] = self._child(record, 1, "Completed")
         return found
 
@@ -226,8 +226,8 @@ class TuningJobs(Jobs):
 
     def query(self, operation: str, records: Sequence[Record], given: Mapping[str, Any], now: float) -> dict[str, Any]:
         [record] = records
-        words = zip(("Completed", "Failed", "InProgress"), self._children(record, now), strict=True)
-        statuses = [word for word, count in words for _ in range(count)]
+        counts = zip(("Completed", "Failed", "InProgress"), self._children(record, now), strict=True)
+        statuses = [status for status, count in counts for _ in range(count)]
         entries = [self._child(record, number, status) for number, status in enumerate(statuses, start=1)]
         return part_page(operation, entries, given, _CHILD_MEMBERS)
 

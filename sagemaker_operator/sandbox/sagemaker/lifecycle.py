@@ -1,4 +1,4 @@
-"""Life cycles as data: which states a resource passes, for how long, and how its tags or name bend that.
+"""Life cycles as data: the states of a resource, how long each lasts, and how its tags or name change that.
 
 Nothing runs in the background: a timeline is computed when something happens, and read at the time of each request.
 """
@@ -24,16 +24,16 @@ INTERRUPTIONS_TAG = "sandbox/interruptions"
 FAILING_NAME = "-fails-"
 
 HELP = f"""\
-The sandbox decides from a resource's tags or name how its life goes:
+A resource's tags or name decide its life cycle in the sandbox:
   tag {OUTCOME_TAG}=Failed|Stopped|MaxRuntimeExceeded
-                             how a job ends (default: as hoped); for other resources only Failed means something
+                             how a job ends (default: it succeeds); other resources know only Failed
   tag {SECONDS_TAG}=N         simulated seconds from creation to the end (job) or to readiness (anything else)
   tag {CHANGE_SECONDS_TAG}=N  simulated seconds that stopping, updating and deleting take (default: 30)
   tag {UPDATE_OUTCOME_TAG}=Failed|RollbackFailed
                              its updates fail, and an endpoint is rolled back; RollbackFailed: its first update fails,
-                             and the rollback too, if SageMaker has a word for that (UpdateRollbackFailed)
+                             and the rollback too, if the kind has a status for it (UpdateRollbackFailed)
   tag {DELETE_OUTCOME_TAG}=Failed
-                             its first deletion fails, if SageMaker has a word for that (a domain's Delete_Failed)
+                             its first deletion fails, if the kind has a status for it (a domain's Delete_Failed)
   tag {MAINTENANCE_TAG}=N
                              simulated seconds from readiness until AWS maintains an endpoint or a notebook
   tag {INTERRUPTIONS_TAG}=N   how often a managed spot training job loses its instances on the way
@@ -47,15 +47,15 @@ A job that names no {SECONDS_TAG} fits in its MaxRuntimeInSeconds; one that does
 JOB_SECONDS = 600.0
 """Ten minutes: long enough to see every state, a common length of a small training job."""
 READY_SECONDS = 120.0
-"""From creation to readiness of what is no job."""
+"""From creation to readiness of non-job kinds."""
 CHANGE_SECONDS = 30.0
 """How long stopping, updating and deleting take."""
 REMEMBERED_SECONDS = 3_600.0
-"""How long SageMaker goes on describing what it deleted, for kinds that have a word for it (App `Deleted`). AWS keeps
-apps for a day; an hour is beyond any wait of a client."""
+"""How long SageMaker describes a deleted resource, for kinds with a status for it (App `Deleted`). AWS keeps apps for a
+day; an hour is longer than any client waits."""
 
 PENDING_SECONDS = 15.0
-"""How long what begins as Pending waits for its turn."""
+"""How long a resource that begins as Pending stays so."""
 
 GOOD = "Completed"
 FAILED = "Failed"
@@ -71,7 +71,7 @@ class Step:
 
     status: str
     seconds: float | None = None
-    """Simulated seconds; None: whatever the total leaves over, or for ever if it is the last step."""
+    """Simulated seconds; None: the rest of the total, or without end if it is the last step."""
     secondary: str = ""
     message: str = ""
 
@@ -86,7 +86,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class LifeCycle:
-    """The steps of one kind. The last step of a sequence lasts for ever."""
+    """The steps of one kind. The last step of a sequence has no end."""
 
     runs: Mapping[str, tuple[Step, ...]]
     """From creation to the end, by outcome."""
@@ -94,11 +94,11 @@ class LifeCycle:
     update: tuple[Step, ...] = ()
     """Empty: an update is done at once."""
     update_failed: tuple[Step, ...] = ()
-    """An update that fails; empty: there is no word for it, the resource is as it was."""
+    """An update that fails; empty: the kind has no status for it and the resource is as before."""
     rollback_failed: tuple[Step, ...] = ()
-    """An update that fails and cannot be taken back; empty: as `update_failed`."""
+    """An update that fails and cannot be rolled back; empty: as `update_failed`."""
     maintenance: tuple[Step, ...] = ()
-    """What AWS does to it without being asked; empty: nothing."""
+    """Maintenance that AWS begins by itself; empty: none."""
     delete: tuple[Step, ...] = ()
     """While it is being deleted; empty: gone at once."""
     delete_failed: tuple[Step, ...] = ()
@@ -107,8 +107,8 @@ class LifeCycle:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the tags and the name of a resource ask of its life."""
+class Scenario:
+    """The outcomes and durations that a resource's tags and name select."""
 
     outcome: str = GOOD
     seconds: float | None = None
@@ -121,12 +121,12 @@ class Wishes:
 
 
 def fails(name: str) -> bool:
-    """The name says that whatever bears or uses it fails."""
+    """Whether a resource of this name, or one that uses it, fails."""
     return FAILING_NAME in f"{name}-"
 
 
-def wishes(name: str, tags: Mapping[str, str]) -> Wishes:
-    """Raises ServiceError(ValidationException) for a sandbox tag with a value it does not know."""
+def scenario_of(name: str, tags: Mapping[str, str]) -> Scenario:
+    """Raises ServiceError(ValidationException) for a sandbox tag with an unknown value."""
     outcome = tags.get(OUTCOME_TAG, FAILED if fails(name) else GOOD)
     if outcome not in OUTCOMES:
         invalid(f"Tag {OUTCOME_TAG} must be one of {', '.join(OUTCOMES)}")
@@ -137,7 +137,7 @@ def wishes(name: str, tags: Mapping[str, str]) -> Wishes:
     ):
         if wanted not in known:
             invalid(f"Tag {tag} must be one of {', '.join(known)}")
-    return Wishes(
+    return Scenario(
         outcome,
         seconds=_number(tags, SECONDS_TAG),
         interruptions=int(_number(tags, INTERRUPTIONS_TAG) or 0),
@@ -212,34 +212,34 @@ def life_cycle(kind: Kind) -> LifeCycle:
     """The life cycle of any kind, from its status values; kinds worth more detail have a behaviour of their own."""
     if kind.status_member is None:
         return LifeCycle({GOOD: (Step(""),)}, seconds=0.0)
-    words = {wanted: tuple(v for v, c in kind.classes.items() if c is wanted) for wanted in StatusClass}
-    begin = _word(
-        words[StatusClass.IN_PROGRESS], ("inprogress", "creating", "createinprogress", "executing", "pending")
+    statuses = {wanted: tuple(v for v, c in kind.classes.items() if c is wanted) for wanted in StatusClass}
+    begin = _status(
+        statuses[StatusClass.IN_PROGRESS], ("inprogress", "creating", "createinprogress", "executing", "pending")
     )
-    failed = _word(words[StatusClass.FAILED], ("failed", "createfailed"))
+    failed = _status(statuses[StatusClass.FAILED], ("failed", "createfailed"))
     stopped = tuple(
-        Step(word, seconds)
-        for word, seconds in (
-            (_word(words[StatusClass.STOPPING], ("stopping",)), CHANGE_SECONDS),
-            (_word(words[StatusClass.STOPPED], ("stopped",)), None),
+        Step(status, seconds)
+        for status, seconds in (
+            (_status(statuses[StatusClass.STOPPING], ("stopping",)), CHANGE_SECONDS),
+            (_status(statuses[StatusClass.STOPPED], ("stopped",)), None),
         )
-        if word
+        if status
     )
-    succeeded = _word(words[StatusClass.SUCCEEDED], ("completed", "succeeded"))
-    good = succeeded or _word(
-        words[StatusClass.STEADY], ("inservice", "active", "created", "available", "createcompleted")
+    succeeded = _status(statuses[StatusClass.SUCCEEDED], ("completed", "succeeded"))
+    good = succeeded or _status(
+        statuses[StatusClass.STEADY], ("inservice", "active", "created", "available", "createcompleted")
     )
-    deleting = _word(words[StatusClass.DELETING], ("deleting", "deleteinprogress"))
-    deleted = _word(words[StatusClass.GONE], ("deleted", "deletecompleted"), only=True)
-    delete_failed = _word(words[StatusClass.DELETE_FAILED], ("deletefailed",), only=True)
+    deleting = _status(statuses[StatusClass.DELETING], ("deleting", "deleteinprogress"))
+    deleted = _status(statuses[StatusClass.GONE], ("deleted", "deletecompleted"), only=True)
+    delete_failed = _status(statuses[StatusClass.DELETE_FAILED], ("deletefailed",), only=True)
     remembered = (Step(deleted, REMEMBERED_SECONDS),) if deleted else ()
-    updated = _word(words[StatusClass.STEADY], ("updatecompleted", "updated"), only=True) or good
-    update_failed = _word(words[StatusClass.FAILED], ("updatefailed",), only=True)
-    rolling_back = _word(words[StatusClass.IN_PROGRESS], ("rollingback",), only=True)
-    rollback_failed = _word(words[StatusClass.FAILED], ("updaterollbackfailed",), only=True)
-    maintained = _word(words[StatusClass.IN_PROGRESS], ("systemupdating",), only=True)
-    updating = _word(words[StatusClass.IN_PROGRESS], ("updating", "updateinprogress"), only=True)
-    pending = _word(words[StatusClass.IN_PROGRESS], ("pending",), only=True)
+    updated = _status(statuses[StatusClass.STEADY], ("updatecompleted", "updated"), only=True) or good
+    update_failed = _status(statuses[StatusClass.FAILED], ("updatefailed",), only=True)
+    rolling_back = _status(statuses[StatusClass.IN_PROGRESS], ("rollingback",), only=True)
+    rollback_failed = _status(statuses[StatusClass.FAILED], ("updaterollbackfailed",), only=True)
+    maintained = _status(statuses[StatusClass.IN_PROGRESS], ("systemupdating",), only=True)
+    updating = _status(statuses[StatusClass.IN_PROGRESS], ("updating", "updateinprogress"), only=True)
+    pending = _status(statuses[StatusClass.IN_PROGRESS], ("pending",), only=True)
     waiting = (Step(pending, PENDING_SECONDS),) if pending not in ("", begin) else ()
     opening = (*waiting, Step(begin)) if begin else ()
     back = (Step(updating, CHANGE_SECONDS), *((Step(rolling_back, CHANGE_SECONDS),) if rolling_back else ()))
@@ -261,7 +261,7 @@ def life_cycle(kind: Kind) -> LifeCycle:
     )
 
 
-def _word(values: Iterable[str], preferred: Sequence[str], *, only: bool = False) -> str:
+def _status(values: Iterable[str], preferred: Sequence[str], *, only: bool = False) -> str:
     """The value that spells one of `preferred`, whatever its case and underscores; otherwise the first, or ``""``."""
     spelt = {value.replace("_", "").replace(" ", "").lower(): value for value in values}
     for wanted in preferred:

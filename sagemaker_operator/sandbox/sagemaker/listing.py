@@ -46,7 +46,7 @@ def list_page(
     now: float,
     status_member: str | None,
 ) -> dict[str, Any]:
-    """One page of output. `records` come oldest first. Raises ServiceError for a NextToken that is not ours."""
+    """One page of output. `records` come oldest first. Raises ServiceError for an unknown NextToken."""
     position = _position(given.get("SortBy", "CreationTime"), summarize, now)
     ordered = _in_order(records, given, position)
     found = (record for record in ordered if not record.gone(now) and _selected(record, facts, given))
@@ -62,16 +62,16 @@ def list_page(
 def part_page(
     operation: str, entries: Sequence[Mapping[str, Any]], given: Mapping[str, Any], members: Mapping[str, str]
 ) -> dict[str, Any]:
-    """One page of what is no resource of its own: a pipeline's versions, an execution's steps.
+    """One page of parts of a resource: a pipeline's versions, an execution's steps.
 
-    `entries` come oldest first. `members`: where a word of SortBy or a filter means another member of an entry
-    ("Status": "AlertStatus"), a dot leads into a structure. Raises ServiceError for a NextToken that is not ours.
+    `entries` come oldest first. `members`: the member of an entry that a SortBy value or a filter refers to where the
+    names differ ("Status": "AlertStatus"); a dot leads into a structure. Raises ServiceError for an unknown NextToken.
     """
     model = service_model().operation_model(operation)
     [(result, shape)] = [(name, one) for name, one in model.output_shape.members.items() if one.type_name == "list"]
-    # What is no member of an entry and no comparison names the owner of the entries.
-    told = {name for name in given if name in shape.member.members or name.endswith(_COMPARISONS)}
-    filters = {name: given[name] for name in told}
+    # Any other input member names the owner of the entries.
+    selecting = {name for name in given if name in shape.member.members or name.endswith(_COMPARISONS)}
+    filters = {name: given[name] for name in selecting}
     found = [entry for entry in entries if _passes(entry, filters, members.get("Status"))]
     by = given.get("SortBy", "CreationTime")
     if by != "CreationTime":
@@ -99,7 +99,7 @@ def _in_order(
     records: Sequence[Record], given: Mapping[str, Any], position: Callable[[Record], Position]
 ) -> Iterator[Record]:
     """The records that are still to come, in the order asked for."""
-    # Creation order is how records come, so the common case neither sorts nor looks at what earlier pages held.
+    # Records come in order of creation, so the common case neither sorts nor reads the records of earlier pages.
     ordered = records if given.get("SortBy", "CreationTime") == "CreationTime" else sorted(records, key=position)
     reached = _parse(given.get("NextToken"))
     # AWS documents Ascending as the default of several lists and answers newest first.
@@ -111,7 +111,7 @@ def _in_order(
 
 
 def _position(by: str, summarize: Summarize, now: float) -> Callable[[Record], Position]:
-    """How to tell a record's place when the list is sorted `by` this."""
+    """The sort key of records for SortBy `by`."""
 
     def value(record: Record) -> str:
         match by:
@@ -169,7 +169,7 @@ def _satisfies(entry: Mapping[str, Any], name: str, wanted: Any, status_member: 
 
 
 def _plain(value: Any) -> Any:
-    """A status may lie in a structure with its reason (`WarmPoolStatus.Status`)."""
+    """The status itself where it is in a structure with its reason (`WarmPoolStatus.Status`)."""
     return value.get("Status") if isinstance(value, dict) else value
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 _HOUR = 3_600.0
 """Schedules run hourly whatever their expression says: the shortest interval that AWS allows."""
@@ -86,8 +86,8 @@ class MonitoringSchedules(Behaviour):
     actions = ("StartMonitoringSchedule", "UpdateMonitoringAlert")
     queries = ("ListMonitoringAlertHistory", "ListMonitoringAlerts", "ListMonitoringExecutions")
 
-    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
-        super().__init__(kind, around=around, life=LIFE)
+    def __init__(self, kind: Kind, *, resources: Resources | None = None) -> None:
+        super().__init__(kind, resources=resources, life=LIFE)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         config = given["MonitoringScheduleConfig"]
@@ -96,8 +96,8 @@ class MonitoringSchedules(Behaviour):
         if name := config.get("MonitoringJobDefinitionName"):
             types = [config["MonitoringType"]] if "MonitoringType" in config else _TYPES
             kinds = [f"{type_}JobDefinition" for type_ in types]
-            if not any(self.around.find(kind, scope, name, now=now) for kind in kinds):
-                self.around.need(kinds[0], scope, name, now=now)
+            if not any(self.resources.find(kind, scope, name, now=now) for kind in kinds):
+                self.resources.need(kinds[0], scope, name, now=now)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         echoed = super().with_defaults(given)
@@ -183,11 +183,11 @@ class MonitoringSchedules(Behaviour):
             raise texts.in_use(text, declared=declared_errors(operation))
 
     def _watched(self, record: Record, now: float) -> dict[str, Any]:
-        """The endpoint that is monitored, wherever it is named."""
+        """The monitored endpoint, from the inline definition or the named one."""
         config = record.input["MonitoringScheduleConfig"]
         inputs = list(config.get("MonitoringJobDefinition", {}).get("MonitoringInputs", ()))
         if name := config.get("MonitoringJobDefinitionName"):
-            definitions = (self.around.find(f"{t}JobDefinition", record.scope, name, now=now) for t in _TYPES)
+            definitions = (self.resources.find(f"{t}JobDefinition", record.scope, name, now=now) for t in _TYPES)
             for definition in filter(None, definitions):
                 inputs += [value for member, value in definition.input.items() if member.endswith("JobInput")]
         return next((found for found in map(_endpoint, inputs) if found), {})

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 _UP = Step("InService")
 _DOWN = Step("Stopped")
@@ -49,13 +49,13 @@ _DEFAULT_VOLUME_GB = 5
 
 
 class NotebookInstances(Behaviour):
-    """`input` has Describe's names from the start."""
+    """`input` has Describe's member names, not Create's."""
 
     actions = ("StartNotebookInstance",)
     queries = ("CreatePresignedNotebookInstanceUrl",)
 
-    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
-        super().__init__(kind, around=around, life=LIFE)
+    def __init__(self, kind: Kind, *, resources: Resources | None = None) -> None:
+        super().__init__(kind, resources=resources, life=LIFE)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if given.get("DirectInternetAccess") == "Disabled" and "SubnetId" not in given:
@@ -132,7 +132,7 @@ class NotebookInstances(Behaviour):
 
     def _check_config(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if "LifecycleConfigName" in given:
-            self.around.need("NotebookInstanceLifecycleConfig", scope, given["LifecycleConfigName"], now=now)
+            self.resources.need("NotebookInstanceLifecycleConfig", scope, given["LifecycleConfigName"], now=now)
 
 
 def _address(record: Record) -> str:

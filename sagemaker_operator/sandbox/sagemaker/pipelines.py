@@ -88,7 +88,7 @@ class Pipelines(Behaviour):
         return {"LastExecutionTime": described["LastRunTime"]} if "LastRunTime" in described else {}
 
     def _executions(self, record: Record, now: float) -> list[Record]:
-        found = self.around.all("PipelineExecution", record.scope, now=now)
+        found = self.resources.all("PipelineExecution", record.scope, now=now)
         return [execution for execution in found if execution.input["PipelineName"] == record.name]
 
 
@@ -103,7 +103,7 @@ def version_of(pipeline: Record, number: int) -> dict[str, Any]:
 class PipelineExecutions(Behaviour):
     """AWS names them; the same token starts the same one. They may be renamed at any time.
 
-    `notes`: `version`, what is run; `answers`, the output parameters that callback steps were told, by token; `kept`, the
+    `notes`: `version`, what is run; `answers`, the output parameters that callback steps received, by token; `kept`, the
     steps that a retry need not run; `tokens` of actions, so that none is done twice.
     """
 
@@ -115,7 +115,7 @@ class PipelineExecutions(Behaviour):
     )
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        pipeline = self.around.need("Pipeline", scope, _name(given), now=now)
+        pipeline = self.resources.need("Pipeline", scope, _name(given), now=now)
         if pipeline is not None and "PipelineVersionId" in given:
             version_of(pipeline, given["PipelineVersionId"])
 
@@ -123,10 +123,10 @@ class PipelineExecutions(Behaviour):
         arn = scope.arn(f"pipeline/{_name(given)}/execution/{drawn}")
         return Naming(drawn, (arn,), arn)
 
-    def wished(
+    def scenario_source(
         self, given: Mapping[str, Any], naming: Naming, tags: Mapping[str, str], scope: Scope, now: float
     ) -> Any:
-        pipeline = self.around.find("Pipeline", scope, _name(given), now=now)
+        pipeline = self.resources.find("Pipeline", scope, _name(given), now=now)
         return _name(given), pipeline.tags if pipeline else {}
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class PipelineExecutions(Behaviour):
         record.notes |= {"answers": {}, "kept": [], "tokens": set()}
         record.notes["version"] = {"PipelineDefinition": _FROM_S3, "CreationTime": record.created}
         record.input.setdefault("PipelineExecutionDisplayName", f"execution-{int(record.created * 1000)}")
-        pipeline = self.around.find("Pipeline", record.scope, record.input["PipelineName"], now=record.created)
+        pipeline = self.resources.find("Pipeline", record.scope, record.input["PipelineName"], now=record.created)
         if pipeline is not None:
             record.input.setdefault("PipelineVersionId", pipeline.notes["PipelineVersionId"])
             record.notes["version"] = version_of(pipeline, record.input["PipelineVersionId"])
@@ -155,13 +155,13 @@ class PipelineExecutions(Behaviour):
             record.failure = given.get("FailureReason", "A callback step failed.")
             record.timeline.schedule((Step("Failed"),), start=now)
         else:
-            # The step still takes its time, so that the whole keeps its own.
+            # The step still ends at its time, so that the execution keeps its length.
             record.notes["answers"][given["CallbackToken"]] = list(given.get("OutputParameters", ()))
         record.notes["tokens"].add(token)
         record.modified = now
 
     def _retry(self, record: Record, given: Mapping[str, Any], now: float) -> None:
-        """Steps that succeeded are not run again; the execution ends as its pipeline's tags and name want."""
+        """Steps that succeeded are not run again; the execution ends as its pipeline's tags and name select."""
         if not record.finished(now) or record.status(now) == steps.SUCCEEDED:
             text = f"Only failed and stopped executions can be retried; '{record.arn}' is {record.status(now)}."
             raise ServiceError("ConflictException", text)
@@ -170,13 +170,13 @@ class PipelineExecutions(Behaviour):
         record.failure = ""
         if "ParallelismConfiguration" in given:
             record.input["ParallelismConfiguration"] = dict(given["ParallelismConfiguration"])
-        record.timeline.schedule(self.life.runs[record.wishes.outcome], start=now, total=self._length(record))
+        record.timeline.schedule(self.life.runs[record.scenario.outcome], start=now, total=self._length(record))
 
     def addressed(self, given: Mapping[str, Any], scope: Scope, now: float) -> Record | None:
         """By the token of a callback step that is waiting."""
         if (token := given.get("CallbackToken")) is None:
             return None
-        for record in self.around.all("PipelineExecution", scope, now=now):
+        for record in self.resources.all("PipelineExecution", scope, now=now):
             for entry in self._steps(record, now):
                 callback = entry["Metadata"].get("Callback", {})
                 if callback.get("CallbackToken") == token and entry["StepStatus"] == steps.RUNNING:
@@ -198,25 +198,25 @@ class PipelineExecutions(Behaviour):
         return part_page(operation, entries, given, {})
 
     def _length(self, record: Record) -> float:
-        return self.life.seconds if record.wishes.seconds is None else record.wishes.seconds
+        return self.life.seconds if record.scenario.seconds is None else record.scenario.seconds
 
     def _steps(self, record: Record, now: float) -> list[dict[str, Any]]:
-        """The steps that have begun: those that an earlier try brought to their end, and those of the last one."""
+        """The steps that have begun: those that succeeded in an earlier try, and those of the last try."""
         shown: list[dict[str, Any]] = list(record.notes["kept"])
         done = {entry["StepName"] for entry in shown}
         phases = record.timeline.phases
         first = max(i for i, p in enumerate(phases) if p.step.status == steps.RUNNING and p.start <= now)
         planned = steps.planned(record.notes["version"]["PipelineDefinition"])
         left = [step for step in planned if step["Name"] not in done]
-        for step, told in steps.run(left, phases[first:], seconds=self._length(record), now=now):
-            told["StepName"] = step["Name"]
-            told["StepDisplayName"] = step.get("DisplayName", step["Name"])
-            told["Metadata"] = steps.metadata(step, record.arn, record.scope, record.notes["answers"])
+        for step, entry in steps.run(left, phases[first:], seconds=self._length(record), now=now):
+            entry["StepName"] = step["Name"]
+            entry["StepDisplayName"] = step.get("DisplayName", step["Name"])
+            entry["Metadata"] = steps.metadata(step, record.arn, record.scope, record.notes["answers"])
             if "Description" in step:
-                told["StepDescription"] = step["Description"]
-            if told["StepStatus"] == "Failed":
-                told["FailureReason"] = record.failure or FAILURE
-            shown.append(told)
+                entry["StepDescription"] = step["Description"]
+            if entry["StepStatus"] == "Failed":
+                entry["FailureReason"] = record.failure or FAILURE
+            shown.append(entry)
         return shown
 
     def check_update(self, record: Record, change: Mapping[str, Any], now: float) -> None:

@@ -21,7 +21,7 @@ _PROVIDERS = ("CfnTemplateProvider", "CfnTemplateProviderDetail")
 
 
 class Projects(Behaviour):
-    """`notes`: `ProjectId`. A project has no FailureReason; the product's message tells what went wrong."""
+    """`notes`: `ProjectId`. A project has no FailureReason; the product's message has the reason."""
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         if (_CATALOG in given) == ("TemplateProviders" in given):
@@ -65,7 +65,7 @@ def _detail(provider: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(details: list[dict[str, Any]], updates: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Providers are told apart by the name of their template."""
+    """The identity of a provider is the name of its template."""
     given, shown = _PROVIDERS
     by_name = {detail[shown]["TemplateName"]: detail[shown] for detail in details}
     for update in updates:

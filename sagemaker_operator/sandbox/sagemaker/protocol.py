@@ -1,4 +1,4 @@
-"""The wire: who asks for what in an AWS request, and how AWS words an answer or an error (JSON 1.1)."""
+"""The wire protocol: caller and operation of an AWS request, and the form of an answer or an error (JSON 1.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ACCOUNT_IN_KEY = re.compile(r"A[KS]IA(\d{12})")
 
 
 class Scope(NamedTuple):
-    """What keeps resources, limits and counters apart."""
+    """Account and region: each has its own resources, limits and counters."""
 
     account: str
     region: str
@@ -66,7 +66,7 @@ class ServiceError(Exception):
 
 
 class ConnectionCut(Exception):
-    """The connection ends without an answer. `applied` tells whether the call took effect before."""
+    """The connection ends without an answer. `applied`: the call took effect before."""
 
     def __init__(self, *, applied: bool) -> None:
         super().__init__("connection cut after the call took effect" if applied else "connection refused")

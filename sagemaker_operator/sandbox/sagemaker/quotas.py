@@ -1,4 +1,4 @@
-"""How many instances of a type an account may use at once: counted for each use, account and region, as Service Quotas does."""
+"""Quotas of concurrent instances by type, counted per use, account and region as in Service Quotas."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 _INSTANCES_OF: Mapping[str, str | None] = {
     "TrainingJob": "ResourceConfig",
@@ -37,15 +37,15 @@ _TYPES = (
 
 
 def instance_types() -> frozenset[str]:
-    """Every type that something with a quota can run on."""
+    """All instance types of the kinds with a quota."""
     return frozenset(name for shape in _TYPES for name in service_model().shape_for(shape).enum)
 
 
 class Quotas:
-    """Instances by type; a type without a quota has no limit. Counted at creation only: what is there already stays."""
+    """Instances by type; a type without a quota has no limit. Checked at creation only: existing resources are kept."""
 
-    def __init__(self, around: Around) -> None:
-        self._around = around
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._limits: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -59,11 +59,11 @@ class Quotas:
         self._limits.clear()
 
     def check(self, kind: Kind, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        """Raises ServiceError(ResourceLimitExceeded) if a resource of this input would use more than is left."""
+        """Raises ServiceError(ResourceLimitExceeded) if a resource of this input would exceed a quota."""
         if not self._limits or kind.name not in _INSTANCES_OF:
             return
         used: Counter[str] = Counter()
-        for record in self._around.all(kind.name, scope, now=now):
+        for record in self._resources.all(kind.name, scope, now=now):
             if _uses_instances(record, now):
                 used.update(self._instances(kind, record.input, scope, now))
         for instance_type, asked in self._instances(kind, given, scope, now).items():
@@ -75,7 +75,7 @@ class Quotas:
 
     def _instances(self, kind: Kind, given: Mapping[str, Any], scope: Scope, now: float) -> Counter[str]:
         if kind.name == "Endpoint":
-            config = self._around.find("EndpointConfig", scope, given["EndpointConfigName"], now=now)
+            config = self._resources.find("EndpointConfig", scope, given["EndpointConfigName"], now=now)
             given = config.input if config else {}
         member = _INSTANCES_OF[kind.name]
         found: Counter[str] = Counter()
@@ -90,7 +90,7 @@ def _uses_instances(record: Record, now: float) -> bool:
 
 
 def _groups(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every structure below that has an instance type."""
+    """The structures inside `value` with an instance type."""
     if isinstance(value, list):
         for item in value:
             yield from _groups(item)

@@ -1,4 +1,4 @@
-"""What exists: one record per resource, kept apart by account, region and kind."""
+"""The resources that exist: one record each, grouped by account, region and kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_operator.kinds.descriptor import Kind, StatusClass
-from sagemaker_operator.sandbox.sagemaker.lifecycle import CHANGE_SECONDS, Step, Timeline, Wishes
+from sagemaker_operator.sandbox.sagemaker.lifecycle import CHANGE_SECONDS, Scenario, Step, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,19 +19,19 @@ Identity = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An update under way, of which Describe shows nothing before it is over."""
+    """An update in progress, of which Describe shows nothing before it is over."""
 
     at: float
     """When it is over."""
     input: dict[str, Any] = field(repr=False)
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
     failure: str = ""
-    """Why it comes to nothing; empty: it succeeds."""
+    """Why it fails; empty: it succeeds."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Record:
-    """One resource. Everything that time changes is computed from `timeline` when somebody asks."""
+    """One resource. Everything that changes with time is computed from `timeline` when it is read."""
 
     kind: Kind
     scope: Scope
@@ -46,29 +46,30 @@ class Record:
     tags: dict[str, str]
     created: float
     modified: float
-    """The last change from outside; states change on their own as well."""
-    wishes: Wishes
+    """The last change by a call; the status also changes with time."""
+    scenario: Scenario
     luck: float
     """A number in [0, 1) drawn at creation, for what a real job would measure."""
     timeline: Timeline = field(default_factory=Timeline)
     deleting: bool = False
     pending: Change | None = None
     failure: str = ""
-    """Why the last update came to nothing."""
+    """Why the last update failed."""
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What the kind remembers beside the input."""
+    """Further state of the resource; the behaviour of its kind documents it."""
 
     def move(self, steps: Sequence[Step], now: float) -> None:
         """Begin a stop, an update or a deletion: it takes as long as the resource's tags say. No steps: done at once."""
         if not steps:
             return
-        wished = self.wishes.change_seconds
+        change_seconds = self.scenario.change_seconds
         self.timeline.schedule(
-            [replace(step, seconds=wished) if step.seconds == CHANGE_SECONDS else step for step in steps], start=now
+            [replace(step, seconds=change_seconds) if step.seconds == CHANGE_SECONDS else step for step in steps],
+            start=now,
         )
 
     def settle(self, now: float) -> None:
-        """Let an update take effect whose time has come."""
+        """Apply a pending update whose time has come."""
         change = self.pending
         if change is None or now < change.at:
             return
@@ -84,7 +85,7 @@ class Record:
         return self.kind.classify(self.status(now))
 
     def finished(self, now: float) -> bool:
-        """A job has come to its end, whichever."""
+        """A job has succeeded, failed or been stopped."""
         return self.status_class(now) in (StatusClass.SUCCEEDED, StatusClass.FAILED, StatusClass.STOPPED)
 
     def gone(self, now: float) -> bool:
@@ -130,7 +131,7 @@ class Collection:
 
 
 class Store:
-    """Every collection, and the way from an ARN to its record."""
+    """Every collection, and the records by ARN."""
 
     def __init__(self) -> None:
         self._collections: dict[tuple[Scope, str], Collection] = {}
@@ -162,7 +163,7 @@ class Store:
         self._arns.pop(record.arn, None)
 
     def by_arn(self, arn: str, scope: Scope, *, now: float) -> Record | None:
-        """A record of this account and region; the last one of its name if several bore the ARN in turn."""
+        """A record of this account and region; the last one created if several had the ARN in turn."""
         record = self._arns.get(arn)
         if record is None or record.scope != scope:
             return None

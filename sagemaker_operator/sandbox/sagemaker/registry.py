@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 _GROUP = "ModelPackageGroupName"
 _TO_ADD = "AdditionalInferenceSpecificationsToAdd"
@@ -33,7 +33,7 @@ def _created_by(record: Record) -> dict[str, Any]:
 
 
 class ModelPackageGroups(Behaviour):
-    """A group cannot go before its packages. `notes`: `ResourcePolicy`, once one was put."""
+    """A group with packages cannot be deleted. `notes`: `ResourcePolicy`, after a Put."""
 
     actions = ("PutModelPackageGroupPolicy", "DeleteModelPackageGroupPolicy")
     queries = ("GetModelPackageGroupPolicy",)
@@ -56,7 +56,7 @@ class ModelPackageGroups(Behaviour):
 
     def check_delete(self, record: Record, now: float) -> None:
         super().check_delete(record, now)
-        packages = self.around.all("ModelPackage", record.scope, now=now)
+        packages = self.resources.all("ModelPackage", record.scope, now=now)
         if any(package.input.get(_GROUP) == record.name for package in packages):
             text = f"Model Package Group cannot be deleted because it still contains Model Packages: {record.arn}"
             raise in_use(text, declared=declared_errors(self.kind.delete))
@@ -66,12 +66,12 @@ class ModelPackageGroups(Behaviour):
 
 
 class ModelPackages(Behaviour):
-    """A versioned package is known by its ARN, and numbered within its group; numbers are never used twice."""
+    """A versioned package is identified by its ARN and numbered within its group; numbers are not reused."""
 
     queries = ("BatchDescribeModelPackage",)
 
-    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
-        super().__init__(kind, around=around)
+    def __init__(self, kind: Kind, *, resources: Resources | None = None) -> None:
+        super().__init__(kind, resources=resources)
         self._versions: dict[tuple[Scope, str], int] = {}
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
@@ -80,7 +80,7 @@ class ModelPackages(Behaviour):
         if _GROUP in given:
             if given.get("Tags"):
                 invalid("Tags cannot be given for a versioned model package: it has those of its group.")
-            self.around.need("ModelPackageGroup", scope, given[_GROUP], now=now)
+            self.resources.need("ModelPackageGroup", scope, given[_GROUP], now=now)
 
     def naming(self, given: Mapping[str, Any], scope: Scope, drawn: str) -> Naming:
         if _GROUP not in given:
@@ -90,10 +90,10 @@ class ModelPackages(Behaviour):
         arn = scope.arn(f"model-package/{group}/{version}")
         return Naming(group, (arn,), arn)
 
-    def wished(
+    def scenario_source(
         self, given: Mapping[str, Any], naming: Naming, tags: Mapping[str, str], scope: Scope, now: float
     ) -> Any:
-        group = self.around.find("ModelPackageGroup", scope, _last(given.get(_GROUP, "")), now=now)
+        group = self.resources.find("ModelPackageGroup", scope, _last(given.get(_GROUP, "")), now=now)
         return (naming.name, group.tags) if group else (naming.name, tags)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class ModelPackages(Behaviour):
         return {"ModelPackageSummaries": summaries, "BatchDescribeModelPackageErrorMap": errors}
 
     def listed(self, record: Record, given: Mapping[str, Any]) -> bool:
-        """AWS lists unversioned packages alone unless it is told otherwise."""
+        """AWS lists only unversioned packages unless ModelPackageType asks for others."""
         group = record.input.get(_GROUP)
         if _GROUP in given:
             return bool(group == _last(given[_GROUP]))

@@ -1,6 +1,6 @@
-"""What SageMaker makes of an input before it echoes it: defaults filled in, sets re-ordered, images resolved.
+"""How SageMaker changes an input before it echoes it: defaults set, sets re-ordered, images resolved.
 
-A client that compares its wishes with such an echo must see no difference; these are the traps it meets at AWS.
+A client that compares its desired values with such an echo must find no difference, as with AWS.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SETS = frozenset(
         *("SupportedResponseMIMETypes", "SupportedRealtimeInferenceInstanceTypes", "SupportedTransformInstanceTypes"),
     }
 )
-"""Lists whose order means nothing, and is not kept."""
+"""Lists whose order has no meaning and is not kept."""
 
 
 def echo(given: Mapping[str, Any], *, without: Iterable[str] = ()) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def fill(target: dict[str, Any], **defaults: Any) -> dict[str, Any]:
 
 
 def fill_deep(target: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Like `fill`, into structures that are there already as well."""
+    """Like `fill`, also into existing structures."""
     for name, value in defaults.items():
         if isinstance(value, dict) and isinstance(target.get(name), dict):
             fill_deep(target[name], value)
@@ -66,12 +66,12 @@ def overlay(target: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
 
 
 def digest(text: str) -> str:
-    """The digest an image might have: the same text, the same digest."""
+    """A made-up digest of an image, the same for the same text."""
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def deployed_image(image: str, resolved: float) -> dict[str, Any]:
-    """An image as hosting reports it: by digest, beside what was asked for."""
+    """An image as hosting reports it: resolved to a digest, and as specified."""
     repository, _, last = image.rpartition("/")
     bare = f"{repository}/{last.partition(':')[0]}" if repository else last.partition(":")[0]
     return {"SpecifiedImage": image, "ResolvedImage": f"{bare}@{digest(image)}", "ResolutionTime": resolved}

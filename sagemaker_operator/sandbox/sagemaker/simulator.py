@@ -25,7 +25,7 @@ ACCOUNT = "123456789012"
 
 
 class SageMakerSimulator:
-    """Amazon SageMaker as far as an operator can tell.
+    """Amazon SageMaker as far as an operator can observe it.
 
     Accounts and regions are kept apart: the account is the one in the access key (`AKIA` or `ASIA` followed by
     twelve digits, as AssumeRole hands them out), else `account`; the region is that of the SigV4 credential scope.
@@ -34,8 +34,8 @@ class SageMakerSimulator:
     begin at the clock's time. Rate limits, slow answers and the expiry of credentials keep the caller's time.
     State is computed from timestamps at each request, so that virtual clocks work and an idle simulator costs nothing.
 
-    Not checked: signatures, permissions, and whether images and data exist. `faults` plays those. Roles are assumed by
-    anybody unless `tokens.roles` says which there are; their credentials expire.
+    Not checked: signatures, permissions, and whether images and data exist; `faults` simulates such errors. Any caller
+    may assume any role unless `tokens.roles` lists the roles; their credentials expire.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class SageMakerSimulator:
 
     @property
     def made(self) -> Mapping[str, int]:
-        """How many resources of each kind were ever created: a create that brings back an existing one is none."""
+        """How many resources of each kind were ever created; a create with a known idempotency token does not count."""
         return self._engine.store.made
 
     async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer one HTTP request. Raises ConnectionCut when a fault says that the caller gets no answer."""
+        """Answer one HTTP request. Raises ConnectionCut when a fault cuts the connection."""
         request_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         operation = protocol.target(headers)
         form = {} if operation else sts.form(body)
@@ -154,7 +154,7 @@ class SageMakerSimulator:
 
 
 def _refuse(request: Request, hitting: list[Fault]) -> None:
-    """Raise what the first fault that keeps the call from being carried out says."""
+    """Raise the error of the first fault that keeps the call from being carried out."""
     fault = next((fault for fault in hitting if fault.kind.before), None)
     if fault is None:
         return

@@ -32,7 +32,7 @@ _STARTED: Mapping[str, tuple[str, str]] = {
 
 
 def _parsed(definition: str) -> dict[str, Any]:
-    """A pipeline's definition; what is no JSON object has no steps and no parameters."""
+    """A pipeline's definition; empty if it is not a JSON object."""
     try:
         found = json.loads(definition)
     except ValueError:
@@ -46,7 +46,7 @@ def planned(definition: str) -> list[dict[str, Any]]:
 
 
 def parameters(definition: str) -> dict[str, str]:
-    """The parameters of a definition that have a default, in its order. Lists and structures are told as JSON."""
+    """The parameters of a definition that have a default, in its order. Lists and structures as JSON."""
     found = _parsed(definition).get("Parameters", ())
     return {
         one["Name"]: one["DefaultValue"] if isinstance(one["DefaultValue"], str) else json.dumps(one["DefaultValue"])
@@ -65,7 +65,7 @@ def _flat(steps: Any) -> Iterator[dict[str, Any]]:
 
 
 def callback_token(execution_arn: str, step: str) -> str:
-    """Ten characters, as the model wants them."""
+    """Ten characters, as the model requires."""
     return hashlib.sha256(f"{execution_arn}/{step}".encode()).hexdigest()[:10]
 
 
@@ -83,21 +83,21 @@ def run(
     for step, (begin, end) in zip(steps, pairwise(bounds), strict=True):
         if begin > until or (begin == until and ended is not None):
             return
-        told: dict[str, Any] = {"StartTime": begin}
+        entry: dict[str, Any] = {"StartTime": begin}
         if end < until or (end == until and not failing):
-            told |= {"StepStatus": SUCCEEDED, "EndTime": end}
+            entry |= {"StepStatus": SUCCEEDED, "EndTime": end}
         elif ended is None:
-            told["StepStatus"] = RUNNING
+            entry["StepStatus"] = RUNNING
         else:
             last = next(phase for phase in reversed(phases) if phase.start <= now)
-            told["StepStatus"] = last.step.status
+            entry["StepStatus"] = last.step.status
             if last is phases[-1]:
-                told["EndTime"] = last.start
-        yield step, told
+                entry["EndTime"] = last.start
+        yield step, entry
 
 
 def metadata(step: Mapping[str, Any], execution_arn: str, scope: Scope, answers: Mapping[str, Any]) -> dict[str, Any]:
-    """What a step says of what it does. `answers`: output parameters of callback steps, by token."""
+    """The Metadata member of a step. `answers`: output parameters of callback steps, by token."""
     name, type_ = step["Name"], str(step.get("Type"))
     token = callback_token(execution_arn, name)
     if type_ == "Condition":

@@ -26,7 +26,7 @@ def form(body: bytes) -> dict[str, str]:
 
 
 class SecurityTokens:
-    """Who the access keys belong to. Assumed keys carry their account, so they need no look-up to be told apart."""
+    """The owners of access keys. Keys of assumed roles contain their account, so that the account needs no look-up."""
 
     def __init__(self, *, clock: Clock, rng: random.Random) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Studio: domains, and the user profiles, spaces and apps that live in them."""
+"""Studio: domains, and the user profiles, spaces and apps inside them."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _FOR_UPDATE = "ForUpdate"
 
 
 class Tenants(Behaviour):
-    """What is created inside a domain, and refuses to go while somebody needs it."""
+    """A resource inside a domain, which cannot be deleted while another resource uses it."""
 
     dependants: tuple[str, ...] = ()
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
-        self.around.need("Domain", scope, given["DomainId"], now=now, ready=True)
+        self.resources.need("Domain", scope, given["DomainId"], now=now, ready=True)
 
     def check_delete(self, record: Record, now: float) -> None:
         super().check_delete(record, now)
         for name in self.dependants:
-            for other in self.around.all(name, record.scope, now=now):
+            for other in self.resources.all(name, record.scope, now=now):
                 if self.holds(record, other):
                     text = f"Unable to delete {words(self.kind)} {record.name} because it has existing {words(other.kind)}s."
                     raise in_use(text, declared=declared_errors(self.kind.delete))
 
     def holds(self, record: Record, other: Record) -> bool:
-        """`other` lives in `record`. Both have every identifier of `record` among their Create members."""
+        """`other` is inside `record`: its Create input has every identifier of `record`."""
         return all(
             other.input.get(member.api) == value
             for member, value in zip(self.kind.identifiers, record.identity, strict=True)
@@ -85,7 +85,7 @@ class Domains(Tenants):
         [record] = records
         for owner in ("UserProfile", "Space"):
             if name := given.get(f"{owner}Name"):
-                self.around.need(owner, record.scope, *record.identity, name, now=now, ready=True)
+                self.resources.need(owner, record.scope, *record.identity, name, now=now, ready=True)
         return {"AuthorizedUrl": f"{_url(record)}/auth?token=sandbox"}
 
 
@@ -117,7 +117,7 @@ class Spaces(Tenants):
         if ("OwnershipSettings" in given) != ("SpaceSharingSettings" in given):
             invalid("OwnershipSettings and SpaceSharingSettings must be given together.")
         if owner := given.get("OwnershipSettings", {}).get("OwnerUserProfileName"):
-            self.around.need("UserProfile", scope, given["DomainId"], owner, now=now)
+            self.resources.need("UserProfile", scope, given["DomainId"], owner, now=now)
 
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         echoed = super().with_defaults(given)
@@ -149,7 +149,7 @@ class Apps(Tenants):
         if len(owners) != 1:
             invalid("Exactly one of UserProfileName and SpaceName must be given.")
         [owner] = owners
-        self.around.need(owner.removesuffix("Name"), scope, given["DomainId"], given[owner], now=now, ready=True)
+        self.resources.need(owner.removesuffix("Name"), scope, given["DomainId"], given[owner], now=now, ready=True)
 
     def naming(self, given: Mapping[str, Any], scope: Scope, drawn: str) -> Naming:
         named = super().naming(given, scope, drawn)

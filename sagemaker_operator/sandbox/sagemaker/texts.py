@@ -1,4 +1,4 @@
-"""AWS's error texts. They differ by kind, and clients (ACK, Terraform) tell "not found" by them."""
+"""AWS's error texts. They differ by kind, and clients (ACK, Terraform) recognise "not found" by them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_FOUND: Mapping[str, str] = {
     "TrainingJob": "Requested resource not found.",
     "TransformJob": "Could not find requested job with name: {name}",
 }
-"""Texts confirmed by a client that matches them; every other kind gets the commonest wording."""
+"""Texts confirmed by a client that matches them; all other kinds get the most common one."""
 
 _COMMON = 'Could not find {words} "{arn}".'
 
@@ -41,13 +41,13 @@ def words(kind: Kind) -> str:
 
 
 def not_found(kind: Kind, *, name: str, arn: str) -> ServiceError:
-    """What Describe (and all that needs the resource) answers when there is none."""
+    """The error of Describe, and of operations that need the resource, if it does not exist."""
     text = _NOT_FOUND.get(kind.name, _COMMON).format(name=name, arn=arn, words=words(kind))
     return ServiceError(kind.not_found.codes[0], text)
 
 
 def already_exists(kind: Kind, *, arn: str, declared: frozenset[str]) -> ServiceError:
-    """What Create answers when the name is taken. `declared`: the error codes that the model declares for Create."""
+    """The error of Create if the name is taken. `declared`: the error codes that the model declares for Create."""
     noun = words(kind)
     if "ResourceInUse" in declared:
         text = (
@@ -60,7 +60,7 @@ def already_exists(kind: Kind, *, arn: str, declared: frozenset[str]) -> Service
 
 
 def quota_exhausted(usage: str, *, limit: int, used: int, asked: int) -> str:
-    """What a create says that would use more than the account may. `usage`: "ml.m5.xlarge for training job usage"."""
+    """The error of a create that would exceed a quota. `usage`: "ml.m5.xlarge for training job usage"."""
     return (
         f"The account-level service limit '{usage}' is {limit} Instances, with current utilization of {used} Instances and "
         f"a request delta of {asked} Instances. Please use AWS Service Quotas to request an increase for this quota."
@@ -68,7 +68,7 @@ def quota_exhausted(usage: str, *, limit: int, used: int, asked: int) -> str:
 
 
 def wrong_status(kind: Kind, status: str, *, declared: frozenset[str] = frozenset()) -> ServiceError:
-    """What Stop, Update and Delete answer when the resource's state does not allow them."""
+    """The error of Stop, Update and Delete if the resource's status does not allow them."""
     return in_use(f"The request was rejected because the {words(kind)} is in status {status}.", declared=declared)
 
 

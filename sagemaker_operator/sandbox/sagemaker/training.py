@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_operator.kinds.descriptor import Kind
-    from sagemaker_operator.sandbox.sagemaker.around import Around
     from sagemaker_operator.sandbox.sagemaker.protocol import Scope
     from sagemaker_operator.sandbox.sagemaker.records import Record
+    from sagemaker_operator.sandbox.sagemaker.resources import Resources
 
 RULE_SECONDS = 60.0
 """How long after the job's end its debugger and profiler rules are evaluated."""
@@ -68,10 +68,10 @@ LIFE = LifeCycle(
 
 
 class TrainingJobs(Behaviour):
-    """Simulated training jobs. Texts of refusals are AWS's where known, otherwise in its manner."""
+    """Simulated training jobs. Error texts are AWS's where known, otherwise similar."""
 
-    def __init__(self, kind: Kind, *, around: Around | None = None) -> None:
-        super().__init__(kind, around=around, life=LIFE)
+    def __init__(self, kind: Kind, *, resources: Resources | None = None) -> None:
+        super().__init__(kind, resources=resources, life=LIFE)
 
     def check(self, given: Mapping[str, Any], scope: Scope, now: float) -> None:
         algorithm = given.get("AlgorithmSpecification")
@@ -109,14 +109,14 @@ class TrainingJobs(Behaviour):
 
     def begin(self, record: Record) -> None:
         limit = record.input["StoppingCondition"]["MaxRuntimeInSeconds"]
-        steps = list(self.life.runs[record.wishes.outcome])
+        steps = list(self.life.runs[record.scenario.outcome])
         if record.input["EnableManagedSpotTraining"]:
-            steps[2:2] = [_TRAIN, _INTERRUPTED, *_START] * record.wishes.interruptions
-        asked = record.wishes.seconds
+            steps[2:2] = [_TRAIN, _INTERRUPTED, *_START] * record.scenario.interruptions
+        asked = record.scenario.seconds
         total = min(self.life.seconds, limit) if asked is None else asked
         record.timeline.schedule(steps, start=record.created, total=total)
         started = record.timeline.phases[1].start
-        if record.wishes.outcome == GOOD and record.timeline.end - started > limit:
+        if record.scenario.outcome == GOOD and record.timeline.end - started > limit:
             record.timeline.schedule((_EXCEEDED,), start=started + limit)
 
     def update(self, record: Record, change: Mapping[str, Any], now: float) -> None:

@@ -1,4 +1,4 @@
-"""Input validation as AWS words it, from the service model alone: null, type, length, range, pattern and enum.
+"""Input validation with AWS's texts, from the service model alone: null, type, length, range, pattern and enum.
 
 botocore's own validator is not used: it knows neither patterns, nor maxima, nor enums, and speaks the client's
 language ("Missing required parameter in input"), which no server ever answers.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Holds = Callable[[Any], bool]
 Constraint = tuple[str, Holds]
-"""AWS's words for a rule, and the rule."""
+"""AWS's text for a rule, and the rule."""
 
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -152,7 +152,7 @@ def _at_least(bound: float, *, sized: bool) -> Holds:
 
 
 def _java(pattern: str) -> re.Pattern[str] | None:
-    """The model's patterns are Java's. What Python cannot compile (`\\p{L}`) is not checked: ASCII hardly breaks it."""
+    """The model's patterns are Java's. Those that Python cannot compile (`\\p{L}`) are not checked."""
     try:
         return re.compile(pattern.replace(r"\p{Alnum}", "a-zA-Z0-9"))
     except re.error:
@@ -165,7 +165,7 @@ def _problem(shape: Shape, value: Any, path: str, text: str) -> str:
 
 
 def _java_text(value: Any) -> str:
-    """AWS echoes the refused value as Java prints it; a client that shows such a text shows the user's data."""
+    """AWS echoes the rejected value as Java prints it, so a client that shows such a text shows the user's data."""
     if isinstance(value, list):
         return f"[{', '.join(_java_text(item) for item in value)}]"
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a resource can see of the others: whether what it names exists, and who still needs it."""
+"""Access of a resource's behaviour to other resources: whether one that it names exists, and which ones use it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from sagemaker_operator.sandbox.sagemaker.records import Record, Store
 
 
-class Around:
-    """The resources of every simulated kind. What is not simulated cannot be missed."""
+class Resources:
+    """The resources of every simulated kind. Resources of other kinds are taken to exist."""
 
     def __init__(self, store: Store, kinds: Mapping[str, Kind]) -> None:
         self._store = store
         self._kinds = kinds
 
     def __repr__(self) -> str:
-        return f"<Around {len(self._kinds)} kinds>"
+        return f"<Resources {len(self._kinds)} kinds>"
 
     def find(self, kind: str, scope: Scope, *identity: str, now: float) -> Record | None:
-        """A resource by its identifiers or by its ARN. What is only remembered as deleted is not there."""
+        """A resource by its identifiers or by its ARN; None also for one with a status `Deleted`."""
         if kind not in self._kinds:
             return None
         record = self._store.collection(scope, self._kinds[kind]).get(identity, now=now)
