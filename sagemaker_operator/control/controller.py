@@ -125,7 +125,7 @@ class Controller:
         """
         cached = self.get(obj.key)
         self.informer.apply_own_write(obj)
-        if cached is not None and cached.version < obj.version and _matters(cached.metadata, obj.metadata):
+        if cached is not None and cached.version < obj.version and _is_relevant(cached.metadata, obj.metadata):
             self._changed(Change(cached, obj), False)
 
     @property
@@ -161,7 +161,7 @@ class Controller:
             return
         # Etcd was restored from a backup: what status recorded since then is lost, and a reconcile finds it again.
         went_back = change.old is not None and 0 < new.version < change.old.version
-        if change.old is not None and not went_back and not _matters(change.old.metadata, new.metadata):
+        if change.old is not None and not went_back and not _is_relevant(change.old.metadata, new.metadata):
             return
         waiting = Priority.LOW if listed else Priority.NORMAL
         urgent = new.metadata.deletion_timestamp is not None or (
@@ -256,11 +256,11 @@ class Controller:
             # A bug with one object must not end the worker, and must not make it spin.
             self._guard.failed(self._name, error, about=self.get(key), key=key)
             self.queue.add_rate_limited(key, SLOW)
-            await self._explain(key, error)
+            await self._report_internal_error(key, error)
             outcome = "error"
         self.metrics.reconciled(outcome, loop.time() - started)
 
-    async def _explain(self, key: ObjectKey, error: Exception) -> None:
+    async def _report_internal_error(self, key: ObjectKey, error: Exception) -> None:
         """Write a condition about the internal error. Best effort: the log line and the metric exist already."""
         obj = self.get(key)
         if obj is None or self._trouble is None:
@@ -303,7 +303,7 @@ class Controller:
         return "success"
 
 
-def _matters(old: Meta, new: Meta) -> bool:
+def _is_relevant(old: Meta, new: Meta) -> bool:
     """Whether a reconcile could have another result.
 
     It does not depend on status, labels and annotations of others. Finalizers must not count either: the watch may deliver our

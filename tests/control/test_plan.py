@@ -247,7 +247,7 @@ def test_a_job_that_waited_long_for_its_create_has_not_vanished_either() -> None
 
 def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_the_next() -> None:
     """Two domains may bear one name: nothing would refuse the second."""
-    unanswered = Facts(kind=catalog()["Domain"], managed=True, nameless=True, failures=1)
+    unanswered = Facts(kind=catalog()["Domain"], managed=True, generated_id=True, failures=1)
     assert next_action(unanswered) == Find()
     assert next_action(replace(unanswered, observed=ABSENT)) == Finish(None, Requeue.BACKOFF)
     assert next_action(replace(unanswered, observed=ABSENT, failures=7)) == Create()
@@ -563,7 +563,7 @@ def test_a_deletion_checks_who_owns_the_name_if_the_token_finds_nothing() -> Non
         already_exists=failed(ErrorCategory.EXISTS, "CreatePipeline"),
     )
     assert next_action(taken) == Observe()
-    assert next_action(replace(taken, nameless=True)) == Finish(None, Requeue.BACKOFF)
+    assert next_action(replace(taken, generated_id=True)) == Finish(None, Requeue.BACKOFF)
 
 
 displaced = replace(found_again, displaced=True)

@@ -72,7 +72,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a reference in spec waits for, as a text for the user."""
     edited: bool = False
     """The spec has changed since status recorded its generation."""
-    nameless: bool = False
+    generated_id: bool = False
     """AWS generates the identifier, so Describe cannot find the resource by spec."""
     restored: bool = False
     """Only an annotation has the ARN: the object was restored from a backup."""
@@ -117,7 +117,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about them."""
     update_repeats: int = 0
     """How often this same update was accepted before without taking effect."""
-    also: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
+    feature_conditions: Mapping[str, ConditionValue] = msgspec.field(default_factory=dict)
     """Conditions that features (placement, references, adoption, tags) add to the findings."""
     refusal: Refusal | None = None
     """Why no call may be made: the account, the region or the role is not known."""

@@ -26,10 +26,10 @@ def plan_adoption(facts: Facts) -> Action | None:
         return None
     creates = asked.policy is Policy.ADOPT_OR_CREATE and not asked.adopted
     if observed is None:
-        if creates and (facts.claimed or facts.managed or (facts.nameless and not asked.named)):
+        if creates and (facts.claimed or facts.managed or (facts.generated_id and not asked.named)):
             # A create was sent or is about to be, or nothing identifies a resource to adopt.
             return None
-        if facts.nameless and not asked.named:
+        if facts.generated_id and not asked.named:
             return _refused(_fields_required(facts))
         return Observe()
     if not observed.found:
@@ -51,7 +51,7 @@ def observation_only(facts: Facts) -> Action:
     if asked.problem is not None:
         return _refused(asked.problem)
     if observed is None:
-        if facts.nameless and not asked.named and not (facts.managed and facts.arn):
+        if facts.generated_id and not asked.named and not (facts.managed and facts.arn):
             return _refused(_fields_required(facts))
         recalled = facts.recalled
         if recalled is None or facts.edited or facts.never_observed or facts.due or facts.requested or facts.failures:

@@ -35,6 +35,7 @@ _DELETING = "Deleting"
 # What blocks a deletion (a mount target, a stack) is removed by a person; each attempt costs ten calls.
 _RETRY_SECONDS = 300.0
 _DELETING_TEXT = "This object is being deleted."
+_RELEASE = Finish(None, Requeue.SETTLED, release=True)
 MAX_DESCRIBES = 7
 """Describes that must return "not found" before a resource that was never observed counts as absent.
 
@@ -51,40 +52,42 @@ def search_for_resource(facts: Facts) -> Action:
         # With the same token, SageMaker returns the resource that the earlier create made. If it made none, this call does: on a
         # deletion that costs seconds of a run that is stopped at once, where no search could leave a run going indefinitely.
         return Create()
-    return Find() if facts.nameless else Observe()
+    return Find() if facts.generated_id else Observe()
 
 
 def deletion(facts: Facts) -> Action:
+    """The action of an object that is being deleted."""
     if facts.protected and facts.managed and not facts.retain:
         return _protected(facts)
-    action = _deletion(facts)
-    if isinstance(action, Finish) and action.findings is None and facts.other_finalizers:
-        # Our finalizer is removed now or was before, so status names those that keep the object. Without our finalizer it is
-        # written once, which also corrects what an older version left.
-        reported = not action.release and not facts.ready and facts.recoverable_reason != _DELETING
-        if action.release or not (facts.managed or reported):
-            return replace(action, findings=_held_by_others(facts))
-    if (
-        isinstance(action, Finish)
-        and action.findings is None
-        and facts.ready
-        and (facts.other_finalizers or not action.release)
-    ):
-        # Whether it waits for the rate limit or for another finalizer: an object that is being deleted is not Ready.
-        return replace(action, findings=_waiting(facts, _DELETING_TEXT, reason="Terminating"))
+    action = _delete_resource(facts)
+    if isinstance(action, Finish) and action.findings is None:
+        return replace(action, findings=_findings_of_the_object(facts, release=action.release))
     return action
 
 
-def _deletion(facts: Facts) -> Action:
-    """What to do with the resource of an object that is being deleted."""
+def _findings_of_the_object(facts: Facts, *, release: bool) -> Findings | None:
+    """What to report where nothing new is known of the resource."""
+    if facts.other_finalizers:
+        # Our finalizer is removed now or was before, so status names those that keep the object. Without our finalizer it is
+        # written once, which also corrects what an older version left.
+        reported = not release and not facts.ready and facts.recoverable_reason != _DELETING
+        if release or not (facts.managed or reported):
+            return _held_by_others(facts)
+    if facts.ready and (facts.other_finalizers or not release):
+        # Whether it waits for the rate limit or for another finalizer: an object that is being deleted is not Ready.
+        return _waiting(facts, _DELETING_TEXT, reason="Terminating")
+    return None
+
+
+def _delete_resource(facts: Facts) -> Action:
     kind = facts.kind
     if not facts.managed:
         return Finish(None, Requeue.SETTLED)
     if facts.retain:
-        return Finish(None, Requeue.SETTLED, release=True)
+        return _RELEASE
     if facts.error is not None:
         refused = facts.error.operation == kind.create and facts.error.category not in UNCERTAIN
-        return Finish(None, Requeue.SETTLED, release=True) if refused else failed(facts, facts.error)
+        return _RELEASE if refused else failed(facts, facts.error)
     if facts.mutation is not None:
         return _after_mutation(facts, facts.mutation)
     if facts.observed is not None and not facts.observed.found:
@@ -103,7 +106,7 @@ def _after_mutation(facts: Facts, mutation: Mutation) -> Finish:
     kind = facts.kind
     if mutation is Mutation.DELETED and kind.status_member is None:
         # Without a lifecycle, a delete that was accepted is complete.
-        return Finish(None, Requeue.SETTLED, release=True)
+        return _RELEASE
     if mutation is Mutation.CREATED:
         # The token returned its ARN, and it was not described yet: until then "not found" does not prove that it is gone.
         return Finish(_waiting(facts, f"{kind.name} was accepted by SageMaker.", reason="Created"), Requeue.POLL)
@@ -117,7 +120,7 @@ def _absent(facts: Facts) -> Finish:
         return Finish(None, Requeue.BACKOFF)
     if facts.unclear_identity is not None:
         return Finish(_waiting(facts, facts.unclear_identity), Requeue.SLOW_BACKOFF)
-    return Finish(None, Requeue.SETTLED, release=True)
+    return _RELEASE
 
 
 def _without_arn(facts: Facts) -> Action | None:
@@ -125,21 +128,21 @@ def _without_arn(facts: Facts) -> Action | None:
     if facts.observed is None:
         if facts.already_exists is not None:
             # The token did not return the resource, and would not the next time: its tags show which object it belongs to.
-            return Finish(None, Requeue.BACKOFF) if facts.nameless else Observe()
+            return Finish(None, Requeue.BACKOFF) if facts.generated_id else Observe()
         return search_for_resource(facts)
     if facts.adoption.adopted and facts.adoption.policy is not None:
         # A crash ended the adoption before its ARN was recorded; our annotation proves that it was carried out.
         return Adopt()
     if facts.owner is Owner.UNKNOWN:
         return Identify()
-    return Finish(None, Requeue.SETTLED, release=True) if facts.owner is Owner.FOREIGN else None
+    return _RELEASE if facts.owner is Owner.FOREIGN else None
 
 
 def _existing(facts: Facts, last: Observation) -> Action:
     """SageMaker has it, in the state that was last observed."""
     kind, state = facts.kind, last.state(facts.kind)
     if state is StatusClass.GONE:
-        return Finish(None, Requeue.SETTLED, release=True)
+        return _RELEASE
     if state is StatusClass.DELETE_FAILED and facts.recoverable_reason == _DELETING:
         # Our delete failed: report why before it is tried again.
         return _delete_failed(facts)
@@ -160,9 +163,7 @@ def _job(facts: Facts, last: Observation) -> Action:
         return Stop()
     if state in (StatusClass.STOPPING, StatusClass.DELETING):
         return Finish(_waiting(facts, f"{kind.name} is {last.status(kind)}."), Requeue.POLL)
-    return (
-        Delete() if facts.delete_job_record and kind.delete is not None else Finish(None, Requeue.SETTLED, release=True)
-    )
+    return Delete() if facts.delete_job_record and kind.delete is not None else _RELEASE
 
 
 def _protected(facts: Facts) -> Finish:

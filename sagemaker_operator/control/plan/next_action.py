@@ -53,16 +53,16 @@ if TYPE_CHECKING:
 
 _VANISHED = "Vanished"
 _EXISTS = "AlreadyExists"
-_NOT_OURS = ("", _EXISTS)
-"""Reasons of a Terminal that reports that the resource belongs to another object. ACK's Terminal has no reason."""
-# Attempts of an update that SageMaker accepts without effect.
-_REPEATS = 2
-# Half a second and more of backoff: by then the watch has delivered the namespace.
-_FLEETING_FAILURES = 3
-
 _BUSY = "Busy"
 _REFERENCE = "ReferenceNotReady"
+_NOT_OURS = ("", _EXISTS)
+"""Reasons of a Terminal that reports that the resource belongs to another object. ACK's Terminal has no reason."""
 _FAILED_CALL_REASONS = frozenset(category.value for category in ErrorCategory)
+
+# Attempts of an update that SageMaker accepts without effect.
+_UPDATE_ATTEMPTS = 2
+# Half a second and more of backoff: by then the watch has delivered the namespace.
+_FLEETING_FAILURES = 3
 # Until the next step of what takes several reconciles: the next call on the tags, or a create after a release.
 _NEXT_STEP_SECONDS = 1.0
 # As often as ACK requeues.
@@ -71,7 +71,7 @@ _WAIT_SECONDS = 30.0
 
 def next_action(facts: Facts) -> Action:
     """The decision function. Total: every combination of facts has an action."""
-    action = _action_of_branch(facts)
+    action = _decide(facts)
     if facts.refusal is None or (isinstance(action, Finish) and _needs_no_calls(facts, action)):
         return action
     return _no_calls(facts, facts.refusal)
@@ -94,7 +94,7 @@ def _no_calls(facts: Facts, refusal: Refusal) -> Finish:
     return Finish(findings, Requeue.after(refusal.after))
 
 
-def _action_of_branch(facts: Facts) -> Action:
+def _decide(facts: Facts) -> Action:
     if facts.deleting:
         return deletion(facts)
     if facts.error is not None:
@@ -104,8 +104,8 @@ def _action_of_branch(facts: Facts) -> Action:
     if facts.mutation is Mutation.CREATED:
         return _created(facts)
     if facts.arn is None or not facts.managed:
-        return _unanswered_elsewhere(facts) or plan_adoption(facts) or _acceptance(facts)
-    return _convergence(facts)
+        return _unanswered_elsewhere(facts) or plan_adoption(facts) or _without_resource(facts)
+    return _with_resource(facts)
 
 
 def _created(facts: Facts) -> Action:
@@ -113,7 +113,7 @@ def _created(facts: Facts) -> Action:
     if facts.create_confirmed is None:
         return Confirm()
     if facts.create_confirmed and facts.observed is not None:
-        action = _judged(facts, facts.observed)
+        action = _compared(facts, facts.observed)
         if isinstance(action, Finish):
             return action
     # Not described, or there is more to do: the next reconcile does it, after the ARN was recorded.
@@ -139,7 +139,7 @@ def _unanswered_elsewhere(facts: Facts) -> Action | None:
     return Finish(None, Requeue.BACKOFF) if facts.failures < MAX_DESCRIBES else release
 
 
-def _acceptance(facts: Facts) -> Action:
+def _without_resource(facts: Facts) -> Action:
     """No resource is known to be this object's: search for one, or create it."""
     if facts.restored and not facts.managed:
         # The annotation of the backup proves that it is ours: only the finalizer is missing.
@@ -149,38 +149,12 @@ def _acceptance(facts: Facts) -> Action:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, _REFERENCE, recoverable=facts.unresolved)
         return Finish(findings, Requeue.PARKED)
     if facts.observed is None:
-        if facts.arn is not None or (facts.already_exists and not facts.nameless):
-            return Observe()
-        if facts.managed and not facts.claimed and not facts.already_exists and not (facts.nameless and facts.problems):
-            return search_for_resource(facts)
-        if facts.terminal_reason in _NOT_OURS and not (
-            facts.managed or facts.already_exists or facts.nameless or facts.problems
-        ):
-            # The last time another object had the name: a create would be refused again, between two writes of the finalizer.
-            return Observe()
+        if (read := _read_before_create(facts)) is not None:
+            return read
     elif facts.observed.found and facts.observed.state(facts.kind) is not StatusClass.GONE:
-        if facts.owner is Owner.UNKNOWN:
-            return Identify()
-        if facts.owner is Owner.FOREIGN:
-            findings = Findings(
-                Progress.UNKNOWN,
-                NOT_SYNCED,
-                reason=_EXISTS,
-                terminal=(
-                    f"Resource already exists: SageMaker has another {facts.kind.name} of this name, not created for this "
-                    f"object. Choose another name, delete that resource, or adopt it: annotate this object with "
-                    f"{ADOPTION_POLICY}=adopt-or-create."
-                ),
-            )
-            return Finish(findings, Requeue.PARKED, release=facts.managed)
-        # Ours, but the finalizer was removed by another client. Add it: a deletion must not leave the job running.
-        return _convergence(facts) if facts.managed else Claim()
+        return _resource_of_this_name(facts)
     if facts.arn is not None and not facts.managed:
-        if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal_reason not in _NOT_OURS:
-            # Nothing indicates that the job was another object's: first the finalizer was lost, then the job.
-            return _vanished(facts)
-        # The recorded ARN may not be ours: ACK records that of an existing resource, and we do so for read-only objects.
-        return Disown()
+        return _arn_without_finalizer(facts)
     if facts.already_exists:
         findings = Findings(
             Progress.UNKNOWN,
@@ -196,34 +170,57 @@ def _acceptance(facts: Facts) -> Action:
         findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason="InvalidSpec", terminal="; ".join(facts.problems))
         # Only an edit corrects a spec, and an edit is an event: no timer.
         return Finish(findings, Requeue.SETTLED, release=facts.managed)
-    if facts.nameless and facts.managed and not facts.claimed and facts.failures < MAX_DESCRIBES:
+    if facts.generated_id and facts.managed and not facts.claimed and facts.failures < MAX_DESCRIBES:
         # No name prevents a second resource, and what an unanswered create made may not be listed yet.
         return Finish(None, Requeue.BACKOFF)
     return Create() if facts.managed else Claim()
 
 
-def _convergence(facts: Facts) -> Action:
+def _read_before_create(facts: Facts) -> Action | None:
+    """The read that shows whether the resource exists. None: it cannot exist, or an earlier read did not find it."""
+    if facts.arn is not None or (facts.already_exists and not facts.generated_id):
+        return Observe()
+    if facts.managed and not facts.claimed and not facts.already_exists and not (facts.generated_id and facts.problems):
+        return search_for_resource(facts)
+    creating = facts.managed or facts.already_exists
+    if facts.terminal_reason in _NOT_OURS and not (creating or facts.generated_id or facts.problems):
+        # The last time another object had the name: a create would be refused again, between two writes of the finalizer.
+        return Observe()
+    return None
+
+
+def _resource_of_this_name(facts: Facts) -> Action:
+    """SageMaker has a resource of this name: whose is it?"""
+    if facts.owner is Owner.UNKNOWN:
+        return Identify()
+    if facts.owner is Owner.FOREIGN:
+        text = (
+            f"Resource already exists: SageMaker has another {facts.kind.name} of this name, not created for this "
+            f"object. Choose another name, delete that resource, or adopt it: annotate this object with "
+            f"{ADOPTION_POLICY}=adopt-or-create."
+        )
+        findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_EXISTS, terminal=text)
+        return Finish(findings, Requeue.PARKED, release=facts.managed)
+    # Without our finalizer, another client removed it. Add it: a deletion must not leave the job running.
+    return _with_resource(facts) if facts.managed else Claim()
+
+
+def _arn_without_finalizer(facts: Facts) -> Action:
+    """Status has an ARN, and SageMaker does not have that resource."""
+    if facts.kind.stop_on_delete and facts.recalled and not facts.edited and facts.terminal_reason not in _NOT_OURS:
+        # Nothing indicates that the job was another object's: first the finalizer was lost, then the job.
+        return _vanished(facts)
+    # The recorded ARN may not be ours: ACK records that of an existing resource, and we do so for read-only objects.
+    return Disown()
+
+
+def _with_resource(facts: Facts) -> Action:
     """SageMaker has the resource, or had it: observe it, and update it to the spec."""
     kind, observed = facts.kind, facts.observed
     if facts.already_exists and (observed is None or not observed.found):
         return _replaced(facts)
     if observed is None:
-        # Never observed since its create: the first poll is seconds away.
-        moving = facts.recalled is None or facts.recalled.moving(kind) or facts.recalled.changes_when_settled(kind)
-        finished = kind.stop_on_delete and not moving
-        placed_again = facts.recoverable_reason in REFUSALS or (facts.placement_unreported and not finished)
-        # What a settled object waits for shows in no poll: a failed Describe must not be the last one until the resync.
-        waits = facts.recoverable_reason not in (None, UPDATING) and not moving
-        parked = facts.terminal_reason in PARKED
-        # The poller failed to describe it and reported that: from then on the reconcile describes it, with the key's backoff.
-        waits = waits or facts.recoverable_reason in _FAILED_CALL_REASONS
-        # The last reconcile did not find what was created: its Describes are counted.
-        waits = waits or (facts.recalled is None and facts.failures > 0)
-        asked = facts.edited or facts.due or facts.requested or facts.tagging.due
-        if asked or facts.never_observed or placed_again or waits or parked:
-            return Observe()
-        moving = moving or facts.unconfirmed
-        return Finish(None, Requeue.POLL if moving else Requeue.SETTLED)
+        return _not_observed(facts)
     if not observed.found or observed.state(kind) is StatusClass.GONE:
         return _vanished(facts)
     describes = facts.edited or facts.terminal_reason is not None or facts.requested or facts.tagging.due
@@ -235,10 +232,35 @@ def _convergence(facts: Facts) -> Action:
         return Finish(Findings(Progress.MOVING, message, UPDATING), Requeue.POLL)
     if facts.mutation is Mutation.RETAGGED:
         return Finish(progress_of(facts, observed), Requeue.after(_NEXT_STEP_SECONDS))
-    return _judged(facts, observed)
+    return _compared(facts, observed)
 
 
-def _judged(facts: Facts, observed: Observation) -> Action:
+def _not_observed(facts: Facts) -> Action:
+    """Neither this reconcile nor the poller has observed the resource: does it have to be described now?"""
+    kind, recalled = facts.kind, facts.recalled
+    # Without a stored observation it was just created: the first poll is seconds away.
+    moving = recalled is None or recalled.moving(kind) or recalled.changes_when_settled(kind)
+    finished = kind.stop_on_delete and not moving
+    if facts.edited or facts.due or facts.requested or facts.tagging.due or facts.never_observed:
+        return Observe()
+    if facts.recoverable_reason in REFUSALS or (facts.placement_unreported and not finished):
+        # Account, region or role are known again, or others than before.
+        return Observe()
+    if facts.terminal_reason in PARKED:
+        return Observe()
+    if facts.recoverable_reason in _FAILED_CALL_REASONS:
+        # The poller failed to describe it and reported that: from now on the reconcile does, with the key's backoff.
+        return Observe()
+    if facts.recoverable_reason not in (None, UPDATING) and not moving:
+        # What a settled object waits for shows in no poll: a failed Describe must not be the last one until the resync.
+        return Observe()
+    if recalled is None and facts.failures > 0:
+        # The last reconcile did not find what was created: its Describes are counted.
+        return Observe()
+    return Finish(None, Requeue.POLL if moving or facts.unconfirmed else Requeue.SETTLED)
+
+
+def _compared(facts: Facts, observed: Observation) -> Action:
     """The action that follows from the comparison of spec and resource."""
     kind, verdict = facts.kind, facts.verdict
     findings = progress_of(facts, observed)
@@ -256,19 +278,8 @@ def _judged(facts: Facts, observed: Observation) -> Action:
             return Retag()
     elif requeue == Requeue.SETTLED:
         requeue = Requeue.SLOW_BACKOFF
-    if verdict.request is not None and observed.moving(kind) and not kind.updates_while_moving:
-        if facts.update_repeats:
-            # It is in transition because of this same update.
-            return Finish(findings, Requeue.POLL)
-        text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
-        return Finish(amended(findings, recoverable=text, reason=_BUSY), Requeue.POLL)
     if verdict.request is not None:
-        if facts.update_repeats < _REPEATS:
-            return Update(verdict)
-        fields = ", ".join(facts.differing)
-        text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
-        parked = requeue if requeue == Requeue.POLL else Requeue.PARKED
-        return Finish(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
+        return _update(facts, observed, findings, requeue)
     if verdict.reject is not None:
         return Finish(amended(findings, terminal=verdict.reject, reason=verdict.reason, hint=verdict.hint), requeue)
     if verdict.wait is not None:
@@ -280,6 +291,23 @@ def _judged(facts: Facts, observed: Observation) -> Action:
     if facts.late is not None and facts.late.patch and facts.late.refused is None:
         return Fill()
     return Finish(replace(findings, also=late_init_conditions(facts.late)), requeue)
+
+
+def _update(facts: Facts, observed: Observation, findings: Findings, requeue: Requeue) -> Action:
+    """Spec and resource differ, and SageMaker can update the resource."""
+    kind = facts.kind
+    if observed.moving(kind) and not kind.updates_while_moving:
+        if facts.update_repeats:
+            # It is in transition because of this same update.
+            return Finish(findings, Requeue.POLL)
+        text = f"{kind.name} in {observed.status(kind)} state cannot be modified or deleted."
+        return Finish(amended(findings, recoverable=text, reason=_BUSY), Requeue.POLL)
+    if facts.update_repeats < _UPDATE_ATTEMPTS:
+        return Update(facts.verdict)
+    fields = ", ".join(facts.differing)
+    text = f"SageMaker accepts the update of {fields} but does not keep it: the value it returns stays different."
+    parked = requeue if requeue == Requeue.POLL else Requeue.PARKED
+    return Finish(amended(findings, terminal=text, reason=NOT_CONVERGING), parked)
 
 
 def _vanished(facts: Facts) -> Action:
@@ -319,6 +347,5 @@ def _replaced(facts: Facts) -> Finish:
         f"SageMaker no longer has {facts.arn}, and the name in spec is taken by another {facts.kind.name}. Write the old "
         "name back, choose one that is free, or delete the other resource."
     )
-    return Finish(
-        Findings(Progress.UNKNOWN, NOT_SYNCED, reason="AlreadyExists", recoverable=text), Requeue.SLOW_BACKOFF
-    )
+    findings = Findings(Progress.UNKNOWN, NOT_SYNCED, reason=_EXISTS, recoverable=text)
+    return Finish(findings, Requeue.SLOW_BACKOFF)

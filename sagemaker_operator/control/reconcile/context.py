@@ -158,9 +158,11 @@ class Context:
         # With an unresolved reference the desired value is unknown; updating now would clear the field.
         if self.resolution.problems:
             self.update_facts(verdict=Verdict(reject="; ".join(self.resolution.problems)))
-            return
-        if self.facts.unresolved is not None:
-            return
+        elif self.facts.unresolved is None:
+            self._compare(observation)
+
+    def _compare(self, observation: Observation) -> None:
+        """Adds in which fields resource and spec differ, and the update that follows."""
         meta = self.obj.metadata
         try:
             desired = desired_input(self.kind, self.spec)
@@ -181,7 +183,7 @@ class Context:
 
     def identifiers(self) -> dict[str, Any]:
         """The Describe input."""
-        if self.facts.arn is not None and (self.facts.managed or self.facts.nameless):
+        if self.facts.arn is not None and (self.facts.managed or self.facts.generated_id):
             return identifiers(self.kind, self.spec, self.facts.arn)
         asked = self.facts.adoption
         return identifiers(self.kind, {**self.spec, **asked.fields}, asked.arn)
@@ -198,6 +200,7 @@ class Context:
             return None
 
     def fail(self, error: AwsError, **facts: Any) -> None:
+        """Adds the error of a call; its message names the fields as the user wrote them."""
         error.message = with_spec_paths(self.kind, error.message)
         if error.category is ErrorCategory.THROTTLED:
             now = asyncio.get_running_loop().time()

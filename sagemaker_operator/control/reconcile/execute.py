@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sagemaker_operator.errors import AwsError
     from sagemaker_operator.kinds.descriptor import Verdict
 
-# Errors of calls on tags that do not keep the rest of the reconcile from being done.
+# Errors of calls on tags that do not block the rest of the reconcile.
 _IGNORED_TAG_ERRORS = (
     ErrorCategory.ACCESS_DENIED,
     ErrorCategory.VALIDATION,
@@ -93,7 +93,7 @@ async def execute(context: Context, action: Action) -> None:
         case Retag():
             await _retag(context)
         case Stop() | Delete():
-            await _end(context, action)
+            await _stop_or_delete(context, action)
         case Finish():
             raise AssertionError("Finish ends the reconcile")
 
@@ -127,7 +127,13 @@ async def _adopt(context: Context) -> None:
         context.reload_spec()
     adopted = replace(asked, adopted=True)
     also = adoption_conditions(adopted, (), another=owner not in (None, meta.uid))
-    context.update_facts(managed=True, arn=arn, adoption=adopted, can_drift=True, also={**context.facts.also, **also})
+    context.update_facts(
+        managed=True,
+        arn=arn,
+        adoption=adopted,
+        can_drift=True,
+        feature_conditions={**context.facts.feature_conditions, **also},
+    )
     context.observe(observed)
 
 
@@ -262,7 +268,7 @@ async def _update(context: Context, verdict: Verdict) -> None:
     if verdict.annotations:
         await context.write({"metadata": {"annotations": dict(verdict.annotations)}}, subresource=None)
     if before is not None and (advised := await _advised(context, before, request)):
-        context.update_facts(also={**context.facts.also, **advised})
+        context.update_facts(feature_conditions={**context.facts.feature_conditions, **advised})
 
 
 async def _advised(context: Context, before: Observation, request: Mapping[str, Any]) -> dict[str, ConditionValue]:
@@ -346,21 +352,15 @@ def _ignore_tag_error(context: Context) -> None:
     error = context.facts.error
     if error is not None and error.category in _IGNORED_TAG_ERRORS:
         text = tags.refused(error)
-        also = {**context.facts.also, ADVISORY: ("True", "TagsNotManaged", text)}
-        context.update_facts(error=None, tagging=replace(context.facts.tagging, trouble=text), also=also)
+        also = {**context.facts.feature_conditions, ADVISORY: ("True", "TagsNotManaged", text)}
+        context.update_facts(error=None, tagging=replace(context.facts.tagging, trouble=text), feature_conditions=also)
 
 
-async def _end(context: Context, action: Stop | Delete) -> None:
-    if isinstance(action, Stop):
-        await _mutate(context, context.kind.stop, Mutation.STOPPED)
-    else:
-        await _mutate(context, context.kind.delete, Mutation.DELETED)
-
-
-async def _mutate(context: Context, operation: str | None, mutation: Mutation) -> None:
-    answer = await context.call(operation, context.identifiers())
+async def _stop_or_delete(context: Context, action: Stop | Delete) -> None:
+    stopping = isinstance(action, Stop)
+    answer = await context.call(context.kind.stop if stopping else context.kind.delete, context.identifiers())
     if answer is not None:
-        context.update_facts(mutation=mutation)
+        context.update_facts(mutation=Mutation.STOPPED if stopping else Mutation.DELETED)
         return
     error = context.facts.error
     if error is not None and error.category is ErrorCategory.NOT_FOUND:

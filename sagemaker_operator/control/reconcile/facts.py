@@ -79,7 +79,7 @@ def load_facts(sources: Sources) -> Facts:
         refusal=placement.refusal,
         # Which resource is its own.
         arn=arn,
-        nameless=identity.nameless,
+        generated_id=identity.generated_id,
         restored=identity.restored,
         unclear_identity=unclear_identity(kind, resolution.spec, arn) if managed else None,
         displaced=placement.displaced,
@@ -92,7 +92,7 @@ def load_facts(sources: Sources) -> Facts:
         recoverable_reason=(_true(conditions, RECOVERABLE) or {}).get("reason"),
         unconfirmed=(_true(conditions, RECONCILING) or {}).get("reason") == UPDATING,
         placement_unreported=is_unreported(placement, stored),
-        also=_conditions_of_features(sources, adoption, managed=managed),
+        feature_conditions=_conditions_of_features(sources, adoption, managed=managed),
         # Why it may have to be compared with the resource.
         edited=edited,
         never_observed=stored.get("observedGeneration") is None,
@@ -106,7 +106,7 @@ def load_facts(sources: Sources) -> Facts:
 
 class _Identity(NamedTuple):
     adoption: Adoption
-    nameless: bool
+    generated_id: bool
     """Nothing that the user wrote identifies the resource: AWS makes its identifier."""
     arn: str | None
     restored: bool
@@ -120,12 +120,12 @@ def _identity(sources: Sources, *, managed: bool) -> _Identity:
     recorded = (sources.stored.get("ackResourceMetadata") or {}).get("arn")
     adoption = requested_adoption(kind, meta.annotations, spec, gates)
     named = identifiers(kind, {**spec, **adoption.fields}, adoption.arn)
-    nameless = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
+    generated_id = any(m.api not in named and m.api not in kind.optional_identifiers for m in kind.identifiers)
     # To follow the annotation is to adopt what it names, and the same gate decides. Some backup tools strip finalizers.
-    restorable = nameless and not (recorded and managed) and gates.resource_adoption
+    restorable = generated_id and not (recorded and managed) and gates.resource_adoption
     marked = annotated_arn(meta, sources.placement.target) if restorable else None
     restored = marked if recorded in (None, marked) else None
-    return _Identity(adoption, nameless, recorded or restored, restored is not None)
+    return _Identity(adoption, generated_id, recorded or restored, restored is not None)
 
 
 def _spec_problems(sources: Sources, *, accepted: bool) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def _restore_annotation(context: Context, action: Finish) -> dict[str, str]:
     """The annotation that lets a restored backup find a resource that this or an earlier reconcile created."""
     meta, facts = context.obj.metadata, context.facts
     created = facts.mutation is Mutation.CREATED or (facts.owner is Owner.OURS and not facts.deleting)
-    if facts.arn is None or not facts.nameless or not created or action.release:
+    if facts.arn is None or not facts.generated_id or not created or action.release:
         return {}
     desired = arn_annotation(meta, facts.arn)
     return desired if desired.items() - meta.annotations.items() else {}

@@ -93,7 +93,7 @@ def _conditions(outcome: Outcome) -> dict[str, Any]:
     facts, findings = outcome.facts, outcome.findings
     conditions = compute(
         outcome.stored.get("conditions") or (),
-        replace(findings, also={**_standing_advice(outcome), **facts.also, **findings.also}),
+        replace(findings, also={**_standing_advice(outcome), **facts.feature_conditions, **findings.also}),
         job=facts.kind.is_job,
         late_init=facts.late is not None,
         generation=outcome.meta.generation,

@@ -108,7 +108,7 @@ def transitions(
     if after is not None and after.found:
         yield from _status_changed(kind, name, common, before, after, now)
     if findings is not None:
-        yield from _trouble(kind, findings, common, conditions)
+        yield from _new_errors(kind, findings, common, conditions)
 
 
 def released(facts: Facts) -> Transition:
@@ -162,7 +162,9 @@ def _status_changed(
             return
         failure = after.failure(kind)
         took = f" after {_duration(here['elapsedSeconds'])}" if "elapsedSeconds" in here else ""
-        text = f"{kind.resource_type} {name} {status.lower()}{took}{_journey(after)}{f': {failure}' if failure else ''}"
+        text = (
+            f"{kind.resource_type} {name} {status.lower()}{took}{_durations(after)}{f': {failure}' if failure else ''}"
+        )
         note = Note(status, text, "Observe", warning=state is not StatusClass.SUCCEEDED)
         summary = {
             "oldStatus": old,
@@ -175,7 +177,7 @@ def _status_changed(
         yield Transition(Event.JOB_STATUS, here | {"oldStatus": old})
 
 
-def _journey(after: Observation) -> str:
+def _durations(after: Observation) -> str:
     """How long each secondary status took, for the text of the last Event: an Event each would be five more writes per job."""
     took = [
         f"{step['Status']} {_duration(step['EndTime'] - step['StartTime'])}"
@@ -271,7 +273,7 @@ def _reason(state: StatusClass, failure: str) -> str | None:
     return next((name for name in known if failure.startswith(name)), "Unknown")
 
 
-def _trouble(
+def _new_errors(
     kind: Kind, findings: Findings, common: Mapping[str, Any], conditions: Sequence[Mapping[str, Any]]
 ) -> Iterator[Transition]:
     """A Terminal or Recoverable that is new, or has a new message."""
