@@ -12,6 +12,8 @@ import msgspec
 
 
 class When(StrEnum):
+    """What makes the controller reconcile the object again."""
+
     SETTLED = "Settled"
     """Nothing is under way. If the resource can drift, at the resync interval; a finished job never."""
     POLL = "Poll"
@@ -27,7 +29,7 @@ class When(StrEnum):
 
 
 class Requeue(msgspec.Struct, frozen=True):
-    """`seconds` sets a timer, whatever `when` is except a backoff. A reconciler sets it for SETTLED and PARKED."""
+    """`seconds` sets a timer in addition, except with a backoff. The reconciler fills it in for SETTLED and PARKED."""
 
     when: When
     seconds: float | None = None

@@ -97,7 +97,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     """Reconciles of this key, and polls of its resource, that failed in a row."""
     throttled: float = 0.0
-    """Seconds since when every reconcile has ended in a throttled call."""
+    """For how many seconds every reconcile of this object has ended in a throttled call."""
 
     recalled: Observation | None = None
     """The resource as the stored status describes it."""
@@ -105,7 +105,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What SageMaker reported in this reconcile, or to the poller just before it."""
     owner: Owner = Owner.UNKNOWN
     already_exists: AwsError | None = None
-    """The error of a create: the name exists already."""
+    """The error of this reconcile's create: the name exists already."""
     mutation: Mutation | None = None
     create_confirmed: bool | None = None
     """Whether the Describe after this reconcile's create returned the resource; None: not described yet."""
@@ -144,7 +144,7 @@ class Adopt(msgspec.Struct, frozen=True):
 
 
 class Create(msgspec.Struct, frozen=True):
-    pass
+    """Create the resource: one call, with our UID as a tag or in the token."""
 
 
 class Confirm(msgspec.Struct, frozen=True):
@@ -164,6 +164,8 @@ class Identify(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True):
+    """Make the one call that brings the resource closer to spec."""
+
     verdict: Verdict
 
 
@@ -180,11 +182,11 @@ class Retag(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    pass
+    """Stop the resource, because its object is being deleted."""
 
 
 class Delete(msgspec.Struct, frozen=True):
-    pass
+    """Delete the resource, because its object is being deleted."""
 
 
 class Finish(msgspec.Struct, frozen=True):
