@@ -1,4 +1,4 @@
-"""Which List is asked with which bounds, how far a sweep is, and what it leaves to Describe. Pure."""
+"""Which List is called with which bounds, how a sweep proceeds, and what it leaves to Describe. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sagemaker_operator.kinds.model import input_members
 
 JOB = catalog()["TrainingJob"]
 EPOCH = 1_700_000_000.0
-SAID = EPOCH + 50.0
+WATERMARK = EPOCH + 50.0
 
 # What decides which resources a List shows, other than paging, order, bounds of time and names: each looked up in AWS's
 # reference. None but the type of model packages leaves anything out by default.
@@ -37,9 +37,9 @@ def error(category: ErrorCategory) -> AwsError:
 
 
 def test_a_sweep_of_changes_overlaps_the_last_one_and_misses_no_resource() -> None:
-    found = plan(Marks(watermark=SAID, whole_at=1000.0))
+    found = plan(Marks(watermark=WATERMARK, whole_at=1000.0))
     assert found == Sweep(
-        {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": SAID - 60.0}, whole=False
+        {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": WATERMARK - 60.0}, whole=False
     )
 
 
@@ -47,8 +47,8 @@ def test_a_sweep_of_changes_overlaps_the_last_one_and_misses_no_resource() -> No
     ("marks", "whole"),
     [
         (Marks(), False),
-        (Marks(watermark=SAID, whole_at=100.0), False),
-        (Marks(watermark=SAID, whole_at=1000.0), True),
+        (Marks(watermark=WATERMARK, whole_at=100.0), False),
+        (Marks(watermark=WATERMARK, whole_at=1000.0), True),
     ],
     ids=["nothing was observed", "ten minutes are over", "one of them will vanish"],
 )
@@ -96,9 +96,9 @@ def test_the_watermark_is_not_after_the_sweeps_start_on_sagemakers_clock(
 
 
 def test_the_watermark_never_goes_back() -> None:
-    sweep = progress(watermark=SAID, limit=SAID)
+    sweep = progress(watermark=WATERMARK, limit=WATERMARK)
     sweep.saw(("0",), EPOCH, 10.0)
-    assert sweep.watermark == SAID
+    assert sweep.watermark == WATERMARK
 
 
 def test_pages_end_with_the_last_token_or_when_all_are_shown_or_when_a_token_repeats() -> None:
