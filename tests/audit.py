@@ -1,6 +1,6 @@
 """Known vulnerabilities of what constraints.txt pins: `python -m tests.audit`, `tox -e audit`.
 
-pip-audit asks OSV, which is no package registry. Where OSV cannot be reached nothing is known, and that is said and is no
+pip-audit queries OSV, not a package registry. If OSV cannot be reached nothing is known, which is reported and not a
 failure: a mirror-only CI must not go red for it. Exit code 1 means a vulnerability was found, or that pip-audit broke.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICE = "https://api.osv.dev"
-# Answers come within a second; behind a firewall that drops packets nobody answers at all.
+# Answers come within a second; behind a firewall that drops packets there is no answer at all.
 _REACH_SECONDS = 5.0
 # 130 packages take about 20 s.
 _AUDIT_SECONDS = 180.0

@@ -24,19 +24,27 @@ SLOW_FOLDERS = ("apiserver", "bench", "e2e", "faults")
 """Measured: 966 of the suite's 1,071 CPU seconds."""
 
 SLOW_MARKS = ("real_apiserver", "kubectl", "moto")
-"""Start a server or a program of somebody else's."""
+"""These start a third-party server or program."""
 
 QUICK_FILES = ("test_deployment.py", "test_own_writes.py", "test_order.py")
-"""Of the slow folders, yet in the fast path: the manifests that users apply, and a lifecycle or two of the whole operator."""
+"""Files of the slow folders that are fast: the manifests that users apply, and a few lifecycles of the whole operator."""
+
+
+def in_slow_folder(path: Path) -> bool:
+    return path.relative_to(Path(__file__).parent).parts[0] in SLOW_FOLDERS and path.name not in QUICK_FILES
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m "not slow"` selects nothing from these files, so they are not imported, which every process of xdist would do."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return True if in_slow_folder(collection_path) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
     for item in items:
-        folder = item.path.relative_to(here).parts[0]
-        slow = folder in SLOW_FOLDERS and item.path.name not in QUICK_FILES
-        if slow or any(item.get_closest_marker(mark) for mark in SLOW_MARKS):
+        if in_slow_folder(item.path) or any(item.get_closest_marker(mark) for mark in SLOW_MARKS):
             item.add_marker("slow")
 
 
@@ -61,7 +69,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session", autouse=True)
 def no_stray_event_loop() -> None:
-    """looptime asks for the current loop before every test, and up to Python 3.13 asking makes one that nobody closes."""
+    """looptime asks for the current loop before every test, and up to Python 3.13 that creates one that is never closed."""
     asyncio.set_event_loop(None)
 
 

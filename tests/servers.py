@@ -3,7 +3,7 @@
 In this order: `KUBEBUILDER_ASSETS` (etcd and kube-apiserver, as envtest has them), `TEST_KUBECONFIG` (a server that runs
 already), `SAGEMAKER_OPERATOR_APISERVER` (a program that serves as `PROGRAM DIR` and writes DIR/kubeconfig), such a program in
 a folder `shared/apiserver` beside this repository, and the one that `tests/apiserver/build.py` has built. A variable that is
-set and leads nowhere is an error: whoever sets it wants these tests to run.
+set and points to no server is an error: the user who sets it wants these tests to run.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _ssl(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:
 
 
 def must_not_be_missing() -> bool:
-    """In CI a skipped contract would be a hole that nobody sees."""
+    """In CI a skipped contract test would be an unnoticed gap."""
     return os.environ.get("CI") == "true"
 
 
@@ -110,7 +110,7 @@ def real_apiserver(directory: Path, *, compaction: str = "") -> Iterator[ApiServ
     """A ready server, stopped afterwards if we started it; its files are in `directory`. Raises NoServer, BrokenServer.
 
     `compaction` ("1s") is how often its history is compacted, five minutes as a rule; it has no watch cache then, which would
-    remember pages for 15 s more. Raises Uncompactable if it cannot be told.
+    remember pages for 15 s more. Raises Uncompactable if it cannot be compacted.
     """
     with ExitStack() as stack:
         if assets := os.environ.get("KUBEBUILDER_ASSETS"):
@@ -270,7 +270,7 @@ def _free_port() -> int:
 
 
 def server_or_skip(directory: Path, *, compaction: str = "") -> Iterator[ApiServer]:
-    """The body of a fixture. Each room has a server of its own: two of them install different CRDs of one name."""
+    """The body of a fixture. Each test package has its own server: two of them install different CRDs of the same name."""
     try:
         with real_apiserver(directory, compaction=compaction) as server:
             yield server

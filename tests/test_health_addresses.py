@@ -1,4 +1,4 @@
-"""Where the probes and metrics listen: an IPv6 cluster's kubelet asks at the pod's IPv6 address, and there is no other."""
+"""Where the probes and metrics listen: in an IPv6 cluster the kubelet uses the pod's IPv6 address, and there is no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one forwarding transport of the tests: what stands between an operator and an API server derives from it.
+"""The forwarding transport from which all transports between an operator and an API server derive.
 
 A subclass overrides `answer` (requests whose body ends) or `open` (watches), and passes the request on with `super()`.
 """

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 SOURCES = ("main.go", "core.go")
-# The only suite that has the packages of apiextensions-apiserver; it moves, so SHA256SUMS beside the program tells what
+# The only suite that has the packages of apiextensions-apiserver; it moves, so SHA256SUMS beside the program records what
 # went into it.
 SUITE = "sid"
 GO = "1.27"

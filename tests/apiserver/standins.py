@@ -1,4 +1,4 @@
-"""Programs in the place of envtest's etcd and kube-apiserver, so that what starts those can be tested without them.
+"""Stand-ins for envtest's etcd and kube-apiserver, so that the code that starts those can be tested without them.
 
 Each is started with the real one's flags and writes down which. The API server is the emulator behind TLS, for bearers of a
 token of its token file, and only once it has reached its etcd.
@@ -44,8 +44,8 @@ def install(directory: Path) -> None:
 
 def flags_of(directory: Path, name: str) -> dict[str, str]:
     """What a program in `directory` was started with."""
-    told: dict[str, str] = json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
-    return told
+    reported: dict[str, str] = json.loads((directory / f"{name}.json").read_text(encoding="utf-8"))
+    return reported
 
 
 def main(program: object) -> None:

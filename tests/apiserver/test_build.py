@@ -1,4 +1,4 @@
-"""What build.py decides before it builds: where from, under which name, and when it need not."""
+"""What build.py decides before it builds: the mirror, the name of the program, and whether a build is needed."""
 
 from __future__ import annotations
 
@@ -63,24 +63,24 @@ def test_a_built_program_is_not_built_again(tmp_path: Path, monkeypatch: pytest.
     program.parent.mkdir(parents=True)
     program.touch()
     # With nothing on PATH it could build nothing.
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, build.__file__],
         env={"XDG_CACHE_HOME": str(tmp_path), "PATH": ""},
         capture_output=True,
         text=True,
     )
-    assert (told.returncode, told.stdout.strip(), told.stderr) == (0, str(program), "")
+    assert (reported.returncode, reported.stdout.strip(), reported.stderr) == (0, str(program), "")
 
 
 def test_a_failed_build_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, build.__file__],
         env={"XDG_CACHE_HOME": str(tmp_path), "PATH": ""},
         capture_output=True,
         text=True,
     )
-    assert (told.returncode, told.stdout) == (1, "")
-    assert told.stderr == "build.py: apt-get is not here: this builds on Debian only\n"
+    assert (reported.returncode, reported.stdout) == (1, "")
+    assert reported.stderr == "build.py: apt-get is not here: this builds on Debian only\n"
 
 
 def test_the_name_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

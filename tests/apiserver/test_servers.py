@@ -1,4 +1,4 @@
-"""Which API server the tests take, how envtest's is started, and that CI never goes without."""
+"""Which API server the tests use, how envtest's is started, and that CI requires one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door, against a scripted loopback SageMaker. Requests are counted where they arrive."""
+"""`Aws` against a scripted loopback SageMaker, which counts the requests that it receives."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NOTEBOOK = Kind(
 
 
 class Door:
-    """An `Aws` and everything that it told others."""
+    """An `Aws` and all that it reported to its observers."""
 
     def __init__(self, fake: FakeAws, sessions: Sessions) -> None:
         self.fake = fake

@@ -1,4 +1,4 @@
-"""The error table, row by row: what AWS (and moto) answer, and what it means to us."""
+"""The error table, row by row: each answer of AWS (and moto), and its category."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kind(name: str, pattern: str | None = None, *codes: str, create: str | None 
     )
 
 
-# Kinds whose Describe says "there is none" by ValidationException: the kind's own pattern and a text in AWS's words.
+# Kinds whose Describe says "there is none" by ValidationException: the kind's own pattern and an example of AWS's text.
 BY_TEXT = [
     ("App", "RecordNotFound", "RecordNotFound"),
     ("DeviceFleet", "No devicefleet with name", "No devicefleet with name fleet"),
@@ -64,7 +64,7 @@ BY_TEXT = [
     ("PipelineExecution", r"does not exist$", f"Pipeline execution {ARN} does not exist"),
 ]
 
-# moto's own words, as it sends them with ValidationException.
+# moto's texts, as it sends them with ValidationException.
 MOTO = [
     ("TrainingJob", "^Requested resource not found", f"Could not find training job '{ARN}'."),
     ("ProcessingJob", "^Could not find requested job", f"Could not find processing job '{ARN}'."),
@@ -215,7 +215,7 @@ ROWS = [
     ("CreateApp", "ResourceNotFound", "Domain d-1 does not exist", C.DEPENDENCY),
     ("CreateInferenceComponent", "ValidationException", "Endpoint x is not InService", C.DEPENDENCY),
     ("StartPipelineExecution", "ResourceNotFound", "Pipeline does not exist", C.DEPENDENCY),
-    # ...or a role that IAM has not spread yet, in the words of each create.
+    # ...or a role that IAM has not propagated yet, with the text of each create.
     ("CreateFeatureGroup", "ValidationException", "The execution role ARN is invalid.", C.DEPENDENCY),
     ("CreateFeatureGroup", "ValidationException", "Invalid S3Uri provided", C.DEPENDENCY),
     ("CreateNotebookInstance", "ValidationException", "The role arn:aws:iam::1:role/x is not valid.", C.DEPENDENCY),

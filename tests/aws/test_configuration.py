@@ -1,4 +1,4 @@
-"""What each wrong variable or file looks like to the user: the text names it, says why, and shows no secret.
+"""The error for each wrong variable or file: it names the variable or file, says why, and shows no secret.
 
 Against the real botocore and a loopback STS. A row that fails here had a Python exception's name as its whole text.
 """

@@ -1,4 +1,4 @@
-"""Which endpoint each service is called at: our answer beside the real botocore's."""
+"""The endpoint of each service, compared with the real botocore's."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_every_call_to_sts_goes_to_the_identity_endpoint(fake: FakeAws, mo
 
 
 @pytest.mark.usefixtures("web_identity")
-async def test_a_web_identity_is_requested_once_at_the_identity_endpoint(fake: FakeAws) -> None:
+async def test_a_web_identity_request_is_not_retried_by_botocore(fake: FakeAws) -> None:
     """Repeating is the operator's own decision: botocore's own client would make five attempts of a minute each."""
     fake.script("AssumeRoleWithWebIdentity", *[sts_error("ServiceUnavailable", "later", status=503)] * 5)
     async with Sessions(clock=lambda: NOW, sts_endpoint_url=fake.url) as sessions:

@@ -1,4 +1,4 @@
-"""Exceptions and messages: what is known of the request's fate, and what must never be shown."""
+"""Exceptions and messages: whether the request may have taken effect, and what a message must not show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limiter in virtual time: what it lets through, and when."""
+"""The rate limiter in virtual time: which calls it admits, and when."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ async def test_a_waiter_whose_slot_a_throttle_pushed_past_its_deadline_is_refuse
     throttle(limits)
     await asyncio.sleep(0)
     failed = [task for task in tasks if task.done() and task.exception() is not None]
-    # Two had their tokens; at 1/s the next comes at 1.1 s, and the one after it past everybody's 2.0 s.
+    # Two had their tokens; at 1/s the next comes at 1.1 s, and the one after it past the limit of 2.0 s.
     assert len(failed) == 3
     tasks = failed
     assert now() == pytest.approx(0.1)
@@ -420,7 +420,7 @@ async def test_the_snapshot_shows_the_state_of_a_bucket() -> None:
 
 
 async def test_idle_time_does_not_lower_the_measured_rate() -> None:
-    """Two refusals with a quiet minute between them: the calls over that minute are few because nobody asked."""
+    """Two refusals with a quiet minute between them: few calls were made in that minute because there was no demand."""
     limits = limiter(10.0)
     await taken(limits)
     await drain(limits)

@@ -1,4 +1,4 @@
-"""Small arithmetic that every benchmark needs."""
+"""Arithmetic that all benchmarks use."""
 
 from __future__ import annotations
 

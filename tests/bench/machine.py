@@ -1,4 +1,4 @@
-"""Where a figure was measured: a figure without its machine says nothing."""
+"""The machine on which a figure was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmarks of CPU, memory and loop stalls: a real loop and real sockets, the servers in a process of their own."""
+"""Benchmarks of CPU, memory and loop stalls: a real loop and real sockets, with the servers in a separate process."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def idle(controller: Controller) -> None:
     """Until every key that is ready has been worked on. Raises TimeoutError after two minutes."""
     async with asyncio.timeout(120.0):
         await asyncio.sleep(0.05)
-        while len(controller.queue) or controller.queue.unfinished():  # noqa: ASYNC110  the queue tells nobody
+        while len(controller.queue) or controller.queue.unfinished():  # noqa: ASYNC110  the queue has no event for it
             await asyncio.sleep(0.01)
 
 
@@ -304,12 +304,12 @@ async def _drained(server: Remote, stream: Any, events: int, warm: int) -> float
         await server.ask({"stream": events + warm, "each": 64})
 
     feeder = asyncio.create_task(feed())
-    seen, cpu = 0, 0.0
+    observed, cpu = 0, 0.0
     async for _ in stream:
-        seen += 1
-        if seen == warm:
+        observed += 1
+        if observed == warm:
             cpu = time.process_time()
-        if seen == warm + events:
+        if observed == warm + events:
             break
     spent = time.process_time() - cpu
     await feeder
@@ -415,7 +415,7 @@ def memory(*, objects: int = 10_000, churn: int = 100_000, quiet: bool = False) 
 async def _cpu(*, jobs: int, seconds: float, quiet: bool) -> Figures:
     async with remote("world") as server:
         access = await load_config(kubeconfig=server.up["kubeconfig"])
-        # No look for stalls here: to wake 200 times a second costs 4 s of CPU in these minutes.
+        # No measurement of stalls here: waking 200 times a second costs 4 s of CPU in these minutes.
         async with running("TrainingJob", server.up["aws"], access, rate=100.0) as manager:
             await manager.controllers["TrainingJob"].informer.synced.wait()
             begun, cpu = time.perf_counter(), time.process_time()

@@ -83,7 +83,7 @@ def _run_all() -> Iterable[str]:
         done = subprocess.run(
             [sys.executable, "-m", "tests.bench", *words], stdout=subprocess.PIPE, text=True, check=False
         )
-        # The raw line too: whoever reads the table may want what it leaves out.
+        # The raw line too: readers of the table may want what it leaves out.
         sys.stderr.write(done.stdout)
         yield done.stdout
 

@@ -1,4 +1,4 @@
-"""The other side of a benchmark of CPU, memory or loop stalls: a process of its own, so that its cost is not counted.
+"""The servers of a benchmark of CPU, memory or loop stalls, in a separate process, so that their cost is not counted.
 
 `python -m tests.bench.servers canned`: a Kubernetes API of stored objects and a SageMaker without latency, both with answers
 made beforehand. `python -m tests.bench.servers world`: the sandbox's simulators over HTTP. Both print one line of JSON when
@@ -32,7 +32,7 @@ STS = (
 
 
 class Canned:
-    """Objects under one resourceVersion. A PATCH is stored as asked; of a watch, only what `stream` sends is told."""
+    """Objects under one resourceVersion. A PATCH is stored unchanged; a watch sends only what is given to `stream`."""
 
     def __init__(self, template: dict[str, Any], described: dict[str, Any], count: int) -> None:
         self._kind = catalog()[template["kind"]]
@@ -85,7 +85,7 @@ class Canned:
 
     def _page(self, request: web.Request, *, ours: bool) -> web.Response:
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 0) or 10**9
-        # Nothing is reconciled in a namespace that the operator has not seen.
+        # Nothing is reconciled in a namespace that the operator has not listed.
         stored = self._items if ours else [self._namespace] if request.path == "/api/v1/namespaces" else []
         items = stored[start : start + limit]
         more = str(start + limit) if start + limit < len(stored) else ""
@@ -114,7 +114,7 @@ class Canned:
         return web.json_response(self._leases)
 
     def stream(self, events: int, each: int = 64) -> None:
-        """Queue this many MODIFIED events for whoever watches, `each` per write."""
+        """Queue this many MODIFIED events for all watches, `each` per write."""
         lines = []
         for number in range(events):
             self._version += 1
@@ -126,7 +126,7 @@ class Canned:
         self._send(b"".join(lines))
 
     def create(self) -> str:
-        """A new object, told to whoever watches: its name."""
+        """Create an object and send it to all watches; returns its name."""
         obj = json.loads(self._items[0])
         number = len(self._items)
         obj = {**obj, "status": {}, "metadata": {**obj["metadata"], "name": f"new-{number}", "uid": f"new-{number}"}}
@@ -166,16 +166,16 @@ async def _canned() -> None:
     runner = web.AppRunner(canned.app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    _tell({"url": f"http://127.0.0.1:{runner.addresses[0][1]}"})
+    _answer({"url": f"http://127.0.0.1:{runner.addresses[0][1]}"})
     while command := await _line():
         match json.loads(command):
             case {"stream": events, "each": each}:
                 canned.stream(events, each)
-                _tell({})
+                _answer({})
             case {"create": _}:
-                _tell({"name": canned.create()})
+                _answer({"name": canned.create()})
             case _:
-                _tell(canned.counts)
+                _answer(canned.counts)
 
 
 async def _world() -> None:
@@ -191,30 +191,30 @@ async def _world() -> None:
             access = await load_config(kubeconfig=str(world.kubeconfig))
             async with HttpTransport(access) as transport:
                 kube = KubeClient(transport)
-                _tell({"kubeconfig": str(world.kubeconfig), "aws": world.aws_url})
+                _answer({"kubeconfig": str(world.kubeconfig), "aws": world.aws_url})
                 while command := await _line():
                     match json.loads(command):
                         case {"apply": jobs, "seconds": seconds}:
                             for number in range(jobs):
                                 await kube.create(resource, "default", job(f"job-{number:05d}", seconds=seconds))
-                            _tell({})
+                            _answer({})
                         case _:
                             page = await kube.list_page(resource, limit=0)
                             done = [obj.decode_status().get("trainingJobStatus") == "Completed" for obj in page.items]
-                            _tell({"completed": sum(done), "calls": dict(world._simulator.calls.operations)})
+                            _answer({"completed": sum(done), "calls": dict(world._simulator.calls.operations)})
 
 
 async def _line() -> str:
     return await asyncio.to_thread(sys.stdin.readline)
 
 
-def _tell(answer: dict[str, Any]) -> None:
+def _answer(answer: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
 class Remote:
-    """The process, as the benchmark sees it. `up` is what it said when it was up."""
+    """The benchmark's side of the process. `up` is its first message."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

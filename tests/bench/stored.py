@@ -1,4 +1,4 @@
-"""`python -m tests.bench.stored KIND STATUS`: an object at rest and SageMaker's word on it, as JSON."""
+"""`python -m tests.bench.stored KIND STATUS`: a settled object and its Describe output, as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.harness import Cloud, operator, sample
 
 
 async def settled(kind: str, status: str) -> dict[str, Any]:
-    """An object as the operator leaves it at rest, and what SageMaker says of it: made by a run in virtual time."""
+    """A settled object of the operator and its Describe output, from a run in virtual time."""
     cloud = Cloud(kinds=[kind], relaxed=True)
     manifest = sample(kind.lower())
     name = manifest["metadata"]["name"]
@@ -25,10 +25,10 @@ async def settled(kind: str, status: str) -> dict[str, Any]:
             await _prerequisites(cloud, manifest)
         await cloud.apply(manifest)
 
-        async def there() -> bool:
+        async def reached() -> bool:
             return status in (await cloud.status(name, kind=kind)).values()
 
-        await cloud.until(there)
+        await cloud.until(reached)
         await asyncio.sleep(120.0)
         stored = await cloud.get(name, kind=kind)
     answer = await cloud.ask(

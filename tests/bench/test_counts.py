@@ -1,4 +1,4 @@
-"""The counts among the targets, at sizes that take seconds. Times are printed by `python -m tests.bench`, never asserted."""
+"""The targets that are counts, at sizes that take seconds. `python -m tests.bench` prints times; no test asserts them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ async def test_many_jobs_applied_at_once_are_submitted_within_20_seconds() -> No
 async def test_running_jobs_cost_less_than_a_read_a_second_and_no_write_without_a_change() -> None:
     figures = await virtual.steady(jobs=200, quiet=True)
     assert figures["callsPerSecond"] <= 1.0
-    assert figures["callsByOperation"]["DescribeTrainingJob"] <= 200 * 1.5, "the hourly look at each, and the ends"
+    assert figures["callsByOperation"]["DescribeTrainingJob"] <= 200 * 1.5, (
+        "one Describe an hour for each, and one at the end"
+    )
     assert figures["detectionLagSeconds"]["p99"] <= 20.0
-    # Of a job's end: its status, and the event that tells it.
+    # Of a job's end: its status and its Event.
     assert sum(figures["writesByResource"].values()) <= 4 * figures["ended"]
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks with real sockets, small: they measure the work that they say they measure. Nothing is said about time."""
+"""The benchmarks with real sockets, small: they measure the work that they claim to measure. No times are asserted."""
 
 from __future__ import annotations
 

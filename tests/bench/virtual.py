@@ -70,8 +70,8 @@ class Tally:
 
     def calls(self) -> dict[str, int]:
         """By operation. The one GetCallerIdentity of a start is none of SageMaker's."""
-        seen = Counter(self._cloud.sagemaker.calls.operations) - self._calls
-        return {name: count for name, count in sorted(seen.items()) if name != "GetCallerIdentity"}
+        states = Counter(self._cloud.sagemaker.calls.operations) - self._calls
+        return {name: count for name, count in sorted(states.items()) if name != "GetCallerIdentity"}
 
     def writes(self) -> dict[str, int]:
         return dict(sorted((Counter(self._written()) - self._writes).items()))
@@ -85,7 +85,7 @@ class Watched:
         self.submitted: dict[str, float] = {}
         """When the object had an ARN."""
         self.ended: dict[str, float] = {}
-        """When the object said that the job had ended."""
+        """When the object reported the end of the job."""
 
     async def follow(self) -> None:
         loop = asyncio.get_running_loop()
@@ -98,17 +98,17 @@ class Watched:
             if status.get("trainingJobStatus") in ("Completed", "Failed", "Stopped"):
                 self.ended.setdefault(name, loop.time())
 
-    async def until(self, seen: dict[str, float], wanted: int, what: str, *, quiet: bool, step: float = 1.0) -> None:
+    async def until(self, states: dict[str, float], wanted: int, what: str, *, quiet: bool, step: float = 1.0) -> None:
         loop = asyncio.get_running_loop()
-        begun = told = loop.time()
-        while len(seen) < wanted:
-            if not quiet and loop.time() - told >= 60.0:
-                told = loop.time()
-                progress(f"{len(seen)} of {wanted} {what} after {told - begun:.0f} simulated seconds")
+        begun = reported = loop.time()
+        while len(states) < wanted:
+            if not quiet and loop.time() - reported >= 60.0:
+                reported = loop.time()
+                progress(f"{len(states)} of {wanted} {what} after {reported - begun:.0f} simulated seconds")
             await asyncio.sleep(step)
 
     async def lags(self) -> list[float]:
-        """Seconds from each end in SageMaker, by its own word, to the moment the object showed it."""
+        """Seconds from each end, by SageMaker's time, to the moment the object showed it."""
         found = []
         for name, at in self.ended.items():
             described = await self._cloud.ask("DescribeTrainingJob", TrainingJobName=name)
@@ -163,7 +163,7 @@ async def lifecycle(
 
 
 async def steady(*, jobs: int = 1000, seconds: float = 3600.0, quiet: bool = False) -> Figures:
-    """Running jobs for one simulated hour, a hundredth of which end in it; what they cost, and how late an end is seen."""
+    """Running jobs for one simulated hour, a hundredth of which end in it; their calls, and how late an end is observed."""
     cloud = cloud_of_jobs()
     ending = max(1, jobs // 100)
     async with watching(cloud) as watched, operator(cloud):

@@ -1,4 +1,4 @@
-"""ACK's flags as its users write them: each one, its default, its Deployment's arguments, and what is wrong with a value."""
+"""ACK's flags: names, defaults, the arguments of ACK's Deployment, and errors for invalid values."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ def test_a_flag_without_effect_says_so_in_the_log() -> None:
 
 
 def test_flags_that_do_nothing_are_a_group_of_their_own() -> None:
-    told = run("run", "--help").output.split(Group.IDLE.value)[1]
-    assert all(option.flag in told for option in OPTIONS if option.group is Group.IDLE)
+    reported = run("run", "--help").output.split(Group.IDLE.value)[1]
+    assert all(option.flag in reported for option in OPTIONS if option.group is Group.IDLE)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command line: flags, environment, exit codes, and what is printed."""
+"""The command line: flags, environment, exit codes and output."""
 
 from __future__ import annotations
 

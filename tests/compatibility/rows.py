@@ -1,4 +1,4 @@
-"""What ACK's runtime does, row by row, and what this operator does instead: docs/ack-compatibility.md is generated from this table.
+"""The behaviour of ACK's runtime and of this operator, row by row: docs/ack-compatibility.md is generated from this table.
 
 Each row names the tests that show our side. ACK's side: its code at runtime v0.62, corrected by a recorded run of v1.9.1.
 """

@@ -1,4 +1,4 @@
-"""The page for people who come from ACK says what the code does: every row names tests, and every named test exists."""
+"""The page for users of ACK is true: every row names tests, and every named test exists."""
 
 from __future__ import annotations
 

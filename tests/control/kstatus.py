@@ -1,4 +1,4 @@
-"""Two oracles over conditions: kstatus's rules, and what may never be said at once. Written from the specification
+"""Two oracles over conditions: kstatus's rules, and conditions that must never be set together. Written from the specification
 (sigs.k8s.io/cli-utils/pkg/kstatus, README), not from our code."""
 
 from __future__ import annotations

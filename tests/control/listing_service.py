@@ -1,4 +1,4 @@
-"""A small SageMaker for the poller alone: training jobs, with a List that filters after paging, as AWS's does."""
+"""A small SageMaker for tests of the poller: training jobs, with a List that filters after paging, as AWS's does."""
 
 from __future__ import annotations
 

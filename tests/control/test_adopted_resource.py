@@ -1,4 +1,4 @@
-"""AdoptedResource, the pure part: which resource and which object are meant, and what is wrong with what was written."""
+"""AdoptedResource, the pure part: which resource and object a request names, and its errors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ def request(kind: str = "Model", aws: Any = None, *, group: str = GROUP, **metad
 
 
 def target(conditions: dict[str, tuple[str, str]] | None = None, **metadata: Any) -> KubeObject:
-    told = [{"type": type_, "status": status, "message": text} for type_, (status, text) in (conditions or {}).items()]
+    reported = [
+        {"type": type_, "status": status, "message": text} for type_, (status, text) in (conditions or {}).items()
+    ]
     meta = {"name": "churn", "namespace": "team", "annotations": {}} | metadata
-    return decode_object(msgspec.json.encode({"kind": "Model", "metadata": meta, "status": {"conditions": told}}))
+    return decode_object(msgspec.json.encode({"kind": "Model", "metadata": meta, "status": {"conditions": reported}}))
 
 
 @pytest.mark.parametrize(
@@ -193,9 +195,9 @@ MADE = {
 )
 def test_conditions_from_the_objects_state(found: KubeObject, status: str, reason: str, text: str) -> None:
     findings = ar.verdict(request(), catalog()["Model"], found)
-    told = findings.also["ACK.Adopted"]
-    assert told[:2] == (status, reason)
-    assert text in told[2]
+    reported = findings.also["ACK.Adopted"]
+    assert reported[:2] == (status, reason)
+    assert text in reported[2]
 
 
 def test_an_edit_updates_only_an_object_created_for_this_and_without_a_resource() -> None:

@@ -1,4 +1,4 @@
-"""What adoption annotations mean, and what follows from them: pure tables."""
+"""The meaning of adoption annotations and the resulting actions: pure tables."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ read_only = replace(new, adoption=Adoption(read_only=True))
         (replace(either, observed=FOUND), Adopt()),
         (replace(either, observed=ABSENT), Claim()),
         (replace(either, observed=ABSENT, managed=True, claimed=True), Create()),
-        # The create found the name taken, or its answer was lost: the tags tell which.
+        # The create found the name taken, or its answer was lost: the tags show which.
         (replace(either, observed=FOUND, managed=True), Identify()),
         (replace(either, observed=FOUND, managed=True, owner=Owner.FOREIGN), Adopt()),
         (by_user, Observe()),

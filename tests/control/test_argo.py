@@ -1,4 +1,4 @@
-"""What Argo CD's built-in check for ACK says of every final state of every kind."""
+"""The result of Argo CD's built-in check for ACK on every final state of every kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions are consistent whatever was found."""
+"""Conditions are consistent for all findings."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_kstatus_reads_what_was_found(found: Findings, job: bool) -> None:
     )
     status = {"observedGeneration": 3, "conditions": conditions}
     assert kstatus({"generation": 3}, status) is wanted
-    assert kstatus({"generation": 4}, status) is Verdict.IN_PROGRESS, "an edit that was not seen yet"
+    assert kstatus({"generation": 4}, status) is Verdict.IN_PROGRESS, "an edit that was not observed yet"
     assert kstatus({"generation": 4, "deletionTimestamp": NOW}, status) is Verdict.TERMINATING
 
 

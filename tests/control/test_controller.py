@@ -1,4 +1,4 @@
-"""The switch on a pass's end, where the watch tells nothing."""
+"""What the controller does at the end of a reconcile whose change the watch does not deliver."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stalled:
     async def read(self, namespace: str, name: str) -> KubeObject | None:
         self.asked += 1
         if not self._reads:
-            raise Unavailable("nobody there")
+            raise Unavailable("no server")
         return self._reads.pop(0)
 
     async def watch(
@@ -62,20 +62,20 @@ class ObjectReconciler:
     def __init__(self, controller: Controller, *, refused: int) -> None:
         self._controller = controller
         self._refused = refused
-        self.seen: list[tuple[float, str]] = []
+        self.reconciled: list[tuple[float, str]] = []
 
     async def reconcile(self, key: ObjectKey, failures: int) -> Requeue:
         obj = self._controller.get(key)
         assert obj is not None
-        self.seen.append((asyncio.get_running_loop().time(), obj.metadata.resource_version))
-        if obj.version == 1 and len(self.seen) <= self._refused:
+        self.reconciled.append((asyncio.get_running_loop().time(), obj.metadata.resource_version))
+        if obj.version == 1 and len(self.reconciled) <= self._refused:
             raise Conflict("somebody wrote")
         return Requeue.SETTLED
 
     def forget(self, obj: KubeObject) -> None: ...
 
 
-async def passes(source: Stalled, *, refused: int = 1000, seconds: float = 20.0) -> list[tuple[float, str]]:
+async def reconciles(source: Stalled, *, refused: int = 1000, seconds: float = 20.0) -> list[tuple[float, str]]:
     controller = Controller(RESOURCE, source, workers=1, timeout=60.0, rng=random.Random(1), metrics=Metrics())
     done = ObjectReconciler(controller, refused=refused)
     controller.attach(done)
@@ -85,7 +85,7 @@ async def passes(source: Stalled, *, refused: int = 1000, seconds: float = 20.0)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return done.seen
+    return done.reconciled
 
 
 @pytest.mark.asyncio
@@ -93,21 +93,21 @@ async def passes(source: Stalled, *, refused: int = 1000, seconds: float = 20.0)
 class TestConflict:
     async def test_the_first_conflict_waits_for_the_watch(self) -> None:
         source = Stalled()
-        assert [number for _, number in await passes(source, refused=1)] == ["1", "1"]
+        assert [number for _, number in await reconciles(source, refused=1)] == ["1", "1"]
         assert source.asked == 0
 
     async def test_the_second_conflict_reads_the_object_from_the_server(self) -> None:
         source = Stalled(version(2, deletion_timestamp="2026-01-01T00:00:00Z", finalizers=("f",)))
-        seen = await passes(source)
-        assert [number for _, number in seen][:3] == ["1", "1", "2"]
-        assert seen[2][0] < 2.0
+        reconciled = await reconciles(source)
+        assert [number for _, number in reconciled][:3] == ["1", "1", "2"]
+        assert reconciled[2][0] < 2.0
         assert source.asked == 1
 
     async def test_a_missing_or_unreadable_object_waits_for_the_watch(self) -> None:
         source = Stalled(None)
-        seen = await passes(source)
-        assert {number for _, number in seen} == {"1"}
-        assert source.asked == len(seen) - 1
+        reconciled = await reconciles(source)
+        assert {number for _, number in reconciled} == {"1"}
+        assert source.asked == len(reconciled) - 1
 
 
 class Restored(Stalled):
@@ -133,4 +133,4 @@ class Restored(Stalled):
 @pytest.mark.asyncio
 @pytest.mark.looptime(end=1000)
 async def test_an_object_that_a_restored_etcd_reverted_is_reconciled_without_an_edit() -> None:
-    assert [number for _, number in await passes(Restored(), seconds=60.0)] == ["9", "4"]
+    assert [number for _, number in await reconciles(Restored(), seconds=60.0)] == ["9", "4"]

@@ -1,4 +1,4 @@
-"""Only what the user set is compared."""
+"""Only fields that the user set are compared."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_shuffled_list_of_supersets_is_equal(data: st.DataObject) -> None:
 
 @given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=5, max_size=5))
 def test_a_pairing_is_found_exactly_if_there_is_one(fits: list[list[bool]]) -> None:
-    """Wish i accepts element j where `fits[i][j]`: the element has the member that the wish is about."""
+    """Desired element i matches element j where `fits[i][j]`: the element has the member that i sets."""
     desired = [{f"W{i}": "yes"} for i in range(5)]
     observed = [{f"W{i}": "yes" for i in range(5) if fits[i][j]} for j in range(5)]
     there_is = any(all(fits[i][j] for i, j in enumerate(order)) for order in itertools.permutations(range(5)))

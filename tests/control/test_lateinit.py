@@ -1,4 +1,4 @@
-"""Late initialisation is a pure function: what is empty in spec, and what SageMaker made of it."""
+"""Late initialisation is a pure function of the empty fields of spec and of the Describe output."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], LateInit]] = {
         {"EnableNetworkIsolation": False},
         LateInit({"enableNetworkIsolation": False}),
     ),
-    "not told": ("Model", {}, {"ModelName": "m"}, LateInit({}, ("spec.enableNetworkIsolation",))),
-    "not looked at yet": ("Model", {}, {}, LateInit({}, ("spec.enableNetworkIsolation",))),
+    "not returned": ("Model", {}, {"ModelName": "m"}, LateInit({}, ("spec.enableNetworkIsolation",))),
+    "not described yet": ("Model", {}, {}, LateInit({}, ("spec.enableNetworkIsolation",))),
     "nested, under the CRD's names": (
         "LabelingJob",
         {"outputConfig": {"s3OutputPath": "s3://b/o"}},
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], LateInit]] = {
             {"userSettings": {"spaceStorageSettings": {"defaultEBSStorageSettings": {"defaultEBSVolumeSizeInGb": 5}}}}
         ),
     ),
-    "optional, not looked at yet": ("App", {}, {}, LateInit({}, ("spec.resourceSpec",))),
+    "optional, not described yet": ("App", {}, {}, LateInit({}, ("spec.resourceSpec",))),
     "optional, and SageMaker has none": ("App", {}, {"AppName": "a"}, LateInit()),
     "empty is none": (
         "HyperParameterTuningJob",
@@ -88,7 +88,7 @@ def test_which_fields_are_filled(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("late", "told"),
+    ("late", "reported"),
     [
         (None, None),
         (LateInit(), ("True", "Late initialization successful", "Late initialization successful")),
@@ -106,8 +106,8 @@ def test_which_fields_are_filled(case: str) -> None:
         ),
     ],
 )
-def test_the_condition_names_missing_defaults(late: LateInit | None, told: tuple[str, str, str] | None) -> None:
-    assert late_init_conditions(late) == ({} if told is None else {LATE_INITIALIZED: told})
+def test_the_condition_names_missing_defaults(late: LateInit | None, reported: tuple[str, str, str] | None) -> None:
+    assert late_init_conditions(late) == ({} if reported is None else {LATE_INITIALIZED: reported})
 
 
 @pytest.mark.parametrize(("kind", "path"), [(kind, late.path) for kind, fields in LATE_INIT.items() for late in fields])
@@ -121,29 +121,31 @@ def test_every_field_is_one_that_create_takes_and_describe_returns(kind: str, pa
 
 MODEL = KINDS["Model"]
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:model/m"
-SEEN = Observation({"ModelName": "m", "ModelArn": ARN, "EnableNetworkIsolation": False})
+OBSERVED = Observation({"ModelName": "m", "ModelArn": ARN, "EnableNetworkIsolation": False})
 WANTED = LateInit({"enableNetworkIsolation": False})
-looked = Facts(kind=MODEL, managed=True, arn=ARN, observed=SEEN, late=WANTED)
+described = Facts(kind=MODEL, managed=True, arn=ARN, observed=OBSERVED, late=WANTED)
 
 
 def test_the_plan_fills_what_describe_returned() -> None:
-    assert next_action(looked) == Fill()
+    assert next_action(described) == Fill()
 
 
 @pytest.mark.parametrize(
     "facts",
     [
-        replace(looked, late=None),
-        replace(looked, late=LateInit()),
-        replace(looked, late=replace(WANTED, refused="no")),
-        replace(looked, deleting=True),
-        replace(looked, adoption=replace(looked.adoption, read_only=True)),
-        replace(looked, observed=replace(SEEN, complete=False)),
-        replace(looked, unresolved="spec.modelRef waits"),
-        replace(looked, verdict=Verdict(reject="no")),
-        replace(looked, verdict=Verdict(wait="later")),
-        replace(looked, mutation=Mutation.UPDATED),
-        replace(looked, error=AwsError("no", category=ErrorCategory.TRANSIENT, operation="DescribeModel", code="Code")),
+        replace(described, late=None),
+        replace(described, late=LateInit()),
+        replace(described, late=replace(WANTED, refused="no")),
+        replace(described, deleting=True),
+        replace(described, adoption=replace(described.adoption, read_only=True)),
+        replace(described, observed=replace(OBSERVED, complete=False)),
+        replace(described, unresolved="spec.modelRef waits"),
+        replace(described, verdict=Verdict(reject="no")),
+        replace(described, verdict=Verdict(wait="later")),
+        replace(described, mutation=Mutation.UPDATED),
+        replace(
+            described, error=AwsError("no", category=ErrorCategory.TRANSIENT, operation="DescribeModel", code="Code")
+        ),
     ],
 )
 def test_the_plan_fills_nothing_else(facts: Facts) -> None:
@@ -152,7 +154,7 @@ def test_the_plan_fills_nothing_else(facts: Facts) -> None:
 
 def test_an_update_comes_before_the_defaults() -> None:
     verdict = Verdict(request={"ModelName": "m"})
-    assert next_action(replace(looked, verdict=verdict)) == Update(verdict)
+    assert next_action(replace(described, verdict=verdict)) == Update(verdict)
 
 
 def test_the_first_status_announces_the_defaults() -> None:

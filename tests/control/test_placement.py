@@ -1,4 +1,4 @@
-"""The table of places: every precedence, every refusal, and what is said about it. Pure."""
+"""The placement of objects: every precedence, every refusal and its message. Pure."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def cause(placement: Placement) -> str:
         (at(OWN, "us-east-1"), None, None, "us-east-1"),
         # A region without an ARN is the mark of a create that failed: a mistake stays correctable.
         ({"ackResourceMetadata": {"region": "us-east-1"}}, "ap-south-1", None, "ap-south-1"),
-        # The ARN is SageMaker's word; the field beside it is anybody's.
+        # The ARN comes from SageMaker; the field beside it may be set by any client.
         (
             {"ackResourceMetadata": at(OWN, "us-east-1")["ackResourceMetadata"] | {"region": "x"}},
             None,
@@ -355,9 +355,9 @@ def test_a_placement_decision_is_reported_once() -> None:
     found = placed({REGION: "eu-west-1"}, stored=at(OWN))
     assert is_unreported(found, {})
     status, reason, message = found.also["ACK.Advisory"]
-    told = [{"type": "ACK.Advisory", "status": status, "reason": reason, "message": message}]
-    assert not is_unreported(found, {"conditions": told})
-    assert is_unreported(placed(), {"conditions": told})
+    reported = [{"type": "ACK.Advisory", "status": status, "reason": reason, "message": message}]
+    assert not is_unreported(found, {"conditions": reported})
+    assert is_unreported(placed(), {"conditions": reported})
     others = [{"type": "ACK.Advisory", "status": "True", "reason": "CrossNamespaceOptInRequired"}]
     assert not is_unreported(placed(), {"conditions": others})
 

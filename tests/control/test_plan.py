@@ -40,7 +40,7 @@ KIND = catalog()["TrainingJob"]
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:training-job/xgb"
 
 
-def seen(status: str, *, complete: bool = True, **data: object) -> Observation:
+def described(status: str, *, complete: bool = True, **data: object) -> Observation:
     return Observation({"TrainingJobStatus": status, "TrainingJobArn": ARN, **data}, complete=complete)
 
 
@@ -51,8 +51,8 @@ def failed(category: ErrorCategory, operation: str = "CreateTrainingJob", **kwar
 new = Facts(kind=KIND)
 claimed = replace(new, managed=True, claimed=True)
 found_again = replace(new, managed=True)
-running = replace(new, managed=True, arn=ARN, recalled=seen("InProgress", complete=False), can_drift=False)
-finished = replace(running, recalled=seen("Completed", complete=False))
+running = replace(new, managed=True, arn=ARN, recalled=described("InProgress", complete=False), can_drift=False)
+finished = replace(running, recalled=described("Completed", complete=False))
 deleting = replace(running, deleting=True)
 
 
@@ -71,7 +71,7 @@ def test_a_finalizer_without_an_arn_describes_before_creating() -> None:
 
 
 def test_ownership_of_a_found_resource_is_verified_before_use() -> None:
-    facts = replace(found_again, observed=seen("InProgress"))
+    facts = replace(found_again, observed=described("InProgress"))
     assert next_action(facts) == Identify()
     ours = next_action(replace(facts, owner=Owner.OURS, arn=ARN))
     assert isinstance(ours, Finish)
@@ -80,7 +80,7 @@ def test_ownership_of_a_found_resource_is_verified_before_use() -> None:
 
 
 def test_a_foreign_resource_is_terminal_and_removes_the_finalizer() -> None:
-    step = next_action(replace(found_again, observed=seen("InProgress"), owner=Owner.FOREIGN))
+    step = next_action(replace(found_again, observed=described("InProgress"), owner=Owner.FOREIGN))
     assert isinstance(step, Finish)
     assert step.findings is not None
     assert str(step.findings.terminal).startswith("Resource already exists")
@@ -114,7 +114,7 @@ def test_a_foreign_recorded_arn_is_removed_before_the_finalizer_is_added(kind: s
 
 
 def test_a_job_that_lost_its_finalizer_and_then_its_record_is_not_run_again() -> None:
-    ran = replace(new, arn=ARN, recalled=seen("Completed"), observed=ABSENT)
+    ran = replace(new, arn=ARN, recalled=described("Completed"), observed=ABSENT)
     step = next_action(ran)
     assert isinstance(step, Finish)
     assert step.findings is not None
@@ -125,7 +125,7 @@ def test_a_job_that_lost_its_finalizer_and_then_its_record_is_not_run_again() ->
 
 
 def test_an_adopted_resource_replaces_one_that_was_only_observed() -> None:
-    facts = replace(new, observed=seen("Completed"), adoption=Adoption(Policy.ADOPT, {"trainingJobName": "xgb"}))
+    facts = replace(new, observed=described("Completed"), adoption=Adoption(Policy.ADOPT, {"trainingJobName": "xgb"}))
     assert next_action(replace(facts, arn=ARN)) == Adopt()
     assert next_action(replace(facts, arn=f"{ARN}-other")) == Disown()
 
@@ -138,7 +138,7 @@ def test_a_wrong_spec_makes_no_call_and_names_the_field() -> None:
     assert not step.release
 
 
-created = replace(claimed, mutation=Mutation.CREATED, arn=ARN, observed=seen("InProgress"))
+created = replace(claimed, mutation=Mutation.CREATED, arn=ARN, observed=described("InProgress"))
 
 
 def test_a_create_is_described_once_before_the_first_status() -> None:
@@ -190,9 +190,9 @@ def test_an_object_that_ack_wrote_is_described_once() -> None:
 
 
 def test_a_summary_is_enough_while_it_runs_and_not_at_its_end() -> None:
-    still = next_action(replace(running, observed=seen("InProgress", complete=False)))
+    still = next_action(replace(running, observed=described("InProgress", complete=False)))
     assert isinstance(still, Finish)
-    assert next_action(replace(running, observed=seen("Failed", complete=False))) == Observe()
+    assert next_action(replace(running, observed=described("Failed", complete=False))) == Observe()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_summary_is_enough_while_it_runs_and_not_at_its_end() -> None:
     ],
 )
 def test_every_status_has_a_meaning(status: str, progress: Progress) -> None:
-    step = next_action(replace(running, observed=seen(status)))
+    step = next_action(replace(running, observed=described(status)))
     assert isinstance(step, Finish)
     assert step.findings is not None
     assert step.findings.progress is progress
@@ -216,7 +216,7 @@ def test_every_status_has_a_meaning(status: str, progress: Progress) -> None:
 
 def test_debug_rules_keep_a_completed_job_in_progress() -> None:
     rules = [{"RuleConfigurationName": "r", "RuleEvaluationStatus": "InProgress"}]
-    step = next_action(replace(running, observed=seen("Completed", DebugRuleEvaluationStatuses=rules)))
+    step = next_action(replace(running, observed=described("Completed", DebugRuleEvaluationStatuses=rules)))
     assert isinstance(step, Finish)
     assert step.requeue == Requeue.POLL
     assert step.findings is not None
@@ -246,7 +246,7 @@ def test_a_job_that_waited_long_for_its_create_has_not_vanished_either() -> None
 
 
 def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_the_next() -> None:
-    """Two domains may bear one name: nothing would refuse the second."""
+    """Two domains may have the same name: nothing would refuse the second."""
     unanswered = Facts(kind=catalog()["Domain"], managed=True, generated_id=True, failures=1)
     assert next_action(unanswered) == Find()
     assert next_action(replace(unanswered, observed=ABSENT)) == Finish(None, Requeue.BACKOFF)
@@ -254,7 +254,7 @@ def test_an_unanswered_create_without_a_name_or_a_token_is_searched_for_before_t
 
 
 def test_an_updatable_edit_is_sent_and_waited_for() -> None:
-    facts = replace(running, edited=True, can_drift=True, observed=seen("InProgress"))
+    facts = replace(running, edited=True, can_drift=True, observed=described("InProgress"))
     verdict = Verdict(request={"TrainingJobName": "xgb"})
     assert next_action(replace(facts, verdict=verdict)) == Update(verdict)
     after = next_action(replace(facts, verdict=verdict, mutation=Mutation.UPDATED))
@@ -264,7 +264,7 @@ def test_an_updatable_edit_is_sent_and_waited_for() -> None:
 
 def test_an_update_without_effect_ends_with_the_fields_name() -> None:
     facts = replace(
-        running, can_drift=True, observed=seen("InProgress"), differing=("spec.profilerConfig",), update_repeats=2
+        running, can_drift=True, observed=described("InProgress"), differing=("spec.profilerConfig",), update_repeats=2
     )
     step = next_action(replace(facts, verdict=Verdict(request={"TrainingJobName": "xgb"})))
     assert isinstance(step, Finish)
@@ -273,7 +273,9 @@ def test_an_update_without_effect_ends_with_the_fields_name() -> None:
 
 
 def test_a_rejected_edit_never_stops_the_polling() -> None:
-    step = next_action(replace(running, edited=True, observed=seen("InProgress"), verdict=Verdict(reject="spec.x no")))
+    step = next_action(
+        replace(running, edited=True, observed=described("InProgress"), verdict=Verdict(reject="spec.x no"))
+    )
     assert isinstance(step, Finish)
     assert step.requeue == Requeue.POLL
     assert step.findings is not None
@@ -288,14 +290,14 @@ def test_a_running_job_is_stopped() -> None:
 
 
 def test_a_stopping_job_is_waited_for() -> None:
-    step = next_action(replace(deleting, observed=seen("Stopping", complete=False)))
+    step = next_action(replace(deleting, observed=described("Stopping", complete=False)))
     assert isinstance(step, Finish)
     assert (step.requeue, step.release) == (Requeue.POLL, False)
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
 def test_the_finalizer_of_a_finished_job_is_removed_without_a_call(status: str) -> None:
-    assert next_action(replace(deleting, recalled=seen(status, complete=False))) == Finish(
+    assert next_action(replace(deleting, recalled=described(status, complete=False))) == Finish(
         None, Requeue.SETTLED, release=True
     )
 
@@ -313,10 +315,10 @@ def test_a_create_that_may_have_taken_effect_is_searched_for_before_the_object_g
     assert next_action(facts) == Observe()
     assert next_action(replace(facts, observed=ABSENT)) == Finish(None, Requeue.BACKOFF)
     assert next_action(replace(facts, observed=ABSENT, failures=7)) == Finish(None, Requeue.SETTLED, release=True)
-    assert next_action(replace(facts, observed=seen("InProgress"))) == Identify()
-    foreign = replace(facts, observed=seen("InProgress"), owner=Owner.FOREIGN)
+    assert next_action(replace(facts, observed=described("InProgress"))) == Identify()
+    foreign = replace(facts, observed=described("InProgress"), owner=Owner.FOREIGN)
     assert next_action(foreign) == Finish(None, Requeue.SETTLED, release=True)
-    assert next_action(replace(facts, observed=seen("InProgress"), owner=Owner.OURS, arn=ARN)) == Stop()
+    assert next_action(replace(facts, observed=described("InProgress"), owner=Owner.OURS, arn=ARN)) == Stop()
 
 
 # --- errors
@@ -329,7 +331,7 @@ def test_throttling_changes_no_condition_and_retries_at_its_slot() -> None:
 
 def test_lasting_throttling_is_reported_where_a_change_is_pending() -> None:
     error = failed(ErrorCategory.THROTTLED, retry_after=7.0)
-    edited = replace(finished, edited=True, observed=seen("Completed"))
+    edited = replace(finished, edited=True, observed=described("Completed"))
     for facts, progress in ((claimed, Progress.UNKNOWN), (edited, Progress.COMPLETE)):
         step = next_action(replace(facts, error=error, throttled=120.0))
         assert isinstance(step, Finish)
@@ -343,10 +345,10 @@ def test_lasting_throttling_is_reported_where_a_change_is_pending() -> None:
 
 def test_an_unanswered_create_keeps_the_finalizer_and_changes_no_condition() -> None:
     assert next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT))) == Finish(None, Requeue.BACKOFF)
-    told = next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))
-    assert isinstance(told, Finish)
-    assert told.findings is not None
-    assert not told.release
+    reported = next_action(replace(claimed, error=failed(ErrorCategory.TRANSIENT), failures=2))
+    assert isinstance(reported, Finish)
+    assert reported.findings is not None
+    assert not reported.release
 
 
 @pytest.mark.parametrize(
@@ -380,7 +382,7 @@ def test_an_error_without_a_message_is_reported_by_its_code() -> None:
 
 def test_a_refused_update_keeps_the_finalizer() -> None:
     step = next_action(
-        replace(running, error=failed(ErrorCategory.VALIDATION, "UpdateTrainingJob"), observed=seen("InProgress"))
+        replace(running, error=failed(ErrorCategory.VALIDATION, "UpdateTrainingJob"), observed=described("InProgress"))
     )
     assert isinstance(step, Finish)
     assert not step.release
@@ -400,7 +402,7 @@ MUTATING = (Create, Update, Stop, Delete, Retag)
 
 
 def possible(facts: Facts) -> bool:
-    """Whether the mutation can have been made by a pass that knows the rest."""
+    """Whether the mutation is possible in a reconcile with the other facts."""
     observed = facts.observed
     compared = observed is not None and observed.found and observed.complete
     ours = facts.managed and facts.arn is not None
@@ -420,10 +422,10 @@ def test_every_combination_of_facts_has_a_step(name: str) -> None:
     kind = catalog()[name]
     moving, resting = ("InProgress", "Completed") if kind.is_job else ("Updating", "InService")
 
-    def said(status: str, *, complete: bool = True) -> Observation:
+    def with_status(status: str, *, complete: bool = True) -> Observation:
         return Observation({kind.status_member or "": status, kind.arn_member: ARN}, complete=complete)
 
-    observations = (None, ABSENT, said(moving), said(moving, complete=False), said(resting))
+    observations = (None, ABSENT, with_status(moving), with_status(moving, complete=False), with_status(resting))
     errors = (None, failed(ErrorCategory.TRANSIENT), failed(ErrorCategory.VALIDATION))
     verdicts = (Verdict(), Verdict(request={"Name": "x"}))
     taggings = (
@@ -438,7 +440,7 @@ def test_every_combination_of_facts_has_a_step(name: str) -> None:
         (False, True),
         (None, ARN),
         observations,
-        (None, said(moving, complete=False), said(resting, complete=False)),
+        (None, with_status(moving, complete=False), with_status(resting, complete=False)),
         Owner,
         (None, *Mutation),
         errors,
@@ -572,9 +574,9 @@ FREE = Finish(None, Requeue.after(1.0), release=True)
 
 def test_a_create_sent_elsewhere_is_searched_for_there_and_not_repeated_there() -> None:
     assert next_action(displaced) == Observe()
-    there = replace(displaced, observed=seen("InProgress"))
+    there = replace(displaced, observed=described("InProgress"))
     assert next_action(there) == Identify()
-    assert next_action(replace(there, owner=Owner.FOREIGN)) == FREE, "and tells nothing of it"
+    assert next_action(replace(there, owner=Owner.FOREIGN)) == FREE, "and reports nothing of it"
     absent = replace(displaced, observed=ABSENT)
     assert next_action(absent) == Finish(None, Requeue.BACKOFF), "SageMaker's reads lag behind its creates"
     assert next_action(replace(absent, failures=7)) == FREE
@@ -605,7 +607,7 @@ def test_an_app_that_was_closed_is_created_again_only_when_its_user_asks_for_it(
 def test_a_job_that_failed_and_then_lost_its_finalizer_and_its_record_is_not_run_again() -> None:
     """The Terminal of a failed job is about its end, not about another's resource."""
     facts = replace(
-        finished, recalled=seen("Failed", complete=False), terminal_reason="Failed", managed=False, observed=ABSENT
+        finished, recalled=described("Failed", complete=False), terminal_reason="Failed", managed=False, observed=ABSENT
     )
     step = next_action(facts)
     assert isinstance(step, Finish)

@@ -66,7 +66,7 @@ class Follower:
         self.poller.untrack(key)
 
     def when(self, obj: str, status: str) -> float | None:
-        return next((at for at, seen in self.noticed.get(obj, ()) if seen == status), None)
+        return next((at for at, observed in self.noticed.get(obj, ()) if observed == status), None)
 
     def _wake(self, key: ObjectKey) -> None:
         # As from the work queue: later than the poller's own step.

@@ -1,4 +1,4 @@
-"""What a reference gives: the object's value now, or the one that was recorded."""
+"""The value of a reference: the object's current value, or the recorded one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests made of specs, and what is wrong with a spec."""
+"""Requests built from specs, and errors in a spec."""
 
 from __future__ import annotations
 

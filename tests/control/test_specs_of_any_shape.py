@@ -1,4 +1,4 @@
-"""What reads an object survives every shape of it; what it says of a mistake names the field."""
+"""Specs of any shape are read without an exception, and errors name the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest patch, or none."""
+"""The smallest status patch, or none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from sagemaker_operator.settings import DeletionPolicy
 KIND = catalog()["TrainingJob"]
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:training-job/xgb"
 MOVING = Findings(Progress.MOVING, "TrainingJob is in InProgress status.", "InProgress")
-SEEN = Observation({"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training", "CreationTime": 1_790_000_000.0})
+OBSERVED = Observation(
+    {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training", "CreationTime": 1_790_000_000.0}
+)
 
 PLACEMENT = Placement(
     target=Target("123456789012", "us-west-2"),
@@ -29,7 +31,7 @@ PLACEMENT = Placement(
 
 
 def patch(
-    stored: dict[str, Any], observed: Observation | None = SEEN, findings: Findings = MOVING
+    stored: dict[str, Any], observed: Observation | None = OBSERVED, findings: Findings = MOVING
 ) -> dict[str, Any] | None:
     return status_patch(
         Outcome(
@@ -62,24 +64,24 @@ def test_times_are_whole_seconds_with_a_z() -> None:
 
 
 def test_a_member_that_describe_no_longer_returns_is_removed() -> None:
-    stored = applied({}, patch({}, Observation({**SEEN.data, "FailureReason": "no"})) or {})
+    stored = applied({}, patch({}, Observation({**OBSERVED.data, "FailureReason": "no"})) or {})
     assert stored["failureReason"] == "no"
     assert patch(stored) == {"failureReason": None}
 
 
 def test_a_summary_changes_only_the_members_it_has() -> None:
-    stored = applied({}, patch({}, Observation({**SEEN.data, "FailureReason": "no"})) or {})
+    stored = applied({}, patch({}, Observation({**OBSERVED.data, "FailureReason": "no"})) or {})
     assert patch(stored, Observation({"SecondaryStatus": "Uploading"}, complete=False)) == {
         "secondaryStatus": "Uploading"
     }
 
 
 def test_a_key_removed_from_an_object_is_removed_by_the_patch() -> None:
-    """A merge patch merges: without an explicit null the old key would stay for ever, and the patch with it."""
+    """A merge patch merges: without an explicit null the old key would stay, and every reconcile would send the patch again."""
     stored = applied(
-        {}, patch({}, Observation({**SEEN.data, "WarmPoolStatus": {"Status": "InUse", "ReusedByJob": "j"}})) or {}
+        {}, patch({}, Observation({**OBSERVED.data, "WarmPoolStatus": {"Status": "InUse", "ReusedByJob": "j"}})) or {}
     )
-    change = patch(stored, Observation({**SEEN.data, "WarmPoolStatus": {"Status": "Terminated"}}))
+    change = patch(stored, Observation({**OBSERVED.data, "WarmPoolStatus": {"Status": "Terminated"}}))
     assert change == {"warmPoolStatus": {"reusedByJob": None, "status": "Terminated"}}
 
 
@@ -89,8 +91,8 @@ def test_an_absent_resource_keeps_its_last_state() -> None:
 
 
 def test_the_stored_status_is_recalled_as_it_was_observed() -> None:
-    status = applied({}, dict(to_status(KIND, SEEN).items()))
+    status = applied({}, dict(to_status(KIND, OBSERVED).items()))
     recalled = recall(KIND, status)
     assert recalled is not None
-    assert dict(recalled.data) == dict(SEEN.data)
+    assert dict(recalled.data) == dict(OBSERVED.data)
     assert recall(KIND, {"conditions": []}) is None

@@ -1,4 +1,4 @@
-"""Which List is asked with which bounds, how far a sweep is, and what it leaves to Describe. Pure."""
+"""Which List is called with which bounds, how a sweep proceeds, and what it leaves to Describe. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sagemaker_operator.kinds.model import input_members
 
 JOB = catalog()["TrainingJob"]
 EPOCH = 1_700_000_000.0
-MODIFIED = EPOCH + 50.0
+WATERMARK = EPOCH + 50.0
 
 # What decides which resources a List shows, other than paging, order, bounds of time and names: each looked up in AWS's
 # reference. None but the type of model packages leaves anything out by default.
@@ -38,9 +38,9 @@ def error(category: ErrorCategory) -> AwsError:
 
 
 def test_a_sweep_of_changes_overlaps_the_last_one_and_misses_no_resource() -> None:
-    found = plan(SweepState(watermark=MODIFIED, full_at=1000.0))
+    found = plan(SweepState(watermark=WATERMARK, full_at=1000.0))
     assert found == Sweep(
-        {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": MODIFIED - 60.0}, full=False
+        {"MaxResults": 100, "CreationTimeAfter": EPOCH - 300.0, "LastModifiedTimeAfter": WATERMARK - 60.0}, full=False
     )
 
 
@@ -48,8 +48,8 @@ def test_a_sweep_of_changes_overlaps_the_last_one_and_misses_no_resource() -> No
     ("state", "full"),
     [
         (SweepState(), False),
-        (SweepState(watermark=MODIFIED, full_at=100.0), False),
-        (SweepState(watermark=MODIFIED, full_at=1000.0), True),
+        (SweepState(watermark=WATERMARK, full_at=100.0), False),
+        (SweepState(watermark=WATERMARK, full_at=1000.0), True),
     ],
     ids=["nothing was observed", "ten minutes are over", "one of them will vanish"],
 )
@@ -97,9 +97,9 @@ def test_the_watermark_is_not_after_the_sweeps_start_on_sagemakers_clock(
 
 
 def test_the_watermark_never_goes_back() -> None:
-    sweep = progress(watermark=MODIFIED, limit=MODIFIED)
+    sweep = progress(watermark=WATERMARK, limit=WATERMARK)
     sweep.record(("0",), EPOCH, 10.0)
-    assert sweep.watermark == MODIFIED
+    assert sweep.watermark == WATERMARK
 
 
 def test_pages_end_with_the_last_token_or_when_all_are_shown_or_when_a_token_repeats() -> None:

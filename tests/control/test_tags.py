@@ -75,7 +75,7 @@ def test_users_cannot_set_the_operators_tag() -> None:
         ([{"key": "a", "value": "1"}], []),
         ([{"key": "a"}, {"key": "a"}], ["spec.tags: 'a' is given twice"]),
         ([{"key": "AWS:a"}], ["spec.tags: 'AWS:a' cannot be set: keys that begin with aws: are AWS's own"]),
-        # What is no list of tags is told by the schema.
+        # The schema refuses values that are not a list of tags.
         ("a=1", []),
         ([{"value": "1"}], []),
         ([None], []),

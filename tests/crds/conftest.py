@@ -1,4 +1,4 @@
-"""The CRDs are put to the emulator, and to a real API server."""
+"""Fixtures that install the CRDs on the emulator and on a real API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walking schemas, and putting CRDs to a server."""
+"""Helpers that traverse schemas and install CRDs on a server."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Client:
 
 
 async def until(ask: Callable[[], Awaitable[Answer]], status: int) -> None:
-    """Ask until the answer is this one: a server takes up a new CRD in its own time, and tells nobody when."""
+    """Ask until the answer is this one: a server starts to serve a new CRD after a while, without an event."""
     for _ in range(500):
         answer = await ask()
         if answer.status == status:

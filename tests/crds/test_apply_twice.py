@@ -1,4 +1,4 @@
-"""Applying the CRDs again changes nothing: what a GitOps tool does every few minutes."""
+"""A second apply of the CRDs changes nothing, as GitOps tools do it every few minutes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ async def test_the_second_apply_of_every_crd_says_unchanged(real_server: ApiServ
     # Another test may have made some of them in another way, of which kubectl warns.
     first = await kubectl.run("apply", "-f", str(CRDS))
     assert first.code == 0, first.err
-    said = (await kubectl("apply", "-f", str(CRDS))).splitlines()
-    assert len(said) == len(list(CRDS.glob("*.yaml")))
-    assert [line for line in said if not line.endswith(" unchanged")] == []
+    message = (await kubectl("apply", "-f", str(CRDS))).splitlines()
+    assert len(message) == len(list(CRDS.glob("*.yaml")))
+    assert [line for line in message if not line.endswith(" unchanged")] == []

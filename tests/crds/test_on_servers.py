@@ -1,4 +1,4 @@
-"""What a server makes of the CRDs: the emulator, so that the sandbox can be trusted, and a real one, which is the truth."""
+"""The behaviour of the CRDs on a real API server, and on the emulator, which must agree with it."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ async def test_what_an_update_can_change_is_accepted(api: Client, change: dict[s
 
 async def test_a_field_that_waits_for_sagemakers_default_may_be_filled(api: Client) -> None:
     path = await accepted(api, "filled")
-    for told, answer in (("False", 200), ("True", 422)):
-        condition = {"type": "ACK.LateInitialized", "status": told}
+    for reported, answer in (("False", 200), ("True", 422)):
+        condition = {"type": "ACK.LateInitialized", "status": reported}
         assert (await api.merge(f"{path}/status", {"status": {"conditions": [condition]}})).status == 200
-        change = {"spec": {"outputDataConfig": {"compressionType": "GZIP" if told == "False" else "NONE"}}}
+        change = {"spec": {"outputDataConfig": {"compressionType": "GZIP" if reported == "False" else "NONE"}}}
         assert (await api.merge(path, change)).status == answer
 
 
@@ -117,8 +117,8 @@ async def test_an_edit_that_ack_stored_can_be_taken_back(api: Client) -> None:
 async def test_a_read_only_object_that_differs_can_be_made_to_agree(api: Client) -> None:
     path = await accepted(api, "observed")
     for reason, answer in (("CreatedForAnotherObject", 422), ("Differs", 200)):
-        told = {"conditions": [{"type": "ACK.Advisory", "status": "True", "reason": reason}]}
-        await api.merge(f"{path}/status", {"status": told})
+        reported = {"conditions": [{"type": "ACK.Advisory", "status": "True", "reason": reason}]}
+        await api.merge(f"{path}/status", {"status": reported})
         assert (await api.merge(path, {"spec": {"hyperParameters": {"eta": "0.3"}}})).status == answer
 
 
@@ -162,8 +162,8 @@ async def test_kinds_without_a_status_in_sagemaker_print_ready_and_its_reason(ap
     await api.ask("DELETE", f"{models}/shown")
     model = {"apiVersion": SAMPLE["apiVersion"], "kind": "Model", "metadata": {"name": "shown"}}
     assert (await api.ask("POST", models, model)).status == 201
-    told = [{"type": "Synced", "status": "True"}, {"type": "Ready", "status": "False", "message": "No such role"}]
-    assert (await api.merge(f"{models}/shown/status", {"status": {"conditions": told}})).status == 200
+    reported = [{"type": "Synced", "status": "True"}, {"type": "Ready", "status": "False", "message": "No such role"}]
+    assert (await api.merge(f"{models}/shown/status", {"status": {"conditions": reported}})).status == 200
     table = (await api.ask("GET", f"{models}/shown", Accept="application/json;as=Table;v=v1;g=meta.k8s.io")).body
     assert [(column["name"], column["priority"]) for column in table["columnDefinitions"]] == [
         *(("Name", 0), ("READY", 0), ("MESSAGE", 1), ("AGE", 0))

@@ -1,4 +1,4 @@
-"""The docs are true: links lead somewhere, commands and fields exist."""
+"""The docs are true: links have targets, commands and fields exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind's sample at once, on a server over HTTP and in real time: each applied when what it needs is ready."""
+"""Every kind's sample at once, on a server over HTTP and in real time: each is applied when its dependencies are ready."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from sagemaker_operator.sandbox.sagemaker.simulator import SageMakerSimulator
 
 # Forty objects asked about four times a second are 160 requests, which leave the server its time for the operator.
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _PATIENCE = 50.0
 
 
 def cast() -> dict[str, tuple[str, ...]]:
     """Every document of the stories, with the documents that must be settled before it.
 
-    A chain tells its own copy of an object that is a sample too; here there is one of each.
+    Chains contain copies of objects that are samples too; here there is one of each.
     """
     needs: dict[str, tuple[str, ...]] = {kind.lower(): STORIES[kind].needs for kind in KINDS}
     for kind in KINDS:
@@ -86,7 +86,7 @@ class Ensemble:
         await self.ready(reference)
 
     async def edit(self, reference: str, spec: dict[str, Any]) -> None:
-        """Changes the spec and waits until SageMaker was seen to have it."""
+        """Changes the spec and waits until Describe returns the new value."""
         manifest = self.manifests[reference]
         resource = catalog()[manifest["kind"]].resource
         await self.client.merge_patch(resource, self._namespace, manifest["metadata"]["name"], {"spec": spec})
@@ -115,26 +115,26 @@ class Ensemble:
     async def ready(self, reference: str) -> None:
         """Waits until the object is Ready in its present generation."""
 
-        async def there() -> bool:
+        async def reached() -> bool:
             stored = await self.get(reference)
             status = stored.get("status", {})
             conditions = {found["type"]: found["status"] for found in status.get("conditions", ())}
-            seen = status.get("observedGeneration") == stored["metadata"]["generation"]
-            return seen and conditions.get("Ready") == "True"
+            observed = status.get("observedGeneration") == stored["metadata"]["generation"]
+            return observed and conditions.get("Ready") == "True"
 
-        await self._until(there, f"{reference} to be ready")
+        await self._until(reached, f"{reference} to be ready")
 
     async def _until(self, reached: Callable[[], Awaitable[bool]], what: str) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
                 while not await reached():  # noqa: ASYNC110  it happens elsewhere
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             reference = what.partition(" ")[0]
             raise AssertionError(f"waited in vain for {what}: {(await self.get(reference)).get('status')}") from None
 
     async def describe(self, reference: str) -> dict[str, Any]:
-        """SageMaker's own word on it; an error has `__type`."""
+        """Its Describe output; an error has `__type`."""
         stored = await self.get(reference)
         kind = catalog()[stored["kind"]]
         arn = stored["status"]["ackResourceMetadata"]["arn"]
@@ -142,7 +142,7 @@ class Ensemble:
 
 
 async def ask(simulated: SageMakerSimulator, operation: str, **params: Any) -> dict[str, Any]:
-    """SageMaker's answer to a call that is nobody's business."""
+    """SageMaker's answer to a call that is not counted."""
     credential = f"AWS4-HMAC-SHA256 Credential=AKIA123456789012/20260101/{REGION}/sagemaker/aws4_request"
     headers = {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": credential}
     answer = await simulated.handle("POST", "/", headers, json.dumps(params).encode())

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 REGION = "us-west-2"
 EPOCH = 1_790_000_000.0
 USER_KEY = "ASIA123456789012"
-"""The access key of whoever asks SageMaker past the operator: another one, so that faults can tell them apart."""
+"""The access key of calls that bypass the operator: a different one, so that faults can distinguish them."""
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 
 
@@ -55,10 +55,10 @@ def sample(name: str = "trainingjob", **spec: Any) -> dict[str, Any]:
 
 
 class Cloud:
-    """The outside world: a Kubernetes API and SageMaker, on one virtual clock. Outlives operators."""
+    """A Kubernetes API and SageMaker on one virtual clock. They continue to run when an operator ends."""
 
     def __init__(self, seed: int = 1, *, relaxed: bool = False, kinds: Iterable[str] = ()) -> None:
-        """`relaxed`: the CRD checks types only, as ACK's does. `kinds`: those that are installed and run; none: all."""
+        """`relaxed`: the CRDs check types only, as ACK's do. `kinds`: the installed kinds; empty: all."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.clock: Callable[[], float] = lambda: EPOCH + loop.time() - started
@@ -88,7 +88,7 @@ class Cloud:
         return {condition["type"]: condition for condition in status.get("conditions", [])}
 
     async def until(self, reached: Callable[[], Any], *, seconds: float = 3600.0, step: float = 1.0) -> Any:
-        """Lets virtual time pass until `reached()` (awaited if need be) is true; fails after `seconds`."""
+        """Advances virtual time until `reached()` (awaited if it is a coroutine) is true; fails after `seconds`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:
@@ -101,10 +101,10 @@ class Cloud:
             await asyncio.sleep(step)
 
     async def until_status(self, name: str, status: str, **kwargs: Any) -> None:
-        async def there() -> bool:
+        async def reached() -> bool:
             return (await self.status(name)).get("trainingJobStatus") == status
 
-        await self.until(there, **kwargs)
+        await self.until(reached, **kwargs)
 
     async def until_gone(self, name: str, *, kind: str = "TrainingJob", **kwargs: Any) -> None:
         async def gone() -> bool:
@@ -123,31 +123,31 @@ class Cloud:
         await asyncio.sleep(seconds)
 
     def forget(self) -> None:
-        """Counts from here."""
+        """Clears the recorded calls and requests."""
         self.sagemaker.calls.clear()
         self.kubernetes.requests.clear()
 
     @asynccontextmanager
     async def watching(self, kind: str = "TrainingJob") -> AsyncIterator[list[dict[str, Any]]]:
-        """Every state of every object of a kind that the API server tells, in order."""
-        seen: list[dict[str, Any]] = []
+        """Records every state of every object of a kind that the watch delivers, in order."""
+        states: list[dict[str, Any]] = []
         resource = catalog()[kind].resource
 
         async def follow() -> None:
             async for event in self.user.watch(resource, resource_version="", timeout_seconds=100_000):
                 if event.type is EventType.BOOKMARK:
                     continue
-                seen.append({"metadata": event.object.metadata, "status": event.object.decode_status()})
+                states.append({"metadata": event.object.metadata, "status": event.object.decode_status()})
 
         task = asyncio.create_task(follow())
         try:
-            yield seen
+            yield states
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def ask(self, operation: str, **params: Any) -> dict[str, Any]:
-        """SageMaker's own word, asked past the operator. An error is answered as `{"__type": code, "message": text}`."""
+        """Calls SageMaker directly, not through the operator. An error is returned as `{"__type": code, "message": text}`."""
         credential = f"AWS4-HMAC-SHA256 Credential={USER_KEY}/20260101/{REGION}/sagemaker/aws4_request"
         headers = {"X-Amz-Target": f"SageMaker.{operation}", "Authorization": credential}
         answer = await self.sagemaker.handle("POST", "/", headers, json.dumps(params).encode())
@@ -179,10 +179,10 @@ def build(
     credentials: tuple[str, str] | None = ("AKIA123456789012", "secret"),
     **changes: Any,
 ) -> Manager:
-    """An operator in front of the cloud; the stack closes its AWS clients. Faults are injected on the `wire`.
+    """Builds an operator for the cloud; the stack closes its AWS clients. The `wire` injects faults.
 
-    `transport` stands between it and the API server; `order` says when the watch delivers the operator's own writes;
-    `clock` is what it takes for the time of day.
+    `transport` is its connection to the API server; `order` decides whether the watch delivers the operator's own writes before
+    their answers; `clock` is its wall clock.
     """
     wire = wire or Wire()
     config = settings(**changes)
@@ -222,7 +222,7 @@ def build(
 
 
 async def killed(cloud: Cloud, wire: Wire, **changes: Any) -> None:
-    """Runs an operator until the wire's fault kills it, as kill -9 would: not one more call gets out."""
+    """Runs an operator until the wire's fault kills it, as kill -9 would: no further call is sent."""
     async with AsyncExitStack() as stack:
         manager = build(cloud, stack, wire=wire, **changes)
         task = asyncio.create_task(manager.run())
@@ -233,7 +233,7 @@ async def killed(cloud: Cloud, wire: Wire, **changes: Any) -> None:
 
 @asynccontextmanager
 async def operator(cloud: Cloud, **changes: Any) -> AsyncIterator[Manager]:
-    """A running operator, stopped in order at the end of the block."""
+    """A running operator that is stopped gracefully at the end of the block."""
     async with AsyncExitStack() as stack:
         manager = build(cloud, stack, **changes)
         task = asyncio.create_task(manager.run())

@@ -1,4 +1,4 @@
-"""One object of a kind and the world around it: its sample, what it needs before it can be applied, its counterpart."""
+"""Runs the sample of a kind: its dependencies, its manifest and its resource in SageMaker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KINDS = tuple(catalog())
 
-# Nothing comes from outside, so two idle turns of the loop say as much as looptime's 42, and take less time.
+# All events come from this process, so two idle iterations of the loop are enough, instead of looptime's 42.
 VIRTUAL = [pytest.mark.asyncio, pytest.mark.looptime(end=500_000, noop_cycles=2)]
 
 
@@ -38,17 +38,17 @@ def document(reference: str) -> dict[str, Any]:
     manifest = deepcopy(_documents(file)[int(number or 0)])
     manifest["metadata"].setdefault("namespace", "default")
     if manifest["spec"].pop("domainRef", None):
-        # As users of ACK have it, which knows no reference to a domain; test_samples has the references.
+        # As in ACK, which has no references to domains; test_samples tests the references.
         manifest["spec"]["domainID"] = "d-example12345"
     return manifest
 
 
 NAMELESS = tuple(name for name, story in STORIES.items() if story.nameless)
-"""Kinds whose samples have nothing in spec that the resource could be found by: AWS makes the identifier."""
+"""Kinds whose samples have no field in spec that identifies the resource: AWS generates the identifier."""
 
 
 class Stage:
-    """One object of a kind in a world of its own, what it needs, and its counterpart in SageMaker."""
+    """One object of a kind in its own Cloud, with the objects that it depends on and its resource in SageMaker."""
 
     def __init__(self, kind: str, *, relaxed: bool = False) -> None:
         self.kind = catalog()[kind]
@@ -63,7 +63,7 @@ class Stage:
         return document(kind.lower())
 
     async def prepare(self) -> None:
-        """Apply what it needs, and wait until that is ready."""
+        """Applies its dependencies and waits until they are ready."""
         await self.supply(self.story.needs)
 
     async def supply(self, references: tuple[str, ...]) -> None:
@@ -75,7 +75,7 @@ class Stage:
         await self.place(self.manifest)
 
     async def place(self, manifest: dict[str, Any]) -> None:
-        """AWS makes a domain's identifier, so a manifest can only name it once the domain is there."""
+        """AWS generates a domain's identifier, so a manifest can only name it once the domain exists."""
         if "domainID" in manifest["spec"]:
             page = await self.cloud.user.list_page(catalog()["Domain"].resource)
             if page.items:
@@ -94,19 +94,19 @@ class Stage:
         return await self.cloud.conditions(self.name, kind=self.kind.name)
 
     async def condition(self, type_: str) -> dict[str, Any]:
-        """Waits until a condition is True; the condition."""
+        """Waits until a condition is True and returns it."""
 
-        async def there() -> Any:
+        async def reached() -> Any:
             found = (await self.conditions()).get(type_)
             return found if found is not None and found["status"] == "True" else None
 
-        return dict(await self.cloud.until(there))
+        return dict(await self.cloud.until(reached))
 
     async def edit(self, spec: Mapping[str, Any]) -> None:
         await self.cloud.patch(self.name, {"spec": dict(spec)}, kind=self.kind.name)
 
     async def settled(self, manifest: Mapping[str, Any] | None = None, *, seconds: float = 1800.0) -> None:
-        """Waits until it is Ready, and what was observed is what the spec says now."""
+        """Waits until it is Ready for the current generation."""
         manifest = manifest or self.manifest
         kind, name = manifest["kind"], manifest["metadata"]["name"]
 
@@ -114,8 +114,8 @@ class Stage:
             stored = await self.cloud.get(name, kind=kind)
             status = stored.get("status", {})
             conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
-            seen = status.get("observedGeneration") == stored["metadata"]["generation"]
-            return seen and conditions.get("Ready") == "True"
+            observed = status.get("observedGeneration") == stored["metadata"]["generation"]
+            return observed and conditions.get("Ready") == "True"
 
         try:
             await self.cloud.until(ready, seconds=seconds, step=5.0)
@@ -124,7 +124,7 @@ class Stage:
             raise AssertionError(f"{kind} {name} is not ready: {status}, {self.mutating()[-20:]}") from None
 
     async def idle(self, manager: Manager) -> None:
-        """Waits until nobody works on it, and nothing of it is followed."""
+        """Waits until it is neither queued, reconciled nor polled."""
         queue = manager.controllers[self.kind.name].queue
         await self.cloud.until(lambda: not queue.unfinished() and not len(manager.poller), step=5.0)
 
@@ -133,7 +133,7 @@ class Stage:
         await self.cloud.until_gone(self.name, kind=self.kind.name, step=5.0)
 
     async def describe(self) -> dict[str, Any]:
-        """SageMaker's own word on it; has no ARN if there is none."""
+        """Its Describe output; has no ARN if the resource does not exist."""
         stored = await self.get()
         arn = stored.get("status", {}).get("ackResourceMetadata", {}).get("arn")
         return await self.ask_about(stored["spec"], arn)
@@ -142,12 +142,12 @@ class Stage:
         return await self.cloud.ask(self.kind.describe, **identifiers(self.kind, spec, arn))
 
     def create_input(self) -> dict[str, Any]:
-        """What a user of SageMaker's API would send for the same thing."""
+        """The Create request that a user of SageMaker's API would send for the manifest."""
         request = desired_input(self.kind, self.manifest["spec"])
         return request | ({self.kind.token_member: "0" * 36} if self.kind.token_member else {})
 
     def mutating(self) -> list[str]:
-        """Operations that were asked to change something, in order."""
+        """The names of all mutating calls, in order."""
         return [call.operation for call in self.cloud.sagemaker.calls.mutating()]
 
     def creates(self) -> int:
@@ -155,7 +155,7 @@ class Stage:
         return sum(1 for call in self.cloud.sagemaker.calls.of(self.kind.create) if call.applied)
 
     def writes(self) -> list[str]:
-        """What the operator wrote to this very object."""
+        """The operator's writes to this object: verb and subresource or plural."""
         verbs = {"create", "update", "patch", "delete"}
         return [
             f"{r.verb} {r.subresource or r.plural}"
@@ -167,7 +167,7 @@ class Stage:
 
 
 def adoptable(kind: Kind, spec: Mapping[str, Any], arn: str) -> dict[str, Any]:
-    """`spec.aws` of an AdoptedResource, as a user of ACK would write it."""
+    """`spec.aws` of an AdoptedResource for the resource, as ACK's users write it."""
     required, optional = adoption_keys(kind)
     if required == ("arn",):
         return {"arn": arn}
@@ -179,7 +179,7 @@ def adoptable(kind: Kind, spec: Mapping[str, Any], arn: str) -> dict[str, Any]:
 
 
 def at(data: Any, path: str) -> Any:
-    """The value at a dotted path, with numbers for the elements of a list; None if there is none."""
+    """The value at a dotted path, with numbers as indexes of lists; None if it does not exist."""
     for name in path.split("."):
         if isinstance(data, list):
             data = data[int(name)] if int(name) < len(data) else None

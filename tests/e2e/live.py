@@ -85,17 +85,17 @@ class User:
         return (await self.get(name)).get("status", {})
 
     async def until_status(self, name: str, status: str) -> None:
-        async def there() -> bool:
+        async def reached() -> bool:
             return (await self.status(name)).get("trainingJobStatus") == status
 
-        await until(there, f"{name} {status}")
+        await until(reached, f"{name} {status}")
 
     async def until_ready(self, name: str) -> None:
-        async def there() -> bool:
+        async def reached() -> bool:
             conditions = (await self.status(name)).get("conditions", [])
             return any(condition["type"] == READY and condition["status"] == "True" for condition in conditions)
 
-        await until(there, f"{name} ready")
+        await until(reached, f"{name} ready")
 
     async def until_gone(self, name: str) -> None:
         async def gone() -> bool:
@@ -107,15 +107,15 @@ class User:
 
         await until(gone, f"no {name}")
 
-    async def until_told(self, name: str, *reasons: str) -> None:
+    async def until_events(self, name: str, *reasons: str) -> None:
         """Until there are events with these reasons about the object; they are written beside the status."""
 
-        async def told() -> bool:
+        async def reported() -> bool:
             items = (await self.client.get_json(EVENTS.path(self.namespace)))["items"]
             about = {event["reason"] for event in items if event["regarding"]["name"] == name}
             return about.issuperset(reasons)
 
-        await until(told, f"events {reasons}")
+        await until(reported, f"events {reasons}")
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Which comes first to the operator: the answer to its own write, or the watch event of that write.
+"""Whether the operator first receives the answer to its own write or the watch event of that write.
 
 Over a network both happen. The in-memory transport alone delivers the event first; `late_watch` makes it arrive after the answer.
 """

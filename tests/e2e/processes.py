@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 async def until(reached: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Asks again and again, for what can only be asked for."""
+    """Polls until `reached` returns True."""
     try:
         async with asyncio.timeout(PATIENCE):
             while not await reached():  # noqa: ASYNC110  it happens in another process
@@ -58,7 +58,7 @@ async def until(reached: Callable[[], Awaitable[bool]], what: str) -> None:
 
 
 async def get(url: str) -> tuple[int, str]:
-    """Status and text of the answer; (0, "") while nobody listens."""
+    """Status and text of the answer; (0, "") while no server listens."""
     async with aiohttp.ClientSession() as session:
         try:
             async with session.get(url, timeout=aiohttp.ClientTimeout(PATIENCE)) as answer:

@@ -1,4 +1,4 @@
-"""The manifests' RBAC rules as an authorizer in front of any API server: what they do not grant is refused, what they do counted.
+"""The manifests' RBAC rules as an authorizer in front of any API server: refuses requests without a rule, and counts used rules.
 
 The test servers have no RBAC of their own. This follows RBAC's rules: a ClusterRole bound by a ClusterRoleBinding holds in
 every namespace, a Role in its own; `*` stands for all; a rule with resourceNames holds for requests that name the object in
@@ -69,7 +69,7 @@ def shipped() -> frozenset[Grant]:
 
 
 class Authorizer(ForwardingTransport):
-    """Answers 403 where RBAC would. `denied` and `unused` say what the manifests should be told."""
+    """Answers 403 where RBAC would. `denied` and `unused` are the rules that the manifests lack or do not need."""
 
     def __init__(self, grants: frozenset[Grant]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A refusal that speaks of something absent is no proof that the resource itself is gone."""
+"""An error about something absent does not prove that the resource itself is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients of ACK read as soon as an object has a status: its end-to-end helpers, and the Kubeflow Pipelines component.
+"""What clients of ACK read from the first status: ACK's end-to-end helpers and the Kubeflow Pipelines component.
 
 Both wait for `.status` to exist and then read fields of it without a default: a first status that lacks one ends them.
 """
@@ -57,16 +57,16 @@ SETTLED_AT_ONCE = ("Model", "EndpointConfig", "NotebookInstanceLifecycleConfig",
 async def consumed(stage: Stage, *, seconds: float = 60.0) -> dict[str, Any]:
     """As `wait_resource_consumed_by_controller`: the object as soon as it has a status."""
 
-    async def there() -> Any:
+    async def reached() -> Any:
         stored = await stage.get()
         return stored if "status" in stored else None
 
-    return dict(await stage.cloud.until(there, seconds=seconds, step=0.1))
+    return dict(await stage.cloud.until(reached, seconds=seconds, step=0.1))
 
 
-def first(stage: Stage, seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def first(stage: Stage, watched: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The first status that was ever written to the stage's object."""
-    return next(o["status"] for o in seen if o["metadata"].name == stage.name and o["status"])
+    return next(o["status"] for o in watched if o["metadata"].name == stage.name and o["status"])
 
 
 def check(stage: Stage, status: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def check(stage: Stage, status: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_first_status_has_what_describe_reports(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         stage.cloud.forget()
         await stage.apply()
@@ -89,7 +89,7 @@ async def test_the_first_status_has_what_describe_reports(kind: str) -> None:
         about = (stage.kind.create, stage.kind.describe)
         calls = [call.operation for call in stage.cloud.sagemaker.calls.recent if call.operation in about]
     check(stage, stored["status"])
-    assert stored["status"] == first(stage, seen)
+    assert stored["status"] == first(stage, watched)
     known = {name: value for name, value in to_status(stage.kind, Observation(described)).items() if value is not None}
     assert {name: stored["status"].get(name) for name in known} == known
     # The second Describe is this test's own.
@@ -100,27 +100,27 @@ async def test_the_first_status_has_what_describe_reports(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_first_status_is_complete_where_creates_are_throttled(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         stage.cloud.sagemaker.limits.set(stage.kind.create, RateLimit(per_second=0.25, burst=1))
         stage.cloud.sagemaker.faults.add(Fault(operation=stage.kind.create, kind=FaultKind.THROTTLE, times=3))
         await stage.apply()
         # A domain has neither a name nor a token: it is searched for between any two of its creates.
         await consumed(stage, seconds=240.0)
-    check(stage, first(stage, seen))
+    check(stage, first(stage, watched))
 
 
 @pytest.mark.parametrize("kind", SETTLED_AT_ONCE)
 async def test_a_kind_without_a_lifecycle_is_ready_in_its_first_status(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         await stage.apply()
         await consumed(stage)
         stage.cloud.forget()
         await stage.cloud.pass_time(600)
         assert stage.cloud.sagemaker.calls.total == 0, "nothing is left to be found out"
-    conditions = {c["type"]: c["status"] for c in first(stage, seen)["conditions"]}
+    conditions = {c["type"]: c["status"] for c in first(stage, watched)["conditions"]}
     assert (conditions["Ready"], conditions["ACK.ResourceSynced"]) == ("True", "True")
 
 
@@ -138,7 +138,7 @@ TROUBLES = {
 async def test_a_describe_that_fails_costs_neither_the_arn_nor_the_status(kind: str, trouble: str) -> None:
     stage = Stage(kind)
     loop = asyncio.get_running_loop()
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         fault = Fault(operation=stage.kind.describe, kind=TROUBLES[trouble], times=3, seconds=20.0)
         stage.cloud.sagemaker.faults.add(fault)
@@ -160,7 +160,7 @@ async def test_a_describe_that_fails_costs_neither_the_arn_nor_the_status(kind: 
         await stage.settled(seconds=7200)
         check(stage, await stage.status())
     assert stage.creates() == 1
-    assert status == first(stage, seen)
+    assert status == first(stage, watched)
 
 
 class Component:

@@ -1,4 +1,4 @@
-"""What users of ACK read while something goes on, or went wrong: updates, failed deployments, taken names, held objects."""
+"""Conditions for users of ACK during and after problems: updates, failed deployments, taken names, held objects."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ async def configured(stage: Stage, name: str, **variant: Any) -> None:
 async def until(stage: Stage, field: str, value: str | None, *, step: float = 1.0) -> dict[str, Any]:
     """The status, as soon as this field of it has this value."""
 
-    async def there() -> Any:
+    async def reached() -> Any:
         status = await stage.status()
         return status if status.get(field) == value else None
 
-    return dict(await stage.cloud.until(there, step=step))
+    return dict(await stage.cloud.until(reached, step=step))
 
 
 async def quiet(stage: Stage, seconds: float = 600.0) -> None:
@@ -52,17 +52,17 @@ def by_type(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 async def test_an_endpoint_is_updating_as_soon_as_the_update_was_accepted() -> None:
     stage = Stage("Endpoint")
-    async with operator(stage.cloud), stage.cloud.watching("Endpoint") as seen:
+    async with operator(stage.cloud), stage.cloud.watching("Endpoint") as states:
         await stage.prepare()
         await stage.apply()
         await stage.settled()
         await configured(stage, "churn-v2")
         await stage.settled()
-    told = [(o["status"]["endpointStatus"], by_type(o["status"])) for o in seen if o["status"]]
-    words = [status for status, _ in told]
+    reported = [(o["status"]["endpointStatus"], by_type(o["status"])) for o in states if o["status"]]
+    words = [status for status, _ in reported]
     assert list(dict.fromkeys(words)) == ["Creating", "InService", "Updating"]
     assert words[-1] == "InService"
-    for status, conditions in told:
+    for status, conditions in reported:
         assert not {"ACK.Recoverable", "ACK.Terminal"} & conditions.keys()
         assert conditions["ACK.ResourceSynced"]["status"] == ("True" if status == "InService" else "False")
         assert conditions["ACK.ResourceSynced"]["message"] == f"Endpoint is in {status} status."
@@ -73,18 +73,18 @@ async def test_an_accepted_update_is_never_reported_as_an_error(kind: str) -> No
     """The objects that an edit needs of its kind's own may wait; the update itself never does."""
     stage, edit = Stage(kind), STORIES[kind].edit
     assert edit is not None
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await stage.prepare()
         await stage.supply(stage.story.also)
         await stage.apply()
         await stage.settled()
-        before = len(seen)
+        before = len(states)
         await stage.edit(edit.spec)
         await stage.settled()
-    told = [by_type(o["status"]) for o in seen[before:] if o["metadata"].name == stage.name]
-    troubles = {c["ACK.Recoverable"]["message"] for c in told if "ACK.Recoverable" in c}
+    reported = [by_type(o["status"]) for o in states[before:] if o["metadata"].name == stage.name]
+    troubles = {c["ACK.Recoverable"]["message"] for c in reported if "ACK.Recoverable" in c}
     assert not {text for text in troubles if "is updating." in text} - {"FeatureGroup is updating."}
-    assert any(c["Ready"]["status"] == "False" for c in told), "while it is carried out it is not Ready"
+    assert any(c["Ready"]["status"] == "False" for c in reported), "while it is carried out it is not Ready"
 
 
 async def test_a_deployment_that_was_rolled_back_has_acks_message_and_says_what_to_do() -> None:
@@ -118,11 +118,11 @@ async def test_an_endpoint_that_failed_at_creation_says_how_to_recover_and_keeps
             found = by_type(await stage.status())["ACK.Terminal"]
             return found if found["reason"] == "DeploymentFailed" else None
 
-        told = await stage.cloud.until(edited)
+        reported = await stage.cloud.until(edited)
         failure = (await stage.status())["failureReason"]
-        assert told["message"].startswith(ACKS)
-        assert "delete this object and create it again" in told["message"]
-        assert told["message"].endswith(failure)
+        assert reported["message"].startswith(ACKS)
+        assert "delete this object and create it again" in reported["message"]
+        assert reported["message"].endswith(failure)
         await quiet(stage)
 
 
@@ -178,10 +178,10 @@ async def test_an_app_that_was_closed_in_studio_stays_closed_until_its_user_asks
         await stage.cloud.pass_time(60)
         await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "1"}, kind="App")
         await until(stage, "status", "Deleted")
-        told = by_type(await stage.status())
-        assert told["ACK.Terminal"]["reason"] == "Vanished"
-        assert "not created again by itself" in told["ACK.Terminal"]["message"]
-        assert "Reconciling" not in told
+        reported = by_type(await stage.status())
+        assert reported["ACK.Terminal"]["reason"] == "Vanished"
+        assert "not created again by itself" in reported["ACK.Terminal"]["message"]
+        assert "Reconciling" not in reported
         assert health(await stage.status()) == "Degraded"
         await quiet(stage, 3600.0)
         assert stage.creates() == 0, "calls were forgotten: none since"
@@ -219,13 +219,13 @@ async def test_an_object_that_another_finalizer_holds_says_so(kind: str, what: s
         await stage.prepare()
         await stage.apply()
         await stage.settled()
-        told = await held(stage)
+        reported = await held(stage)
         status = await stage.status()
         for type_ in ("Ready", "ACK.ResourceSynced"):
-            assert told[type_]["status"] == "False"
-            assert told[type_]["message"].startswith(what)
-            assert told[type_]["message"].endswith(f": {HOLDER}.")
-        assert "ACK.Recoverable" not in told
+            assert reported[type_]["status"] == "False"
+            assert reported[type_]["message"].startswith(what)
+            assert reported[type_]["message"].endswith(f": {HOLDER}.")
+        assert "ACK.Recoverable" not in reported
         if kind == "ModelPackageGroup":
             assert "modelPackageGroupStatus" not in status
         await quiet(stage)
@@ -243,8 +243,8 @@ async def test_a_retained_object_held_by_a_finalizer_says_that_its_resource_stay
         await stage.prepare()
         await stage.apply()
         await stage.settled()
-        told = await held(stage)
-    assert "stays in SageMaker: the deletion policy is retain." in told["Ready"]["message"]
+        reported = await held(stage)
+    assert "stays in SageMaker: the deletion policy is retain." in reported["Ready"]["message"]
     assert (await stage.describe())["ModelArn"]
 
 
@@ -261,9 +261,9 @@ async def test_deletion_protection_keeps_the_resource_until_it_is_taken_off(kind
         await stage.cloud.pass_time(3600)
         assert stage.mutating() == []
         status = await stage.status()
-        told = by_type(status)
-        assert told["ACK.Recoverable"]["reason"] == "DeletionProtected"
-        assert DELETION_PROTECTION in told["ACK.Recoverable"]["message"]
+        reported = by_type(status)
+        assert reported["ACK.Recoverable"]["reason"] == "DeletionProtected"
+        assert DELETION_PROTECTION in reported["ACK.Recoverable"]["message"]
         if stage.story.ends:
             described = await stage.describe()
             assert described[stage.kind.status_member or ""] == stage.story.ends, "it was followed to its end"
@@ -281,9 +281,9 @@ async def test_weights_that_an_update_does_not_apply_are_named_with_the_field_th
         await stage.settled()
         await configured(stage, "churn-v2", initialVariantWeight=0.25, initialInstanceCount=3)
         await stage.settled()
-        told = by_type(await stage.status())
-        assert told["Ready"]["status"] == "True"
-        text = told["ACK.Advisory"]["message"]
+        reported = by_type(await stage.status())
+        assert reported["Ready"]["status"] == "True"
+        text = reported["ACK.Advisory"]["message"]
         assert "AllTraffic keeps weight 1, not 0.25" in text
         assert "AllTraffic keeps instance count 1, not 3" in text
         assert "spec.retainAllVariantProperties to false" in text

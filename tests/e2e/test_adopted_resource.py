@@ -1,4 +1,4 @@
-"""AdoptedResource with the whole operator, in virtual time: what becomes of it for every kind, and what it costs."""
+"""AdoptedResource with the whole operator, in virtual time: the result for every kind, and the number of calls and writes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Request:
         self.cloud = stage.cloud
 
     async def made(self) -> str:
-        """The resource, made past the operator and at rest; its ARN."""
+        """Creates the resource directly in SageMaker and waits until it is settled; returns its ARN."""
         answer = await self.cloud.ask(self.stage.kind.create, **self.stage.create_input())
         await self.cloud.pass_time(1800)
         self.cloud.forget()
@@ -69,21 +69,21 @@ class Request:
     async def get(self) -> dict[str, Any]:
         return await self.cloud.user.get_json(ADOPTED_RESOURCES.path("default", NAME))
 
-    async def told(self) -> dict[str, dict[str, Any]]:
+    async def reported(self) -> dict[str, dict[str, Any]]:
         status = (await self.get()).get("status", {})
-        # Before our first word there is none, or ACK's.
+        # Before the operator's first condition there is none, or ACK's.
         assert "observedGeneration" not in status or contradictions(status["conditions"]) == []
         return {condition["type"]: condition for condition in status.get("conditions", ())}
 
     async def until(self, status: str, text: str = "") -> str:
         """Waits until ACK.Adopted has this status and text; the whole text."""
 
-        async def there() -> Any:
-            found = (await self.told()).get("ACK.Adopted", {})
+        async def reached() -> Any:
+            found = (await self.reported()).get("ACK.Adopted", {})
             return found if found.get("status") == status and text in found["message"] else None
 
         try:
-            return str((await self.cloud.until(there, seconds=1800, step=2.0))["message"])
+            return str((await self.cloud.until(reached, seconds=1800, step=2.0))["message"])
         except AssertionError:
             raise AssertionError(f"no {status} {text!r}: {await self.get()}") from None
 
@@ -140,7 +140,7 @@ async def test_every_kind_is_adopted_without_a_mutating_call(kind: str) -> None:
         assert found["metadata"]["annotations"][ADOPTED_RESOURCE] == f"default/{NAME}"
         assert found["metadata"]["finalizers"] == [stage.kind.finalizer]
         assert all(found["spec"].get(name) for name in stage.kind.required)
-        conditions = await request.told()
+        conditions = await request.reported()
         assert conditions.keys() == {"Ready", "ACK.ResourceSynced", "ACK.Adopted"}
         assert "finalizers" not in (await request.get())["metadata"]
         await stage.idle(manager)
@@ -164,7 +164,7 @@ async def test_calls_events_and_metrics_of_an_adoption() -> None:
         mine = [write for write in request.writes() if write != "patch models" and write != "patch models/status"]
     assert mine[0] == "create models"
     assert set(mine[1:]) == {"patch adoptedresources/status"}
-    assert len(mine) <= 3, "made, told that it was made, told that it was adopted"
+    assert len(mine) <= 3, "the object, ACK.Adopted Unknown, ACK.Adopted True"
     assert [reason for reason, _ in await request.events()] == ["Created", "Adopted"]
 
 
@@ -175,11 +175,11 @@ async def test_not_found_is_reported_and_an_edit_fixes_it() -> None:
         arn = await request.made()
         await request.apply({"nameOrID": "typo"})
         assert "SageMaker has no such Model" in await request.until("False", "Model default/")
-        assert (await request.told())["Ready"]["status"] == "False"
+        assert (await request.reported())["Ready"]["status"] == "False"
         cloud.forget()
         await cloud.pass_time(3600)
         assert request.writes() == []
-        assert len(cloud.sagemaker.calls.of(MODEL)) <= 15, "looked for every 1 to 15 minutes, by adoption alone"
+        assert len(cloud.sagemaker.calls.of(MODEL)) <= 15, "searched for every 1 to 15 minutes, by adoption alone"
         await request.edit(request.aws(arn))
         await request.until("True")
         await request.stage.settled()
@@ -200,7 +200,7 @@ async def test_an_existing_object_is_not_changed() -> None:
         await request.until("False", "was not created for this")
         await cloud.pass_time(600)
         assert await stage.get() == before
-        # It makes room, and the request is carried out at once.
+        # Its deletion lets the request proceed at once.
         await request.edit({"nameOrID": stage.manifest["spec"]["modelName"]})
         await cloud.annotate(stage.name, {"services.k8s.aws/deletion-policy": "retain"}, kind="Model")
         await cloud.user.delete(stage.kind.resource, "default", stage.name)
@@ -289,7 +289,7 @@ async def test_without_the_right_to_create_it_says_which_file_is_missing() -> No
         arn = await request.made()
         await request.apply(request.aws(arn))
         await request.until("False", "manifests/rbac-adopted-resource.yaml")
-        assert (await request.told())["ACK.Adopted"]["reason"] == "AccessDenied"
+        assert (await request.reported())["ACK.Adopted"]["reason"] == "AccessDenied"
     async with operator(cloud, identity="two"):
         await request.until("True")
 

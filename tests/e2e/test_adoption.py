@@ -1,4 +1,4 @@
-"""Adoption and observation of every kind: what was in SageMaker before the object."""
+"""Adoption and read-only observation of every kind: resources that existed before their object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PASSES = 5
 
 
 async def made(stage: Stage, **more: Any) -> str:
-    """The resource, made past the operator and at rest; its ARN."""
+    """Creates the resource directly in SageMaker and waits until it is settled; returns its ARN."""
     answer = await stage.cloud.ask(stage.kind.create, **{**stage.create_input(), **more})
     arn = str(answer[stage.kind.arn_member])
     await stage.cloud.pass_time(1800)
@@ -52,7 +52,7 @@ async def apply(stage: Stage, **annotations: str) -> None:
 
 
 async def silence(stage: Stage, manager: Manager) -> None:
-    """Five more passes change nothing."""
+    """Five more reconciles change nothing."""
     await stage.idle(manager)
     before = await stage.get()
     stage.cloud.forget()
@@ -98,9 +98,9 @@ async def test_a_read_only_object_only_reads(kind: str) -> None:
         arn = await made(stage)
         await apply(stage, **{READ_ONLY: "true", ADOPTION_FIELDS: fields(stage, arn)})
         await stage.settled()
-        seen = await stage.get()
-        assert "finalizers" not in seen["metadata"]
-        assert seen["status"]["ackResourceMetadata"]["arn"] == arn
+        observed = await stage.get()
+        assert "finalizers" not in observed["metadata"]
+        assert observed["status"]["ackResourceMetadata"]["arn"] == arn
         await silence(stage, manager)
         await stage.delete()
         assert stage.mutating() == []
@@ -160,7 +160,7 @@ async def test_a_terminal_object_is_adopted_as_soon_as_it_is_annotated() -> None
         await stage.apply()
         assert "Resource already exists" in (await stage.condition("ACK.Terminal"))["message"]
         name = json.dumps({"modelName": stage.manifest["spec"]["modelName"]})
-        for wrong, said in (
+        for wrong, message in (
             ({ADOPTION_POLICY: "yes"}, "must be adopt or adopt-or-create"),
             ({ADOPTION_POLICY: "adopt"}, 'write {"modelName": "..."}'),
             ({ADOPTION_FIELDS: "nonsense"}, "JSON object of strings"),
@@ -168,7 +168,7 @@ async def test_a_terminal_object_is_adopted_as_soon_as_it_is_annotated() -> None
         ):
             await stage.cloud.annotate(stage.name, wrong, kind="Model")
             await stage.cloud.pass_time(5)
-            assert said in (await stage.condition("ACK.Terminal"))["message"]
+            assert message in (await stage.condition("ACK.Terminal"))["message"]
         await stage.cloud.annotate(stage.name, {ADOPTION_FIELDS: name}, kind="Model")
         await stage.settled()
         conditions = await stage.conditions()

@@ -1,4 +1,4 @@
-"""An EKS Pod Identity agent that starts after the operator: unready and patient, and it says what it waits for."""
+"""An EKS Pod Identity agent that starts after the operator: the operator waits, unready, and names the cause."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def agent(port: int, seen: list[str]) -> AsyncIterator[None]:
+async def agent(port: int, observed: list[str]) -> AsyncIterator[None]:
     async def answer(request: web.Request) -> web.Response:
-        seen.append(request.headers["Authorization"])
+        observed.append(request.headers["Authorization"])
         keys = {
             "AccessKeyId": "ASIAAGENT",
             "SecretAccessKey": "s3cret",
@@ -65,24 +65,24 @@ async def test_an_agent_that_is_down_at_the_start_is_waited_for(
         identity = AwsIdentity(sessions, Expiry(), settings(), renewed=lambda: None)
         establishing = asyncio.create_task(identity.establish())
 
-        def said(*words: str) -> bool:
+        def message(*words: str) -> bool:
             return all(word in str(identity.trouble) for word in words)
 
         async def token_missing() -> bool:
-            return said("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", f"{tmp_path}/token: No such file or directory")
+            return message("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", f"{tmp_path}/token: No such file or directory")
 
         async def agent_missing() -> bool:
-            return said(
+            return message(
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI", f"127.0.0.1:{unused_tcp_port}", "Pod Identity agent running"
             )
 
         await until(token_missing, "readiness names the token file")
         (tmp_path / "token").write_text("jwt")
         await until(agent_missing, "readiness names the agent")
-        assert not establishing.done(), "the process lives on"
-        seen: list[str] = []
-        async with agent(unused_tcp_port, seen):
+        assert not establishing.done(), "the process continues"
+        observed: list[str] = []
+        async with agent(unused_tcp_port, observed):
             assert (await asyncio.wait_for(establishing, PATIENCE)).account == "111122223333"
         assert identity.trouble is None
-        assert set(seen) == {"jwt"}
+        assert set(observed) == {"jwt"}
         assert fake.requests[-1].access_key == "ASIAAGENT"

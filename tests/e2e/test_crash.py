@@ -1,4 +1,4 @@
-"""A fault at every call of a job's life: one create, and the same end."""
+"""A fault at every call of a job's lifecycle: one create, and the same final state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from tests.e2e.harness import Cloud, killed, operator, sample
 from tests.e2e.wire import Mode, Wire
 
-# Each test is forty lives of a job: ten seconds alone, and five times that on a busy machine.
+# Each test runs forty lifecycles of a job: ten seconds alone, and five times that on a busy machine.
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 
 def _short() -> dict[str, Any]:
-    """Two minutes long: every state is seen, and no two polls are alike."""
+    """Two minutes long: every state is observed, and each poll returns another one."""
     return sample(tags=[{"key": "sandbox/seconds", "value": "120"}])
 
 
@@ -65,7 +65,7 @@ async def test_a_kill_at_any_call_ends_in_the_same_state(mode: Mode, finish: boo
 
 
 async def _fails_at(number: int, mode: Mode, *, finish: bool, usual: int) -> None:
-    """The process lives on; one call fails."""
+    """The process continues; one call fails."""
     cloud, wire = Cloud(kinds=["TrainingJob"]), Wire(number, mode)
     manifest = _short()
     name = manifest["metadata"]["name"]

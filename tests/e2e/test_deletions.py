@@ -1,4 +1,4 @@
-"""An object on its way out: what people read of it while something else decides how long that takes."""
+"""An object in deletion: what it reports while a finalizer or SageMaker delays its removal."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ async def test_a_deletion_that_failed_in_sagemaker_is_reported_and_retried_in_mi
         stage.cloud.forget()
         await stage.cloud.user.delete(stage.kind.resource, "default", stage.name)
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return "could not delete" in (await stage.condition("ACK.Recoverable"))["message"]
 
-        await stage.cloud.until(told)
+        await stage.cloud.until(reported)
         conditions = await stage.conditions()
         reason = f": {DELETE_FAILURE.rstrip('.')}" if stage.kind.failure_member else ""
         text = f"SageMaker could not delete it{reason}. It is tried again every 5 minutes."
@@ -49,7 +49,7 @@ async def test_a_deletion_that_failed_in_sagemaker_is_reported_and_retried_in_mi
         assert stage.kind.classify(conditions["ACK.Recoverable"]["reason"]) is StatusClass.DELETE_FAILED
         calls = len(stage.cloud.sagemaker.calls)
         await stage.cloud.pass_time(200)
-        assert len(stage.cloud.sagemaker.calls) == calls, "nobody asks meanwhile"
+        assert len(stage.cloud.sagemaker.calls) == calls, "no calls meanwhile"
         await stage.cloud.until_gone(stage.name, kind=kind, step=5.0)
     assert stage.mutating() == [stage.kind.delete] * 2
 
@@ -110,4 +110,4 @@ async def test_an_object_whose_delete_is_throttled_is_not_ready() -> None:
         await stage.cloud.pass_time(5)
         assert await ready(stage) == "False"
         await stage.cloud.until_gone(stage.name, kind="Model")
-        assert stage.writes() == ["patch status", "patch models"], "told once"
+        assert stage.writes() == ["patch status", "patch models"], "reported once"

@@ -1,4 +1,4 @@
-"""The demo as a user starts it: exit codes, and what it prints where."""
+"""The demo command: exit codes and output."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ async def test_a_job_that_fails_is_exit_code_1_and_says_why(tmp_path: Path) -> N
     (job,) = bill["objects"]
     assert job["status"] == "Failed"
     failed = next(condition for condition in job["conditions"] if condition["type"] == "Failed")
-    told = next(line for line in log if line["event"] == "job.failed")
-    assert told["failureReason"]
-    assert told["failureReason"] in failed["message"]
+    reported = next(line for line in log if line["event"] == "job.failed")
+    assert reported["failureReason"]
+    assert reported["failureReason"] in failed["message"]
 
 
 async def test_text_output_is_log_lines_and_a_cost_sentence(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ BAD = {
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}",
         "no object that the operator reconciles",
     ),
-    "a kind that is no name": ("{kind: [TrainingJob]}", "holds no Kubernetes object"),
+    "a kind that is not a name": ("{kind: [TrainingJob]}", "holds no Kubernetes object"),
     "no metadata": ("{kind: TrainingJob, metadata: a}", r"without metadata\.name"),
     "no name": ("{kind: TrainingJob, metadata: {}}", r"without metadata\.name"),
 }

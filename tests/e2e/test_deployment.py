@@ -1,4 +1,4 @@
-"""The manifests that people apply, and the image that they name."""
+"""The shipped manifests and the image that they name."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_kustomization_installs_every_file_but_the_samples_and_the_shards() 
     listed = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]
     there = [str(path.relative_to(MANIFESTS)) for path in FILES if path.parent.name not in ("samples", "sharded")]
     assert sorted(listed) == sorted(set(there) - {"kustomization.yaml"})
-    assert listed[0] == "namespace.yaml", "what lives in the namespace comes after it"
+    assert listed[0] == "namespace.yaml", "namespaced objects come after the namespace"
 
 
 def test_everything_is_in_the_one_namespace() -> None:

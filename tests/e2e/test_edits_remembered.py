@@ -1,4 +1,4 @@
-"""An edit that no difference shows (a block taken out, a definition named by its place) is remembered until it is done."""
+"""An edit that no comparison shows (a removed block, a definition named by its location) stays pending until it is done."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NAME = PROFILED["metadata"]["name"]
 
 
 async def until_phase(cloud: Cloud, phase: str) -> None:
-    async def there() -> bool:
+    async def reached() -> bool:
         return (await cloud.status(NAME)).get("secondaryStatus") == phase
 
-    await cloud.until(there)
+    await cloud.until(reached)
 
 
 async def take_the_profiler_out(cloud: Cloud) -> None:

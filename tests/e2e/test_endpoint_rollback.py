@@ -1,4 +1,4 @@
-"""How a deployment is rolled out, and one that fails: SageMaker goes back to what was, and we do not try the same again."""
+"""How a deployment is rolled out; after a failed one SageMaker rolls back, and the same update is not sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials that AWS calls expired: unready and patient, at the start and later; never an exit, never Terminal."""
+"""Credentials that AWS calls expired: the operator is unready and waits, at the start and later, without an exit or Terminal."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ async def test_expired_credentials_at_the_start_are_waited_for(code: str, log: i
     await cloud.apply(sample())
     async with operator(cloud) as manager:
         await cloud.pass_time(600)
-        said = str(manager.ready())
-        assert "credentials have expired" in said
-        assert "renew what the operator was given" in said
-        assert manager.live() is None, "a restart would mend nothing"
+        readiness = str(manager.ready())
+        assert "credentials have expired" in readiness
+        assert "renew what the operator was given" in readiness
+        assert manager.live() is None, "a restart would not help"
         assert cloud.sagemaker.calls.total <= 600 / 15 + 1
-        assert events(log, "aws.error") == ["aws.error"], "said once, and not every 15 s"
+        assert events(log, "aws.error") == ["aws.error"], "logged once, and not every 15 s"
         assert "renew what the operator was given" in log.getvalue()
         cloud.sagemaker.faults.clear()
         await cloud.until(lambda: manager.ready() is None, seconds=60)
@@ -71,7 +71,7 @@ async def test_expired_credentials_at_the_start_are_waited_for(code: str, log: i
 
 async def test_credentials_that_expire_during_a_job_are_waited_for_and_nothing_is_terminal(log: io.StringIO) -> None:
     cloud = Cloud(kinds=["TrainingJob"])
-    async with operator(cloud) as manager, cloud.watching() as seen:
+    async with operator(cloud) as manager, cloud.watching() as observed:
         await cloud.apply(sample())
         await cloud.until_status(_NAME, "InProgress")
         await cloud.until(lambda: manager.ready() is None)
@@ -90,12 +90,12 @@ async def test_credentials_that_expire_during_a_job_are_waited_for_and_nothing_i
         await cloud.until(lambda: manager.ready() is None, seconds=30)
         await cloud.until(lambda: cloud.creates() == 2, seconds=10)
         await cloud.until_status(_NAME, "Completed")
-    conditions = [found for state in seen for found in state["status"].get("conditions", ())]
+    conditions = [found for state in observed for found in state["status"].get("conditions", ())]
     assert [found for found in conditions if found["type"] == "ACK.Terminal"] == []
 
 
 async def test_credentials_refused_by_sagemaker_alone_are_retried_with_backoff(log: io.StringIO) -> None:
-    """A clock that is off, or a broken region: STS answers, and everybody's next try fails all the same."""
+    """A clock that is off, or a broken region: STS answers, but the next call of every object fails."""
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud) as manager:
         await cloud.until(lambda: manager.ready() is None)

@@ -1,4 +1,4 @@
-"""SageMaker cannot be asked about what it runs: it is told on the object, asked for more and more rarely, and taken back."""
+"""Describe or List of a running resource fails: the object reports it, polling backs off, and the report is cleared on success."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUR = 3600.0
 def job(number: int) -> dict[str, Any]:
     made = sample()
     made["metadata"]["name"] = made["spec"]["trainingJobName"] = f"job-{number}"
-    # Longer than any test looks.
+    # Longer than any test.
     made["spec"]["tags"] = [{"key": "sandbox/seconds", "value": "40000"}]
     return made
 
@@ -46,15 +46,15 @@ async def test_a_denied_describe_is_reported_and_cleared() -> None:
         await cloud.apply(job(1))
         await cloud.until_status("job-1", "InProgress")
         cloud.forget()
-        mend = fault(cloud, "DescribeTrainingJob", FaultKind.ACCESS_DENIED)
+        fix = fault(cloud, "DescribeTrainingJob", FaultKind.ACCESS_DENIED)
         await cloud.pass_time(2 * HOUR)
-        told = await cloud.conditions("job-1")
-        assert (told[RECOVERABLE]["reason"], told[READY]["status"]) == ("AccessDenied", "False")
-        assert "sagemaker:DescribeTrainingJob" in told[RECOVERABLE]["message"]
-        assert "Give the operator's role this permission" in told[RECOVERABLE]["message"]
+        reported = await cloud.conditions("job-1")
+        assert (reported[RECOVERABLE]["reason"], reported[READY]["status"]) == ("AccessDenied", "False")
+        assert "sagemaker:DescribeTrainingJob" in reported[RECOVERABLE]["message"]
+        assert "Give the operator's role this permission" in reported[RECOVERABLE]["message"]
         assert cloud.sagemaker.calls.operations["DescribeTrainingJob"] < 60, "240 without backoff"
         assert "AccessDenied" in [event["reason"] for event in cloud.kubernetes.list(EVENTS)]
-        mend()
+        fix()
         await cloud.pass_time(1000)
         assert RECOVERABLE not in await cloud.conditions("job-1")
 
@@ -89,8 +89,8 @@ async def test_objects_that_cannot_be_described_do_not_starve_the_others() -> No
         await cloud.pass_time(HOUR)
         for number in range(12):
             # What Create answered has no time.
-            seen = "creationTime" in await cloud.status(f"job-{number}")
-            assert seen == (f"job-{number}" not in hidden)
+            observed = "creationTime" in await cloud.status(f"job-{number}")
+            assert observed == (f"job-{number}" not in hidden)
         assert cloud.sagemaker.calls.operations["DescribeTrainingJob"] < 1000
 
 
@@ -99,13 +99,13 @@ async def test_an_outage_is_reported_after_three_polls_and_cleared() -> None:
     async with operator(cloud):
         await cloud.apply(job(1))
         await cloud.until_status("job-1", "InProgress")
-        mends = [fault(cloud, name, FaultKind.SERVER_ERROR) for name in ("DescribeTrainingJob", "ListTrainingJobs")]
+        fixes = [fault(cloud, name, FaultKind.SERVER_ERROR) for name in ("DescribeTrainingJob", "ListTrainingJobs")]
         await cloud.pass_time(60)
         assert RECOVERABLE not in await cloud.conditions("job-1"), "it may be over in a minute"
         await cloud.pass_time(1000)
         assert (await cloud.conditions("job-1"))[RECOVERABLE]["reason"] == "Transient"
-        for mend in mends:
-            mend()
+        for fix in fixes:
+            fix()
         await cloud.pass_time(1000)
         conditions = await cloud.conditions("job-1")
         assert RECOVERABLE not in conditions
@@ -118,11 +118,11 @@ async def test_a_deletion_that_cannot_describe_its_job_says_so_and_ends_when_it_
     async with operator(cloud):
         await cloud.apply(job(1))
         await cloud.until_status("job-1", "InProgress")
-        mends = [fault(cloud, name, kind) for name in ("DescribeTrainingJob", "ListTrainingJobs")]
+        fixes = [fault(cloud, name, kind) for name in ("DescribeTrainingJob", "ListTrainingJobs")]
         await cloud.user.delete(cloud.job, "default", "job-1")
         await cloud.pass_time(1200)
         assert "DescribeTrainingJob" in (await cloud.conditions("job-1"))[RECOVERABLE]["message"]
-        for mend in mends:
-            mend()
+        for fix in fixes:
+            fix()
         await cloud.until_gone("job-1")
         assert cloud.sagemaker.calls.operations["StopTrainingJob"] == 1

@@ -1,4 +1,4 @@
-"""FieldExport with the whole operator, in virtual time: written, kept up to date, cleaned up, refused, and what it costs."""
+"""FieldExport with the whole operator, in virtual time: written, kept up to date, removed, refused, and the number of requests."""
 
 from __future__ import annotations
 
@@ -65,27 +65,27 @@ class Exports:
     async def until(self, type_: str, name: str = "export", *, reason: str = "") -> str:
         """Waits until a condition is True; its message."""
 
-        async def there() -> Any:
+        async def reached() -> Any:
             found = (await self.conditions(name)).get(type_, {})
             return found if found.get("status") == "True" and reason in found.get("reason", "") else None
 
-        return str((await self.cloud.until(there))["message"])
+        return str((await self.cloud.until(reached))["message"])
 
     async def until_data(self, key: str, value: str | None, resource: Resource = CONFIG_MAPS) -> None:
-        async def there() -> bool:
+        async def reached() -> bool:
             return (await self.data(resource)).get(key) == value
 
-        await self.cloud.until(there)
+        await self.cloud.until(reached)
 
     async def gone(self, name: str = "export") -> None:
-        async def there() -> bool:
+        async def reached() -> bool:
             try:
                 await self.get(name)
             except NotFound:
                 return True
             return False
 
-        await self.cloud.until(there)
+        await self.cloud.until(reached)
 
     async def arn(self) -> str:
         return str((await self.cloud.status(JOB))["ackResourceMetadata"]["arn"])
@@ -145,9 +145,9 @@ async def test_a_secret_gets_base64_and_its_value_is_shown_nowhere(
         await exports.until("Ready")
         await cloud.pass_time(60)
     assert (await exports.data(SECRETS))["default.export"] == base64.b64encode(b"hush-hush").decode()
-    told = str(await exports.events()) + str((await exports.get())["status"]) + "".join(capfd.readouterr())
-    assert "hush" not in told
-    assert base64.b64encode(b"hush-hush").decode() not in told
+    reported = str(await exports.events()) + str((await exports.get())["status"]) + "".join(capfd.readouterr())
+    assert "hush" not in reported
+    assert base64.b64encode(b"hush-hush").decode() not in reported
 
 
 async def settled(exports: Exports, **changes: Any) -> None:
@@ -168,7 +168,7 @@ async def test_a_settled_export_makes_no_calls(exports: Exports) -> None:
         assert exports.requests("configmaps") == []
         assert exports.requests("fieldexports") == []
         await cloud.pass_time(3700)
-        assert exports.requests("configmaps") == ["get configmaps"], "one look an hour"
+        assert exports.requests("configmaps") == ["get configmaps"], "one read an hour"
         assert exports.requests("fieldexports") == []
         assert not [r for r in cloud.kubernetes.requests if r.plural == "fieldexports" and r.verb == "list"]
 
@@ -268,10 +268,10 @@ async def test_an_error_is_reported_once_and_makes_no_write(
         else:
             await exports.export(**rest, **to)
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return text in (await exports.conditions()).get(condition, {}).get("message", "")
 
-        await cloud.until(told)
+        await cloud.until(reported)
         assert (await exports.conditions())["Ready"]["status"] == "False"
         cloud.forget()
         await cloud.pass_time(1800)

@@ -1,4 +1,4 @@
-"""Numbers that SageMaker keeps in single precision are no drift, whichever way they are spelled."""
+"""Numbers that SageMaker keeps in single precision do not count as drift in either spelling."""
 
 from __future__ import annotations
 

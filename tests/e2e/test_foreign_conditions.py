@@ -1,4 +1,4 @@
-"""Conditions of other writers outlive the write that records the ARN, which must land whatever happens meanwhile."""
+"""Conditions of other writers survive the write that records the ARN, which must succeed in all cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a resource that is not the object's own is in no log line, Event, status or metric of that object."""
+"""The state of a foreign resource is in no log line, Event, status or metric of an object that names it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_an_object_that_names_a_foreign_job_shows_nothing_of_it(when: str)
         await cloud.until_status("owner", "InProgress" if when == "running" else "Failed", seconds=7200)
         await cloud.apply(manifest("other"))
         await cloud.until_status("owner", "Failed", seconds=7200)
-        # Every pass, and every restart, looked again.
+        # Every reconcile, and every restart, described it again.
         await cloud.annotate("other", {RECONCILE_REQUESTED: "now"})
         await cloud.pass_time(7200)
         assert ends(manager) == {"job.failed": 1}
@@ -69,8 +69,8 @@ async def test_an_object_that_names_a_foreign_job_shows_nothing_of_it(when: str)
         await cloud.pass_time(7200)
         assert ends(manager) == {}
     uid = await uid_of(cloud, "other")
-    told = [line["event"] for line in lines(stream, uid) if line.get("event", "").startswith(STORIES)]
-    assert told == []
+    reported = [line["event"] for line in lines(stream, uid) if line.get("event", "").startswith(STORIES)]
+    assert reported == []
     assert any(line.get("event") == "resource.terminalError" for line in lines(stream, uid)), (
         "but that the name is taken"
     )
@@ -110,10 +110,10 @@ async def test_the_end_of_a_read_only_resource_is_not_counted() -> None:
         for name in ("owner", "view"):
             await cloud.until_status(name, "Failed", seconds=7200)
         assert ends(manager) == {"job.failed": 1}
-    told = {
+    reported = {
         name: {
             line.get("readOnly") for line in lines(stream, await uid_of(cloud, name)) if line["event"] == "job.failed"
         }
         for name in ("owner", "view")
     }
-    assert told == {"owner": {None}, "view": {True}}
+    assert reported == {"owner": {None}, "view": {True}}

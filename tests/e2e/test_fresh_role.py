@@ -1,4 +1,4 @@
-"""A role that IAM has not spread to SageMaker yet: the create is refused for some seconds, and nobody has to edit anything."""
+"""A role that IAM has not propagated to SageMaker yet: the create is refused for some seconds, and no edit is needed."""
 
 from __future__ import annotations
 

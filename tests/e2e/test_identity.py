@@ -1,4 +1,4 @@
-"""An edit of what a resource is known by never makes the operator follow it to another resource.
+"""An edit of identifying fields never makes the operator act on another resource.
 
 Our CRDs refuse such an edit; ACK's do not, so these run under the relaxed ones.
 """
@@ -20,7 +20,7 @@ pytestmark = VIRTUAL
 
 
 async def described(stage: Stage, **changes: str | None) -> dict[str, Any]:
-    """SageMaker's word on a resource of this kind, by the sample's identifiers with these changed."""
+    """Describe output of a resource of this kind, by the sample's identifiers with these changed."""
     spec = {name: value for name, value in (stage.manifest["spec"] | changes).items() if value is not None}
     return await stage.ask_about(spec, None)
 

@@ -1,4 +1,4 @@
-"""As a pod: service account files, the cluster's own CA, and a token that is replaced while a job runs."""
+"""The operator as a pod: service account files, the cluster's CA, and a token that is replaced while a job runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Cluster:
 
     def __init__(self, token: str) -> None:
         self.good = {token}
-        self.seen = ""
+        self.last_token = ""
         """The last token that was good."""
         self.refused = 0
         self.port = 0
@@ -86,7 +86,7 @@ class Cluster:
     async def _authenticate(self, request: Request) -> Response | None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme == "Bearer" and token in self.good:
-            self.seen = token
+            self.last_token = token
             return None
         self.refused += 1
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Unauthorized", "code": 401}
@@ -100,11 +100,11 @@ class Cluster:
             yield
 
     async def until_status(self, name: str, status: str) -> None:
-        async def there() -> bool:
+        async def reached() -> bool:
             job = self.kubernetes.get(JOB, namespace="default", name=name)
             return job is not None and job.get("status", {}).get("trainingJobStatus") == status
 
-        await until(there, f"{name} {status}")
+        await until(reached, f"{name} {status}")
 
 
 @asynccontextmanager
@@ -200,7 +200,7 @@ async def test_a_job_completes_though_its_token_is_replaced_meanwhile(tmp_path: 
             assert lease["spec"]["holderIdentity"] == "pod-1"
             assert cluster.refused == 0
 
-            # The old token ends before the kubelet has brought the new one: nothing is possible, and nobody gives up.
+            # The old token expires before the kubelet has written the new one: requests fail, and the operator keeps retrying.
             cluster.good = {"second"}
             cluster.kubernetes.cut_watches()
 
@@ -219,7 +219,7 @@ async def test_a_job_completes_though_its_token_is_replaced_meanwhile(tmp_path: 
             cluster.kubernetes.cut_watches()
             cluster.kubernetes.install(job("second"))
             await cluster.until_status("second", "Completed")
-            assert (cluster.refused, cluster.seen) == (refusals, "third")
+            assert (cluster.refused, cluster.last_token) == (refusals, "third")
     assert simulated.calls.operations["CreateTrainingJob"] == 2
 
 

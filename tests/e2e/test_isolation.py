@@ -1,4 +1,4 @@
-"""An exception in any part costs one object, or one task for a while: never the process, another kind or another object.
+"""An exception in any part affects one object, or one task until its restart: never the process, another kind or another object.
 
 The parts are enumerated: listeners by what registers with an informer, tasks by what an operator in fact runs.
 """
@@ -226,10 +226,10 @@ def always(method: Callable[..., Any]) -> Callable[..., Any]:
 
 PLACES: dict[str, tuple[type, str, Callable[..., Any], str]] = {
     # what: (class, method, how it fails, under which part it is counted)
-    "a pass over an object, with its hooks": (Reconciler, "reconcile", of_poison, "trainingjob"),
+    "a reconcile of an object, with its hooks": (Reconciler, "reconcile", of_poison, "trainingjob"),
     "what is forgotten of a deleted object": (Reconciler, "forget", of_poison, "trainingjob"),
-    "a pass over a FieldExport": (Exporter, "reconcile", of_poison, "fieldexport"),
-    "a pass over an AdoptedResource": (Adopter, "reconcile", of_poison, "adoptedresource"),
+    "a reconcile of a FieldExport": (Exporter, "reconcile", of_poison, "fieldexport"),
+    "a reconcile of an AdoptedResource": (Adopter, "reconcile", of_poison, "adoptedresource"),
     "an Event that is recorded": (EventRecorder, "_record", of_poison, "events"),
     "an Event that is written": (EventRecorder, "_write_once", at_first, "events"),
     "metrics of controllers": (ControllerState, "collect", always, "metrics"),
@@ -314,7 +314,7 @@ async def test_every_task_of_an_operator_is_supervised() -> None:
     assert names >= KEPT
 
 
-# --- a bug in a pass is told on the object ---------------------------------------------------------------------------
+# --- a bug in a reconcile is reported on the object ------------------------------------------------------------------
 
 
 async def test_an_object_says_that_the_operator_failed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,10 +323,10 @@ async def test_an_object_says_that_the_operator_failed_on_it(monkeypatch: pytest
     async with running(cloud) as manager:
         await cloud.apply(job("poison"))
 
-        async def told() -> Any:
+        async def reported() -> Any:
             return (await cloud.conditions("poison")).get("ACK.Recoverable")
 
-        found = await cloud.until(told)
+        found = await cloud.until(reported)
         assert (found["status"], found["reason"]) == ("True", "InternalError")
         assert "Bug" in found["message"]
         assert SECRET not in found["message"]
@@ -413,13 +413,13 @@ async def test_malformed_objects_do_not_affect_others(seed: int) -> None:
             every = shapes(manifest, random.Random(seed), 25)
             for body in every[number::2]:
                 await cloud.user.create(resource, "default", body)
-                with contextlib.suppress(KubeError):  # a status that is no object cannot be stored
+                with contextlib.suppress(KubeError):  # a status that is not an object cannot be stored
                     status = {"status": body.get("status")}
                     await cloud.user.merge_patch(
                         resource, "default", body["metadata"]["name"], status, subresource="status"
                     )
 
-    # Half of them are there before the operator is, half are told by the watch; then all are edited and deleted.
+    # Half of them exist before the operator starts, half are delivered by the watch; then all are edited and deleted.
     await store(0)
     async with running(cloud) as manager:
         await cloud.until(lambda: manager.elector.is_leader)
@@ -482,9 +482,9 @@ async def test_an_export_says_which_field_is_wrong(body: dict[str, Any], problem
         kind = {"apiVersion": "services.k8s.aws/v1alpha1", "kind": "FieldExport", "metadata": {"name": "x"}}
         await cloud.user.create(FIELD_EXPORTS, "default", {**kind, **body})
 
-        async def told() -> Any:
+        async def reported() -> Any:
             status = (await cloud.user.get_json(FIELD_EXPORTS.path("default", "x"))).get("status", {})
             found = [one for one in status.get("conditions", ()) if one["type"] == "ACK.Terminal"]
             return found[0]["message"] if found else None
 
-        assert await cloud.until(told) == problem
+        assert await cloud.until(reported) == problem

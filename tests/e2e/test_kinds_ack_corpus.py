@@ -1,4 +1,4 @@
-"""Objects as ACK's controller leaves them are taken over in silence: no mutating call, and not a character of their spec.
+"""Objects in the state that ACK's controller leaves are taken over without a mutating call or a change of their spec.
 
 Each fixture is one object as ACK stores it (late-initialised fields in the spec, its finalizer, annotations, conditions
 and status); the resource is in SageMaker with ACK's tags, without ours.

@@ -1,4 +1,4 @@
-"""What goes wrong with objects of every kind: each ends in a condition that says why, and heals when the cause is gone."""
+"""Errors of objects of every kind: each sets a condition with the reason, and recovers when the cause is gone."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ async def test_throttling_for_minutes_is_reported_once_and_recovers(kind: str) -
         stage.cloud.sagemaker.faults.add(throttled)
         await stage.apply()
         await stage.cloud.pass_time(90)
-        assert await stage.conditions() == {}, "seconds are nothing to tell of"
+        assert await stage.conditions() == {}, "a few seconds are not reported"
         waiting = await stage.condition("ACK.Recoverable")
         assert waiting["reason"] == "Throttled"
         assert "throttles this account" in waiting["message"]

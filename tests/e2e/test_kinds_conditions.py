@@ -1,4 +1,4 @@
-"""Every status that is ever written, of every kind, in good days and bad: consistent, and what kstatus reads is what is so."""
+"""Every status of every kind, in successful and failed lifecycles, is consistent, and kstatus reads the right state from it."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ FAILING = tuple(
 )
 
 
-def history(stage: Stage, seen: Sequence[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
+def history(stage: Stage, watched: Sequence[dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
     """(metadata, status) of the stage's object, in order, from its first status on."""
-    mine = [(obj["metadata"], obj["status"]) for obj in seen if obj["metadata"].name == stage.name]
+    mine = [(obj["metadata"], obj["status"]) for obj in watched if obj["metadata"].name == stage.name]
     return [(meta, status) for meta, status in mine if status]
 
 
-def check(stage: Stage, told: Sequence[tuple[Any, dict[str, Any]]]) -> None:
-    assert told
-    for (_, before), (meta, status) in pairwise([(None, {}), *told]):
+def check(stage: Stage, reported: Sequence[tuple[Any, dict[str, Any]]]) -> None:
+    assert reported
+    for (_, before), (meta, status) in pairwise([(None, {}), *reported]):
         conditions = status["conditions"]
         states = {c["type"]: c["status"] for c in conditions}
         assert contradictions(conditions) == [], status
@@ -58,58 +58,58 @@ def check(stage: Stage, told: Sequence[tuple[Any, dict[str, Any]]]) -> None:
                 assert condition["lastTransitionTime"] >= old["lastTransitionTime"], condition
 
 
-def verdicts(told: Sequence[tuple[Any, dict[str, Any]]]) -> list[Verdict]:
+def verdicts(reported: Sequence[tuple[Any, dict[str, Any]]]) -> list[Verdict]:
     """What kstatus reads, without repetitions."""
     read = [
         kstatus({"generation": meta.generation, "deletionTimestamp": meta.deletion_timestamp}, status)
-        for meta, status in told
+        for meta, status in reported
     ]
     return [verdict for verdict, before in zip(read, [None, *read], strict=False) if verdict is not before]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_conditions_through_the_lifecycle_of_a_kind(kind: str) -> None:
-    """Made, changed in a way that SageMaker can follow and in one that it cannot, mended, deleted."""
+    """Created, edited in a mutable and in an immutable field, fixed, deleted."""
     stage = Stage(kind, relaxed=True)
     story = STORIES[kind]
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         await stage.supply(story.also)
         await stage.apply()
         await stage.settled()
-        born = verdicts(history(stage, seen))
+        born = verdicts(history(stage, watched))
         if story.edit is not None:
             await stage.edit(story.edit.spec)
             await stage.settled()
-        edited = len(history(stage, seen))
+        edited = len(history(stage, watched))
         if story.frozen:
             await stage.edit(story.frozen)
             await stage.condition("ACK.Terminal")
             await stage.edit({name: stage.manifest["spec"].get(name) for name in story.frozen})
             await stage.settled()
-        mended = verdicts(history(stage, seen)[edited:])
+        fixed = verdicts(history(stage, watched)[edited:])
         await stage.delete()
-    told = history(stage, seen)
-    check(stage, told)
+    reported = history(stage, watched)
+    check(stage, reported)
     moves = StatusClass.IN_PROGRESS in stage.kind.classes.values()
     assert born == [Verdict.IN_PROGRESS, Verdict.CURRENT][not moves :]
     if story.frozen:
-        assert mended == [Verdict.IN_PROGRESS, Verdict.FAILED, Verdict.IN_PROGRESS, Verdict.CURRENT]
-    assert verdicts(told)[-1] is Verdict.TERMINATING
+        assert fixed == [Verdict.IN_PROGRESS, Verdict.FAILED, Verdict.IN_PROGRESS, Verdict.CURRENT]
+    assert verdicts(reported)[-1] is Verdict.TERMINATING
 
 
 @pytest.mark.parametrize("kind", FAILING)
 async def test_conditions_of_a_failure_in_sagemaker(kind: str) -> None:
     stage = Stage(kind)
     stage.manifest["spec"]["tags"] = [{"key": "sandbox/outcome", "value": "Failed"}]
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         await stage.apply()
         await stage.condition("Stalled")
-        read = verdicts(history(stage, seen))
+        read = verdicts(history(stage, watched))
         conditions = await stage.conditions()
         await stage.delete()
-    check(stage, history(stage, seen))
+    check(stage, history(stage, watched))
     assert read == [Verdict.IN_PROGRESS, Verdict.FAILED]
     assert conditions["Ready"]["status"] == "False"
     terminal = bool(stage.kind.terminal_statuses)
@@ -126,35 +126,35 @@ async def test_a_failure_that_ack_calls_terminal_is_terminal(kind: str) -> None:
     async with operator(stage.cloud):
         await stage.prepare()
         await stage.apply()
-        told = await stage.condition("ACK.Terminal")
+        reported = await stage.condition("ACK.Terminal")
         status = (await stage.get())["status"]
         events = [event for event in stage.cloud.kubernetes.list(EVENTS) if event["type"] == "Warning"]
     (failed,) = stage.kind.terminal_statuses
     text = f"{kind} status reached terminal state: {failed}. Check the FailureReason."
-    assert told["message"] == f"{text} {status['failureReason']}"
-    assert [event["reason"] for event in events] == [failed], "told once"
+    assert reported["message"] == f"{text} {status['failureReason']}"
+    assert [event["reason"] for event in events] == [failed], "reported once"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_conditions_while_waiting_for_a_quota_and_then_for_the_network(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         stage.cloud.sagemaker.faults.add(Fault(operation=stage.kind.create, kind=FaultKind.QUOTA, times=2))
         stage.cloud.sagemaker.faults.add(Fault(operation=stage.kind.create, kind=FaultKind.LOST_REPLY))
         await stage.apply()
         waiting = await stage.condition("ACK.Recoverable")
         await stage.settled(seconds=7200)
-    told = history(stage, seen)
-    check(stage, told)
+    reported = history(stage, watched)
+    check(stage, reported)
     assert TIME.fullmatch(waiting["lastTransitionTime"])
-    assert verdicts(told) == [Verdict.IN_PROGRESS, Verdict.CURRENT]
+    assert verdicts(reported) == [Verdict.IN_PROGRESS, Verdict.CURRENT]
 
 
 @pytest.mark.parametrize("kind", [name for name in KINDS if catalog()[name].is_job])
 async def test_a_job_stopped_outside_the_operator_is_failed_and_not_ready(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as watched:
         await stage.prepare()
         await stage.apply()
         await stage.cloud.until(stage.describe)
@@ -165,7 +165,7 @@ async def test_a_job_stopped_outside_the_operator_is_failed_and_not_ready(kind: 
         await stage.cloud.ask(stage.kind.stop or "", **identifiers(stage.kind, stored["spec"], arn), **token)
         await stage.condition("Failed")
         conditions = await stage.conditions()
-    told = history(stage, seen)
-    check(stage, told)
+    reported = history(stage, watched)
+    check(stage, reported)
     assert conditions["Ready"]["status"] == "False"
-    assert verdicts(told) == [Verdict.IN_PROGRESS, Verdict.FAILED]
+    assert verdicts(reported) == [Verdict.IN_PROGRESS, Verdict.FAILED]

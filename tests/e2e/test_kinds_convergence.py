@@ -1,4 +1,4 @@
-"""Converged means silent: passes that compare a settled object of any kind change nothing, here or there."""
+"""A settled object stays settled: reconciles that compare it change nothing in Kubernetes or SageMaker."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Settled(Stage):
         self.manifest["spec"] = {name: value for name, value in spec.items() if name not in self.story.no_op}
 
     async def touch(self) -> None:
-        """Raises the generation, after which even a job is compared at every look."""
+        """Raises the generation, after which even a job is compared at every Describe."""
         before = (await self.get())["metadata"]["generation"]
         await self.edit(self.story.no_op or {"tags": TAGS[::-1]})
         assert (await self.get())["metadata"]["generation"] == before + 1
 
-    def looks(self) -> int:
+    def describes(self) -> int:
         return len(self.cloud.sagemaker.calls.of(self.kind.describe))
 
 
@@ -91,8 +91,8 @@ async def test_five_more_reconciles_change_nothing(kind: str) -> None:
         assert stage.mutating() == []
         assert stage.writes() == []
         # A finished job is never asked about by itself.
-        assert stage.looks() == 0 if stage.kind.stop_on_delete else stage.looks() >= PASSES
-        assert _told(await stage.get()) == _told(before)
+        assert stage.describes() == 0 if stage.kind.stop_on_delete else stage.describes() >= PASSES
+        assert _spec_and_status(await stage.get()) == _spec_and_status(before)
         cloud.forget()
         for number in range(PASSES):
             await cloud.annotate(stage.name, {RECONCILE_REQUESTED: str(number)}, kind=kind)
@@ -101,16 +101,16 @@ async def test_five_more_reconciles_change_nothing(kind: str) -> None:
             assert (await stage.status())["lastHandledReconcileAt"] == str(number)
         assert stage.mutating() == []
         assert stage.writes() == ["patch status"] * PASSES, "that each request was carried out, and nothing else"
-        assert stage.looks() >= PASSES
-        assert _told(await stage.get()) == _told(before)
+        assert stage.describes() >= PASSES
+        assert _spec_and_status(await stage.get()) == _spec_and_status(before)
 
 
-def _told(stored: Mapping[str, Any]) -> tuple[Any, Any]:
+def _spec_and_status(stored: Mapping[str, Any]) -> tuple[Any, Any]:
     """Spec and status, without which request was the last."""
-    told = {
+    reported = {
         name: value for name, value in stored["status"].items() if name not in ("lastHandledReconcileAt", "observedAt")
     }
-    return stored["spec"], told
+    return stored["spec"], reported
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,7 +131,7 @@ async def test_a_restart_over_a_converged_object_changes_nothing(kind: str) -> N
     cloud.forget()
     async with operator(cloud, identity="two", resync_seconds=RESYNC_SECONDS):
         await stage.settled()
-        assert stage.looks() >= 1
+        assert stage.describes() >= 1
         await cloud.pass_time(PASSES * RESYNC_SECONDS)
         assert stage.mutating() == []
         assert stage.writes() == ["patch status"], "the observed generation, once"

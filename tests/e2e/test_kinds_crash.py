@@ -1,4 +1,4 @@
-"""Lost replies and kills in the life of every kind: one resource, never an orphan, and the same end."""
+"""Lost replies and kills in the lifecycle of every kind: one resource, no orphan, and the same final state."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_lost_reply_of_the_create_leaves_one_resource(kind: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_lost_reply_and_a_restart_leave_one_resource(kind: str) -> None:
-    """The process dies with the reply: only the finalizer tells that there may be a resource."""
+    """The process dies with the reply: only the finalizer shows that there may be a resource."""
     stage = Stage(kind)
     cloud = stage.cloud
     async with operator(cloud):
@@ -103,10 +103,10 @@ async def test_a_job_whose_finalizer_and_record_are_lost_is_not_run_a_second_tim
     await stage.cloud.ask(stage.kind.delete or "", **identifiers(stage.kind, spec, None))
     await stage.cloud.pass_time(60)
     async with operator(stage.cloud):
-        told = await stage.condition("ACK.Terminal")
+        reported = await stage.condition("ACK.Terminal")
         await stage.cloud.pass_time(40_000)
-        assert await stage.condition("ACK.Terminal") == told
-    assert "not run a second time" in told["message"]
+        assert await stage.condition("ACK.Terminal") == reported
+    assert "not run a second time" in reported["message"]
     assert stage.creates() == 1
 
 
@@ -139,7 +139,7 @@ async def _supplied(stage: Stage) -> None:
         await stage.prepare()
 
 
-LIVES = {
+SCENARIOS = {
     "Endpoint": (_supplied, _life),
     "Domain": (_supplied, _life),
     "NotebookInstance": (_ready, _edit_and_delete),
@@ -150,10 +150,10 @@ UNCHANGING = ("GET ", "POST /api", "PATCH /apis/events", "SageMaker.Describe", "
 """Calls after which the object and the resource are as before."""
 
 
-@pytest.mark.parametrize("kind", LIVES)
+@pytest.mark.parametrize("kind", SCENARIOS)
 async def test_a_kill_after_any_change_ends_in_the_same_state(kind: str) -> None:
     """A kill after a read, or before a change, leaves what a kill after the change before it leaves."""
-    begin, live = LIVES[kind]
+    begin, live = SCENARIOS[kind]
     stage, wire = Stage(kind), Wire()
     await begin(stage)
     async with operator(stage.cloud, wire=wire, seed=11):

@@ -1,4 +1,4 @@
-"""The life of every kind in virtual time: applied, ready, changed, left alone, deleted. And every call that it costs."""
+"""The lifecycle of every kind in virtual time: applied, ready, edited, settled, deleted; and every call that it needs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ async def test_a_sample_is_created_becomes_ready_and_is_deleted(kind: str) -> No
     stage = Stage(kind)
     cloud = stage.cloud
     story = stage.story
-    async with operator(cloud), cloud.watching(kind) as seen:
+    async with operator(cloud), cloud.watching(kind) as states:
         await stage.prepare()
         cloud.forget()
         await stage.apply()
         await stage.settled()
-        first = next(obj["status"] for obj in seen if obj["metadata"].name == stage.name and obj.get("status"))
+        first = next(obj["status"] for obj in states if obj["metadata"].name == stage.name and obj.get("status"))
         assert first["ackResourceMetadata"]["arn"], "the first status carries the ARN"
         status = await stage.status()
         described = await stage.describe()

@@ -1,4 +1,4 @@
-"""The real kubectl tells what happened: `describe` reads as a story, and `wait` ends when it should."""
+"""The real kubectl shows what happened: `describe` lists the events in order, and `wait` returns when it should."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class WriterServices:
         manifest["metadata"].pop("namespace", None)
         await self.kubectl("apply", "-f", "-", stdin=manifest)
 
-    async def told(self, kind: str, name: str, *texts: str) -> str:
+    async def reported(self, kind: str, name: str, *texts: str) -> str:
         """`kubectl describe`, once its events have all these texts."""
         described = ""
 
-        async def there() -> bool:
+        async def reached() -> bool:
             nonlocal described
             described = await self.kubectl("describe", f"{kind}.sagemaker.services.k8s.aws", name)
             return all(text in described.partition("Events:")[2] for text in texts)
 
-        await until(there, f"{texts} in the events of {name}")
+        await until(reached, f"{texts} in the events of {name}")
         return described
 
     async def wait(self, kind: str, name: str, what: str) -> None:
@@ -98,7 +98,7 @@ async def test_a_job_that_fails(desk: WriterServices) -> None:
     name = sample()["metadata"]["name"]
     await desk.wait("trainingjob", name, "condition=Failed")
     await desk.wait("trainingjob", name, "condition=Ready=false")
-    story = await desk.told("trainingjob", name, "SageMaker accepted training-job", "Training ", "failed after")
+    story = await desk.reported("trainingjob", name, "SageMaker accepted training-job", "Training ", "failed after")
     assert "Warning  Failed" in story
     assert "AlgorithmError" in story.partition("Events:")[2]
 
@@ -109,7 +109,7 @@ async def test_a_job_that_completes(desk: WriterServices) -> None:
     await desk.wait("trainingjob", name, "condition=Complete")
     await desk.wait("trainingjob", name, "condition=Ready")
     await desk.wait("trainingjob", name, "jsonpath={.status.trainingJobStatus}=Completed")
-    story = await desk.told("trainingjob", name, "completed after 3m", "Downloading ")
+    story = await desk.reported("trainingjob", name, "completed after 3m", "Downloading ")
     assert "Warning" not in story.partition("Events:")[2]
 
 
@@ -118,7 +118,7 @@ async def test_a_job_that_waits_for_a_quota(desk: WriterServices) -> None:
     await desk.apply(sample())
     name = sample()["metadata"]["name"]
     await desk.wait("trainingjob", name, "condition=ACK.Recoverable")
-    story = await desk.told("trainingjob", name, "Warning  QuotaExceeded", "ResourceLimitExceeded")
+    story = await desk.reported("trainingjob", name, "Warning  QuotaExceeded", "ResourceLimitExceeded")
     assert "It is tried again every 1 to 15 minutes" in story.partition("Events:")[2]
 
 
@@ -133,11 +133,11 @@ async def test_an_endpoint_that_is_updated_and_deleted(desk: WriterServices) -> 
     await desk.wait("endpoint", name, "condition=Ready")
     change = '{"spec": {"endpointConfigName": "second"}}'
     await desk.kubectl("patch", f"endpoint.sagemaker.services.k8s.aws/{name}", "--type=merge", "-p", change)
-    await desk.told("endpoint", name, "SageMaker accepted endpoint", "is InService", "Updated endpoint")
+    await desk.reported("endpoint", name, "SageMaker accepted endpoint", "is InService", "Updated endpoint")
     await desk.wait("endpoint", name, "jsonpath={.status.observedGeneration}=2")
     await desk.wait("endpoint", name, "condition=Ready")
     await desk.kubectl("delete", f"endpoint.sagemaker.services.k8s.aws/{name}", "--timeout=40s")
-    await desk.user.until_told(name, "Deleting")
+    await desk.user.until_events(name, "Deleting")
 
 
 async def test_a_field_of_a_job_in_a_config_map(desk: WriterServices) -> None:

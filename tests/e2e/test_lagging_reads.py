@@ -1,4 +1,4 @@
-"""SageMaker's reads lag behind its writes: what they do not show yet is neither gone nor never made."""
+"""SageMaker's reads lag behind its writes: a resource that they do not show yet is neither gone nor uncreated."""
 
 from __future__ import annotations
 

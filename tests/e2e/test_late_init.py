@@ -1,4 +1,4 @@
-"""`--write-late-init`: SageMaker's defaults in spec, as ACK writes them; and without the flag, not one of them."""
+"""`--write-late-init` writes SageMaker's defaults into spec, as ACK does; without the flag none is written."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def spec_writes(stage: Stage) -> int:
 
 
 async def lived(stage: Stage, *, write_late_init: bool) -> tuple[dict[str, Any], Counter[str]]:
-    """The object as it is at rest, and the calls that changed something until then."""
+    """The settled object, and the mutating calls until then."""
     async with operator(stage.cloud, write_late_init=write_late_init, resync_seconds=RESYNC_SECONDS) as manager:
         await stage.prepare()
         stage.cloud.forget()
@@ -68,9 +68,9 @@ async def lived(stage: Stage, *, write_late_init: bool) -> tuple[dict[str, Any],
         await stage.idle(manager)
         stored, changes = await stage.get(), Counter(stage.mutating())
         before = len(stage.writes())
-        await stage.cloud.annotate(stage.name, {"example.com/note": "seen"}, kind=stage.kind.name)
+        await stage.cloud.annotate(stage.name, {"example.com/note": "x"}, kind=stage.kind.name)
         await stage.cloud.pass_time(3 * RESYNC_SECONDS)
-        assert len(stage.writes()) == before, "at rest it stays as it is"
+        assert len(stage.writes()) == before, "a settled object is not written"
         assert Counter(stage.mutating()) == changes
         return stored, changes
 
@@ -94,18 +94,18 @@ async def test_with_the_flag_empty_fields_are_filled_once(kind: str) -> None:
     assert spec_writes(stage) == 1
     assert stored["metadata"]["generation"] == 2
     assert stored["status"]["observedGeneration"] == 2
-    looks = [call.at for call in stage.cloud.sagemaker.calls.of(stage.kind.describe)]
-    assert all(later - earlier > 1.0 for earlier, later in pairwise(looks)), "no look follows it"
+    describes = [call.at for call in stage.cloud.sagemaker.calls.of(stage.kind.describe)]
+    assert all(later - earlier > 1.0 for earlier, later in pairwise(describes)), "no Describe follows it"
     condition = (await stage.conditions())[LATE_INITIALIZED]
     assert (condition["status"], condition["reason"]) == ("True", "Late initialization successful")
     kept, filled = _without_late(stored["spec"], kind), _late(stored["spec"], kind)
     assert kept == _without_late(stage.manifest["spec"], kind), "no other field is touched"
     assert filled != _late(stage.manifest["spec"], kind)
-    told = await stage.describe()
+    reported = await stage.describe()
     wanted = desired_input(stage.kind, stored["spec"])
     for late in LATE_INIT[kind]:
         if at(wanted, late.path) is not None and not late.path.endswith("MetricDefinitions"):
-            assert at(told, late.path) == at(wanted, late.path)
+            assert at(reported, late.path) == at(wanted, late.path)
 
 
 def _late(spec: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -239,13 +239,13 @@ async def test_a_concurrent_edit_by_the_user_wins(kind: str, edit: dict[str, Any
         await stage.idle(manager)
     spec = (await stage.get())["spec"]
     [(name, value)] = edit.items()
-    told = await stage.describe()
+    reported = await stage.describe()
     member = desired_input(stage.kind, edit)
     if isinstance(value, dict):
         assert spec[name].items() >= value.items()
     else:
         assert spec[name] == value
-    assert _contains(told, member), "and SageMaker was told"
+    assert _contains(reported, member), "and SageMaker received it"
     assert spec_writes(stage) == 2, "one that lost, and one that did not"
 
 
@@ -304,7 +304,7 @@ async def test_an_object_in_deletion_is_never_written() -> None:
 
 
 async def test_a_field_that_describe_never_returns_is_named_without_extra_calls() -> None:
-    """ACK asks every 5 seconds for ever."""
+    """ACK polls every 5 seconds indefinitely."""
     stage = bare("TransformJob")
     behaviour = stage.cloud.sagemaker
     real = behaviour.handle

@@ -1,4 +1,4 @@
-"""What /metrics says of a whole operator in virtual time, and that docs/metrics.md says what it says."""
+"""/metrics of a whole operator in virtual time, and that docs/metrics.md is true."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ PER_OBJECT = "sagemaker_operator_object_status"
 
 
 def families(manager: Manager) -> dict[str, Metric]:
-    """What a scrape tells, by the name that a counter's samples have."""
+    """The values of a scrape, by the name of the samples."""
     found = list(text_string_to_metric_families(generate_latest(manager.metrics.registry).decode()))
-    assert len({family.name for family in found}) == len(found), "two collectors tell the same name"
+    assert len({family.name for family in found}) == len(found), "two collectors export the same name"
     return {family.name + ("_total" if family.type == "counter" else ""): family for family in found}
 
 
@@ -102,10 +102,10 @@ async def test_counts_equal_those_of_the_two_servers() -> None:
             for record in cloud.kubernetes.requests
             if record.user_agent == "sagemaker-operator"
         )
-        told = values(manager, "rest_client_requests_total", "code", "method")
-        assert told == {(str(status), method): count for (status, method), count in answered.items()}
-        passes = values(manager, "controller_runtime_reconcile_total", "controller", "result")
-        job = {result: count for (controller, result), count in passes.items() if controller == "trainingjob"}
+        reported = values(manager, "rest_client_requests_total", "code", "method")
+        assert reported == {(str(status), method): count for (status, method), count in answered.items()}
+        reconciles = values(manager, "controller_runtime_reconcile_total", "controller", "result")
+        job = {result: count for (controller, result), count in reconciles.items() if controller == "trainingjob"}
         assert job.keys() == {"success", "error", "requeue", "requeue_after"}
         taken = {s.labels["controller"]: s.value for s in families(manager)["workqueue_work_duration_seconds"].samples
                  if s.name.endswith("_count")}  # fmt: skip
@@ -117,12 +117,12 @@ async def test_counts_equal_those_of_the_two_servers() -> None:
 async def test_watch_events_are_counted() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     manifest = sample()
-    async with operator(cloud) as manager, cloud.watching() as seen:
+    async with operator(cloud) as manager, cloud.watching() as states:
         await cloud.until(lambda: manager.ready() is None)
         await cloud.apply(manifest)
         await cloud.until_status(manifest["metadata"]["name"], "Completed")
         await cloud.pass_time(1.0)
-        assert value(manager, "sagemaker_operator_watch_events_total", resource="trainingjobs") == len(seen)
+        assert value(manager, "sagemaker_operator_watch_events_total", resource="trainingjobs") == len(states)
         assert value(manager, "sagemaker_operator_watch_lists_total", resource="trainingjobs") == 1
         assert value(manager, "sagemaker_operator_watch_errors_total", resource="trainingjobs") == 0
         assert value(manager, "sagemaker_operator_watch_degraded", resource="trainingjobs") == 0
@@ -145,7 +145,7 @@ async def test_every_documented_name_is_exported_with_its_type_and_labels_and_no
 def _rows() -> list[tuple[str, str, str]]:
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) ?\|", PAGE.read_text(), re.MULTILINE)
     assert len({name for name, *_ in rows}) == len(rows)
-    # Only Linux tells the client library about the process.
+    # The client library has process metrics on Linux only.
     linux = Path("/proc/self/stat").exists()
     return [row for row in rows if linux or not row[0].startswith("process_")]
 
@@ -252,14 +252,14 @@ async def test_states_of_odd_objects(status: dict[str, Any], state: str, reason:
 
 async def test_a_shard_counts_its_own_objects() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
-    told: Counter[str] = Counter()
+    reported: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
         for shard in range(3):
             manager = build(cloud, stack, object_metrics=True, shard=shard, total_shards=3)
             objects = [kube_object(f"job-{i}", {}) for i in range(30)]
             manager.controllers["TrainingJob"].informer.store.replace(objects, "1")
-            told.update(values(manager, PER_OBJECT, "name"))
-    assert told == Counter(f"job-{i}" for i in range(30))
+            reported.update(values(manager, PER_OBJECT, "name"))
+    assert reported == Counter(f"job-{i}" for i in range(30))
 
 
 async def test_throttling_shows_in_the_limiter() -> None:

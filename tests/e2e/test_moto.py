@@ -1,4 +1,4 @@
-"""The whole operator with moto in SageMaker's place: somebody else's idea of it, its not-found texts included."""
+"""The whole operator against moto instead of the simulator, with moto's not-found texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watch's event of an own write comes before its answer, or after it, and sometimes a proxy answers instead."""
+"""The watch event of an own write arrives before its answer, or after it, or a proxy answers instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials that come back as another account's: nothing is asked of AWS with them, and it is said."""
+"""Credentials that are renewed as another account's: no call is made with them, and readiness reports it."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ async def test_credentials_of_another_account_are_refused_until_the_right_ones_a
         second["spec"]["modelName"] = "second"
         await cloud.apply(second)
         await cloud.pass_time(3600)
-        said = str(manager.ready())
-        assert THEIRS in said
-        assert OURS in said
+        readiness = str(manager.ready())
+        assert THEIRS in readiness
+        assert OURS in readiness
         assert manager.live() is None
         assert asked_as(cloud, THEIRS) == {"GetCallerIdentity"}
         assert cloud.sagemaker.calls.operations["GetCallerIdentity"] <= 3, "one question for each new key, not each try"
@@ -104,7 +104,7 @@ async def test_credentials_of_another_account_are_refused_until_the_right_ones_a
         await cloud.until(lambda: "CreateModel" in asked_as(cloud, OURS), seconds=900)
     assert asked_as(cloud, THEIRS) == {"GetCallerIdentity"}
     errors = [json.loads(line) for line in log.getvalue().splitlines() if '"aws.error"' in line]
-    assert [THEIRS in error["err"] for error in errors].count(True) == 1, "said once"
+    assert [THEIRS in error["err"] for error in errors].count(True) == 1, "logged once"
     assert "s3cret" not in log.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The answer to a write of our own brings what somebody else wrote just before it, while the watch is late."""
+"""The answer to an own write contains another client's earlier write, while the watch is late."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ pytestmark = VIRTUAL
 
 
 def meanwhile(stage: Stage, act: Callable[[], Awaitable[Any]]) -> Wire:
-    """The write of the ARN is lost, and just before it is made again the user acts; no watch tells of it.
+    """The write of the ARN is lost, and just before it is repeated the user changes the object; no watch event delivers it.
 
-    That write lands on whatever version there is, and nobody follows what has no life cycle afterwards.
+    That write succeeds on any version, and a kind without a lifecycle is not polled afterwards.
     """
 
     async def intercept(request: Request) -> None:

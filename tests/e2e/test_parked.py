@@ -1,4 +1,4 @@
-"""A Terminal that SageMaker's word is behind is looked at again within the hour, at one try each, in silence."""
+"""A Terminal condition because of a refusal by SageMaker is retried within the hour, with one call each and no new Events."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.e2e.kinds import VIRTUAL, Stage
 pytestmark = VIRTUAL
 
 _HOURS = 2
-# The first half hour is spent when counting begins: a look every 30 to 60 minutes.
-_LOOKS = range(_HOURS - 1, 2 * _HOURS + 1)
+# The first half hour is over when counting begins: one try every 30 to 60 minutes.
+_EXPECTED_TRIES = range(_HOURS - 1, 2 * _HOURS + 1)
 _WITHIN_THE_HOUR = 3600.0
 
 
@@ -35,14 +35,14 @@ async def test_a_create_that_sagemaker_refused_recovers_within_the_hour_without_
         terminal = await stage.condition("ACK.Terminal")
         assert terminal["reason"] == "ValidationFailed"
         assert "tried again within the hour" in terminal["message"]
-        told = cloud.kubernetes.list(EVENTS)
+        reported = cloud.kubernetes.list(EVENTS)
         cloud.forget()
         await cloud.pass_time(_HOURS * 3600)
         calls = [call.operation for call in cloud.sagemaker.calls.recent]
         assert set(calls) == {stage.kind.create}
-        assert len(calls) in _LOOKS
+        assert len(calls) in _EXPECTED_TRIES
         assert "patch status" not in stage.writes()
-        assert cloud.kubernetes.list(EVENTS) == told
+        assert cloud.kubernetes.list(EVENTS) == reported
         assert not (await stage.get())["metadata"].get("finalizers"), "deleting it never waits for anything"
         cloud.sagemaker.faults.clear()
         before = cloud.clock()
@@ -71,7 +71,7 @@ async def test_an_update_that_sagemaker_refused_recovers_within_the_hour_without
         cloud.forget()
         await cloud.pass_time(_HOURS * 3600)
         assert set(stage.mutating()) == {edit.calls[0]}
-        assert len(stage.mutating()) in _LOOKS
+        assert len(stage.mutating()) in _EXPECTED_TRIES
         assert stage.writes() == []
         cloud.sagemaker.faults.clear()
         await stage.settled(seconds=_WITHIN_THE_HOUR + 1800)

@@ -1,4 +1,4 @@
-"""Accounts, regions and roles, whole operator: who created what where, and that nobody else ever called."""
+"""Accounts, regions and roles with the whole operator: which identity created what where, and that no other identity was used."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def role(account: str, name: str = "sagemaker") -> str:
 
 async def cloud_with(*, accounts: dict[str, str] | None = None, **namespaces: dict[str, str]) -> Cloud:
     cloud = Cloud(kinds=["TrainingJob", "Model"])
-    for name, said in namespaces.items():
-        await namespace(cloud, name, said)
+    for name, message in namespaces.items():
+        await namespace(cloud, name, message)
     if accounts is not None:
         await role_map(cloud, accounts)
     return cloud
@@ -69,18 +69,18 @@ async def condition(cloud: Cloud, name: str, where: str, type_: str) -> dict[str
     return next((dict(c) for c in conditions if c["type"] == type_), {})
 
 
-async def told(cloud: Cloud, name: str, where: str, type_: str, part: str) -> None:
-    async def there() -> bool:
+async def reported(cloud: Cloud, name: str, where: str, type_: str, part: str) -> None:
+    async def has_text() -> bool:
         return part in (await condition(cloud, name, where, type_)).get("message", "")
 
-    await cloud.until(there, seconds=100)
+    await cloud.until(has_text, seconds=100)
 
 
 async def reached(cloud: Cloud, name: str, where: str, state: str) -> None:
-    async def there() -> bool:
+    async def has_status() -> bool:
         return (await status(cloud, name, where)).get("trainingJobStatus") == state
 
-    await cloud.until(there, seconds=2000)
+    await cloud.until(has_status, seconds=2000)
 
 
 def callers(cloud: Cloud) -> set[tuple[str, str, str]]:
@@ -117,7 +117,7 @@ async def test_two_accounts_and_two_regions_never_meet() -> None:
         # Asked to be elsewhere, it stays, says so, and is deleted where it is.
         change = {"metadata": {"annotations": {REGION: "ap-south-1"}}}
         await cloud.user.merge_patch(cloud.job, "two", "same", change)
-        await told(cloud, "same", "two", "ACK.Advisory", "exists in eu-west-1 and stays there")
+        await reported(cloud, "same", "two", "ACK.Advisory", "exists in eu-west-1 and stays there")
         await cloud.user.delete(cloud.job, "two", "same")
         await cloud.until(lambda: cloud.sagemaker.calls.of("StopTrainingJob", "same"))
         (stopped,) = cloud.sagemaker.calls.of("StopTrainingJob", "same")
@@ -144,7 +144,7 @@ async def test_a_wrong_map_makes_no_call_until_it_is_fixed(data: dict[str, str] 
     cloud = await cloud_with(accounts=data, one={OWNER_ACCOUNT_ID: ONE})
     async with operator(cloud):
         await job(cloud, "waits", "one")
-        await told(cloud, "waits", "one", "ACK.Recoverable", cause)
+        await reported(cloud, "waits", "one", "ACK.Recoverable", cause)
         synced = await condition(cloud, "waits", "one", "ACK.ResourceSynced")
         assert (synced["status"], synced["message"]) == ("False", "IAM Role is not available")
         writes = len([r for r in cloud.kubernetes.requests if r.verb == "patch" and r.plural == "trainingjobs"])
@@ -168,7 +168,7 @@ async def test_a_namespace_that_changes_its_account_keeps_its_running_jobs_where
         await reached(cloud, "before", "one", "InProgress")
         change = {"metadata": {"annotations": {OWNER_ACCOUNT_ID: TWO}}}
         await cloud.user.merge_patch(NAMESPACES, None, "one", change)
-        await told(cloud, "before", "one", "ACK.Advisory", f"exists in account {ONE}")
+        await reported(cloud, "before", "one", "ACK.Advisory", f"exists in account {ONE}")
         await job(cloud, "after", "one")
         for name in ("before", "after"):
             await reached(cloud, name, "one", "Completed")
@@ -183,7 +183,7 @@ async def test_a_map_that_breaks_and_is_fixed_during_a_job() -> None:
         await job(cloud, "runs", "one")
         await reached(cloud, "runs", "one", "InProgress")
         await cloud.user.merge_patch(CONFIG_MAPS, SYSTEM, ACCOUNT_MAP, {"data": {ONE: None}})
-        await told(cloud, "runs", "one", "ACK.Recoverable", "has no key")
+        await reported(cloud, "runs", "one", "ACK.Recoverable", "has no key")
         before = await status(cloud, "runs", "one")
         cloud.forget()
         await cloud.pass_time(300)
@@ -214,7 +214,7 @@ async def test_while_sts_is_down_nothing_is_called_and_the_condition_does_not_fl
         await cloud.pass_time(10)
         down = cloud.sagemaker.faults.add(Fault(operation="AssumeRole", kind=FaultKind.SERVER_ERROR, times=None))
         await job(cloud, "waits", "one")
-        await told(cloud, "waits", "one", "ACK.Recoverable", f"cannot assume {role(ONE)}")
+        await reported(cloud, "waits", "one", "ACK.Recoverable", f"cannot assume {role(ONE)}")
         first = await condition(cloud, "waits", "one", "ACK.Recoverable")
         await cloud.pass_time(300)
         assert await condition(cloud, "waits", "one", "ACK.Recoverable") == first
@@ -229,7 +229,7 @@ async def test_a_role_that_may_not_be_assumed_says_what_to_check_and_does_not_bl
     cloud.sagemaker.tokens.roles = {}
     async with operator(cloud):
         await job(cloud, "refused", "one")
-        await told(cloud, "refused", "one", "ACK.Recoverable", "trust policy")
+        await reported(cloud, "refused", "one", "ACK.Recoverable", "trust policy")
         text = (await condition(cloud, "refused", "one", "ACK.Recoverable"))["message"]
         assert role(ONE) in text
         # Nothing can exist there: the finalizer must not hold the object back.
@@ -248,7 +248,7 @@ async def test_exactly_one_selector_may_match() -> None:
         await cloud.pass_time(1)
         await job(cloud, "torn", "one")
         await job(cloud, "own", "two")
-        await told(cloud, "torn", "one", "ACK.Recoverable", "first, second")
+        await reported(cloud, "torn", "one", "ACK.Recoverable", "first, second")
         await reached(cloud, "own", "two", "InProgress")
         assert {account for _, account, _ in callers(cloud)} == {"123456789012"}
         await cloud.user.delete(SELECTORS, None, "second")
@@ -277,19 +277,19 @@ async def test_a_region_that_does_not_exist_can_be_fixed_before_anything_is_crea
     own, default = ({REGION: "us-esat-1"}, {}) if annotated == "object" else ({}, {DEFAULT_REGION: "us-esat-1"})
     cloud = await cloud_with(one=default)
     async with operator(cloud):
-        await job(cloud, "mended", "one", **own)
-        await told(cloud, "mended", "one", "ACK.Recoverable", "us-east-1")
+        await job(cloud, "fixed", "one", **own)
+        await reported(cloud, "fixed", "one", "ACK.Recoverable", "us-east-1")
         cloud.forget()
         await cloud.pass_time(600)
         assert [r for r in cloud.kubernetes.requests if r.verb == "patch" and r.plural == "trainingjobs"] == []
         assert len(cloud.sagemaker.calls) == 0
         right = {"metadata": {"annotations": {next(iter(own | default)): "us-east-1"}}}
         if own:
-            await cloud.user.merge_patch(cloud.job, "one", "mended", right)
+            await cloud.user.merge_patch(cloud.job, "one", "fixed", right)
         else:
             await cloud.user.merge_patch(NAMESPACES, None, "one", right)
-        await reached(cloud, "mended", "one", "InProgress")
-        assert not await condition(cloud, "mended", "one", "ACK.Recoverable")
+        await reached(cloud, "fixed", "one", "InProgress")
+        assert not await condition(cloud, "fixed", "one", "ACK.Recoverable")
     assert {c.region for c in cloud.sagemaker.calls.of("CreateTrainingJob")} == {"us-east-1"}
 
 
@@ -355,7 +355,7 @@ async def test_an_unknown_deletion_policy_keeps_the_resource_and_says_so() -> No
     cloud = await cloud_with()
     async with operator(cloud):
         await job(cloud, "kept", "default", **{DELETION_POLICY: "orphan"})
-        await told(cloud, "kept", "default", "ACK.Advisory", "'orphan', which is not a deletion policy")
+        await reported(cloud, "kept", "default", "ACK.Advisory", "'orphan', which is not a deletion policy")
         await cloud.user.delete(cloud.job, "default", "kept")
         await cloud.until_gone("kept", seconds=5)
     assert not cloud.sagemaker.calls.of("StopTrainingJob")

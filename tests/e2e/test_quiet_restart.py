@@ -1,4 +1,4 @@
-"""What is settled stays silent: after a restart, after the switch from ACK, and with a mistake of its own."""
+"""A settled object causes no calls: after a restart, after the switch from ACK, and with invalid annotations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_tags_of_an_ack_object_wait_for_its_next_edit() -> None:
 
 
 async def test_a_read_only_object_with_invalid_annotations_makes_no_calls() -> None:
-    """After one interval it had a pass a second, until somebody edited it."""
+    """After one interval it was reconciled once a second, until an edit."""
     cloud = Cloud(kinds=["Model"])
     wrong = model("wrong")
     wrong["metadata"]["annotations"] = {READ_ONLY: "true", ADOPTION_POLICY: "adpot"}

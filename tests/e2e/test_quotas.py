@@ -1,4 +1,4 @@
-"""More jobs than the account may run at once: they wait, say why, and run one after the other without anybody's help."""
+"""More jobs than the account may run at once: they wait, report why, and run one after the other without an edit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def test_jobs_wait_for_instances_and_all_run() -> None:
         for number in range(JOBS):
             await cloud.apply(named(name_of(number)))
         await cloud.pass_time(60)
-        waiting = [name for name in map(name_of, range(JOBS)) if await is_told(cloud, name)]
+        waiting = [name for name in map(name_of, range(JOBS)) if await quota_is_reported(cloud, name)]
         assert len(waiting) == JOBS - 1
         for number in range(JOBS):
             await cloud.until_status(name_of(number), "Completed", seconds=12 * 3600, step=30)
@@ -41,10 +41,10 @@ def name_of(number: int) -> str:
     return f"job-{number}"
 
 
-async def is_told(cloud: Cloud, name: str) -> bool:
-    told = (await cloud.conditions(name)).get("ACK.Recoverable")
+async def quota_is_reported(cloud: Cloud, name: str) -> bool:
+    reported = (await cloud.conditions(name)).get("ACK.Recoverable")
     return (
-        told is not None
-        and told["reason"] == "QuotaExceeded"
-        and "ml.m5.xlarge for training job usage" in told["message"]
+        reported is not None
+        and reported["reason"] == "QuotaExceeded"
+        and "ml.m5.xlarge for training job usage" in reported["message"]
     )

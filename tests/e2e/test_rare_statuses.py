@@ -1,6 +1,6 @@
-"""The statuses that a resource seldom passes: rollbacks, maintenance, waiting, records on their way out.
+"""Rare statuses of a resource: rollbacks, maintenance, pending, records that are being deleted.
 
-What is told of each while it lasts, that it is followed to its end, and that nothing is asked for twice.
+What the object reports in each, that it is polled to its end, and that no call is made twice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = VIRTUAL
 
 SLOW = 120
-"""Seconds of a change, so that whoever looks every half minute sees each of its steps."""
+"""Seconds of a change, so that a poll every half minute observes each of its steps."""
 LONG = 40_000
 """Longer than a resync."""
 GUARDED = {"autoRollbackConfiguration": {"alarms": [{"alarmName": "errors"}]}}
@@ -41,50 +41,50 @@ def tagged(stage: Stage, **tags: str) -> None:
     stage.manifest["spec"]["tags"] = own
 
 
-def seen_of(stage: Stage, seen: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, dict[str, Any]]]]:
-    """(status, conditions by type) as they were told, the first ones of each status in a row."""
-    told: list[tuple[str, dict[str, dict[str, Any]]]] = []
+def states_of(stage: Stage, states: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """(status, conditions by type) as reported, the first of each run of equal statuses."""
+    reported: list[tuple[str, dict[str, dict[str, Any]]]] = []
     field = next(member.field for member in stage.kind.status_members if member.api == stage.kind.status_member)
-    for _, state in history(stage, seen):
+    for _, state in history(stage, states):
         entry = (state.get(field, ""), {c["type"]: c for c in state["conditions"]})
-        if not told or told[-1][0] != entry[0]:
-            told.append(entry)
-    return told
+        if not reported or reported[-1][0] != entry[0]:
+            reported.append(entry)
+    return reported
 
 
-def statuses(stage: Stage, seen: Sequence[dict[str, Any]]) -> list[str]:
-    """What was told in order, and that nobody was told anything wrong on the way."""
-    check(stage, history(stage, seen))
-    told = seen_of(stage, seen)
-    for status, conditions in told:
+def statuses(stage: Stage, states: Sequence[dict[str, Any]]) -> list[str]:
+    """What was reported, in order, and that no report was wrong."""
+    check(stage, history(stage, states))
+    reported = states_of(stage, states)
+    for status, conditions in reported:
         if status and stage.kind.classify(status).in_transition:
             assert conditions["ACK.ResourceSynced"]["status"] == "False", status
             assert conditions["ACK.ResourceSynced"]["message"] == f"{stage.kind.name} is in {status} status."
             assert conditions["Ready"]["status"] == "False", status
             assert "Reconciling" in conditions, status
             assert not {"ACK.Terminal", "Stalled", "Complete", "Failed"} & conditions.keys(), status
-    return [status for status, _ in told if status]
+    return [status for status, _ in reported if status]
 
 
 async def until(stage: Stage, status: str) -> None:
     """Waits until that is what people read."""
 
-    async def there() -> bool:
+    async def reached() -> bool:
         field = next(m.field for m in stage.kind.status_members if m.api == stage.kind.status_member)
         return (await stage.status()).get(field) == status
 
-    await stage.cloud.until(there)
+    await stage.cloud.until(reached)
 
 
 async def quiet(stage: Stage, seconds: float = LONG) -> None:
-    """Nothing is asked for, and nobody is told anything, however long one waits."""
+    """No calls and no writes, however long one waits."""
     stage.cloud.forget()
     await stage.cloud.pass_time(seconds)
     assert (stage.mutating(), stage.writes()) == ([], [])
 
 
-async def wish(stage: Stage, name: str) -> None:
-    """Another endpoint configuration, there already, is written into the spec."""
+async def choose_configuration(stage: Stage, name: str) -> None:
+    """Creates another endpoint configuration and names it in the spec."""
     config = Stage.manifest_of("EndpointConfig")
     config["metadata"]["name"] = config["spec"]["endpointConfigName"] = name
     await stage.cloud.apply(config)
@@ -96,23 +96,23 @@ async def test_a_guarded_deployment_is_rolled_back() -> None:
     stage = Stage("Endpoint")
     tagged(stage)
     stage.manifest["spec"]["deploymentConfig"] = GUARDED
-    async with operator(stage.cloud), stage.cloud.watching("Endpoint") as seen:
+    async with operator(stage.cloud), stage.cloud.watching("Endpoint") as states:
         await stage.prepare()
         await stage.apply()
         await stage.settled()
-        await wish(stage, "churn-fails")
+        await choose_configuration(stage, "churn-fails")
         await until(stage, "RollingBack")
-        looks = len(stage.cloud.sagemaker.calls)
+        describes = len(stage.cloud.sagemaker.calls)
         await stage.cloud.pass_time(90)
-        assert len(stage.cloud.sagemaker.calls) - looks >= 2, "it is followed"
-        told = await stage.condition("ACK.Terminal")
+        assert len(stage.cloud.sagemaker.calls) - describes >= 2, "it is followed"
+        reported = await stage.condition("ACK.Terminal")
         await quiet(stage)
-        assert statuses(stage, seen) == ["Creating", "InService", "Updating", "RollingBack", "InService"]
+        assert statuses(stage, states) == ["Creating", "InService", "Updating", "RollingBack", "InService"]
         status = await stage.status()
-        assert told["message"] == BLOCKED
+        assert reported["message"] == BLOCKED
         assert "rolled back" in status["failureReason"]
         assert "pendingDeploymentSummary" not in status
-        rolling = dict(seen_of(stage, seen))["RollingBack"]
+        rolling = dict(states_of(stage, states))["RollingBack"]
         assert "ACK.Recoverable" not in rolling, "it moves because of our own update"
         assert rolling["Ready"]["message"] == "Endpoint is in RollingBack status."
         await stage.edit({"endpointConfigName": "churn-v1"})
@@ -124,30 +124,30 @@ async def test_a_guarded_deployment_is_rolled_back() -> None:
 async def test_a_failed_rollback_is_reported_and_not_retried_before_an_edit() -> None:
     stage = Stage("Endpoint")
     tagged(stage, update_outcome="RollbackFailed")
-    async with operator(stage.cloud), stage.cloud.watching("Endpoint") as seen:
+    async with operator(stage.cloud), stage.cloud.watching("Endpoint") as states:
         await stage.prepare()
         await stage.apply()
         await stage.settled()
         stage.cloud.forget()
-        await wish(stage, "churn-v2")
+        await choose_configuration(stage, "churn-v2")
         await until(stage, "UpdateRollbackFailed")
-        told = await stage.condition("ACK.Terminal")
+        reported = await stage.condition("ACK.Terminal")
         status, conditions = await stage.status(), await stage.conditions()
-        assert told["message"] == BLOCKED
+        assert reported["message"] == BLOCKED
         assert "its rollback failed" in status["failureReason"]
         assert (conditions["Ready"]["status"], conditions["ACK.ResourceSynced"]["status"]) == ("False", "False")
         assert (await stage.get())["metadata"]["annotations"][LAST_CONFIG] == "churn-v2"
         await stage.cloud.pass_time(LONG)
         assert stage.mutating().count("UpdateEndpoint") == 1, "the same update is not sent again"
 
-        await wish(stage, "churn-v3")
+        await choose_configuration(stage, "churn-v3")
         await stage.settled()
         assert stage.mutating().count("UpdateEndpoint") == 2
         await quiet(stage)
         assert (await stage.describe())["EndpointConfigName"] == "churn-v3"
         assert "failureReason" not in await stage.status()
     passed = ["Updating", "RollingBack", "UpdateRollbackFailed", "Updating", "InService"]
-    assert statuses(stage, seen) == ["Creating", "InService", *passed]
+    assert statuses(stage, states) == ["Creating", "InService", *passed]
 
 
 async def test_going_back_to_the_old_configuration_recovers_from_a_failed_rollback() -> None:
@@ -157,7 +157,7 @@ async def test_going_back_to_the_old_configuration_recovers_from_a_failed_rollba
         await stage.prepare()
         await stage.apply()
         await stage.settled()
-        await wish(stage, "churn-v2")
+        await choose_configuration(stage, "churn-v2")
         await stage.condition("ACK.Terminal")
         stage.cloud.forget()
         await stage.edit({"endpointConfigName": "churn-v1"})
@@ -175,7 +175,7 @@ async def test_an_endpoint_whose_rollback_failed_can_be_deleted() -> None:
         await stage.prepare()
         await stage.apply()
         await stage.settled()
-        await wish(stage, "churn-v2")
+        await choose_configuration(stage, "churn-v2")
         await stage.condition("ACK.Terminal")
         stage.cloud.forget()
         await stage.delete()
@@ -186,7 +186,7 @@ MAINTAINED = {"Endpoint": ["SystemUpdating"], "NotebookInstance": ["PendingMaint
 
 
 async def maintained(stage: Stage) -> None:
-    """Created, ready, and then under maintenance, of which the operator has just been told."""
+    """Created, ready, and then under maintenance, which the operator has just observed."""
     tagged(stage, maintenance_after="600")
     await stage.prepare()
     await stage.supply(stage.story.also)
@@ -199,43 +199,43 @@ async def maintained(stage: Stage) -> None:
 @pytest.mark.parametrize("kind", MAINTAINED)
 async def test_maintenance_is_polled_to_its_end(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await maintained(stage)
         await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "now"}, kind=kind)
         await until(stage, MAINTAINED[kind][0])
         await stage.settled()
         assert stage.mutating() == []
         await quiet(stage)
-    assert statuses(stage, seen)[1:] == ["InService", *MAINTAINED[kind], "InService"]
+    assert statuses(stage, states)[1:] == ["InService", *MAINTAINED[kind], "InService"]
 
 
 @pytest.mark.parametrize("kind", MAINTAINED)
 async def test_an_edit_waits_for_the_end_of_a_maintenance_and_is_made_once(kind: str) -> None:
     stage = Stage(kind)
     assert stage.story.edit is not None
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await maintained(stage)
         await stage.edit(stage.story.edit.spec)
-        told = await stage.condition("ACK.Recoverable")
-        assert told["message"] == f"{kind} in {MAINTAINED[kind][0]} state cannot be modified or deleted."
+        reported = await stage.condition("ACK.Recoverable")
+        assert reported["message"] == f"{kind} in {MAINTAINED[kind][0]} state cannot be modified or deleted."
         assert stage.mutating() == []
         await stage.settled()
         assert stage.mutating() == list(stage.story.edit.calls)
         await quiet(stage)
-    assert statuses(stage, seen)[2 : 2 + len(MAINTAINED[kind])] == MAINTAINED[kind]
+    assert statuses(stage, states)[2 : 2 + len(MAINTAINED[kind])] == MAINTAINED[kind]
 
 
 @pytest.mark.parametrize("kind", MAINTAINED)
 async def test_a_deletion_waits_for_the_end_of_a_maintenance(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await maintained(stage)
         await stage.delete()
     stop = ["StopNotebookInstance"] if kind == "NotebookInstance" else []
     calls = [call for call in stage.cloud.sagemaker.calls.mutating() if not call.code]
     assert [call.operation for call in calls] == [*stop, stage.kind.delete]
     assert len(stage.mutating()) == len(calls) + 1, "the first one, of which the operator could not know"
-    waiting = dict(seen_of(stage, seen))[MAINTAINED[kind][0]]["ACK.Recoverable"]["message"]
+    waiting = dict(states_of(stage, states))[MAINTAINED[kind][0]]["ACK.Recoverable"]["message"]
     assert waiting == f"{kind} in {MAINTAINED[kind][0]} state cannot be modified or deleted."
 
 
@@ -250,12 +250,12 @@ async def test_a_deletion_waits_for_the_end_of_a_maintenance(kind: str) -> None:
 )
 async def test_a_pending_resource_is_polled_until_complete_and_created_once(kind: str, passed: list[str]) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await stage.prepare()
         await stage.apply()
         await stage.settled()
         await quiet(stage)
-    assert statuses(stage, seen) == passed
+    assert statuses(stage, states) == passed
     assert stage.cloud.sagemaker.made[kind] == 1
 
 
@@ -267,11 +267,11 @@ async def test_an_edit_of_a_pending_package_waits_until_it_is_complete() -> None
         await stage.apply()
         await until(stage, "Pending")
         await stage.edit(stage.story.edit.spec)
-        told = await stage.condition("ACK.Recoverable")
+        reported = await stage.condition("ACK.Recoverable")
         await stage.settled()
         assert stage.mutating()[-2:] == ["CreateModelPackage", "UpdateModelPackage"]
         await quiet(stage)
-    assert told["message"] == "ModelPackage in Pending state cannot be modified or deleted."
+    assert reported["message"] == "ModelPackage in Pending state cannot be modified or deleted."
 
 
 @pytest.mark.parametrize("kind", ["ModelPackageGroup", "Project"])
@@ -302,7 +302,7 @@ def erased(stage: Stage, **tags: str) -> None:
 async def test_the_object_stays_until_the_record_of_its_job_is_gone(kind: str, running: bool) -> None:
     stage = Stage(kind)
     erased(stage)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await stage.apply()
         await until(stage, "InProgress")
         if not running:
@@ -310,7 +310,7 @@ async def test_the_object_stays_until_the_record_of_its_job_is_gone(kind: str, r
         stage.cloud.forget()
         await stage.cloud.user.delete(stage.kind.resource, "default", stage.name)
         await until(stage, "Deleting")
-        told = await stage.condition("ACK.Recoverable")
+        reported = await stage.condition("ACK.Recoverable")
         assert (await stage.describe())[stage.kind.status_member] == "Deleting"
         assert stage.mutating()[-1] == stage.kind.delete
         for number in range(3):
@@ -318,47 +318,47 @@ async def test_the_object_stays_until_the_record_of_its_job_is_gone(kind: str, r
             await asyncio.sleep(5)
         await stage.cloud.until_gone(stage.name, kind=kind, step=5.0)
         assert stage.kind.arn_member not in await stage.cloud.ask(stage.kind.describe, **named(stage))
-    assert told["message"] == f"{kind} is Deleting."
+    assert reported["message"] == f"{kind} is Deleting."
     assert stage.mutating() == [*([stage.kind.stop] if running else []), stage.kind.delete]
-    assert statuses(stage, seen)[-1] == "Deleting"
+    assert statuses(stage, states)[-1] == "Deleting"
 
 
 async def test_a_tuning_job_that_could_not_be_deleted_is_reported_and_retried() -> None:
     stage = Stage("HyperParameterTuningJob")
     erased(stage, delete_outcome="Failed")
-    async with operator(stage.cloud), stage.cloud.watching(stage.kind.name) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(stage.kind.name) as states:
         await stage.apply()
         await stage.settled()
         stage.cloud.forget()
         await stage.cloud.user.delete(stage.kind.resource, "default", stage.name)
         await until(stage, "DeleteFailed")
-        told = await stage.condition("ACK.Recoverable")
-        looks = len(stage.cloud.sagemaker.calls)
+        reported = await stage.condition("ACK.Recoverable")
+        describes = len(stage.cloud.sagemaker.calls)
         await stage.cloud.pass_time(200)
-        assert len(stage.cloud.sagemaker.calls) == looks, "nobody asks meanwhile"
+        assert len(stage.cloud.sagemaker.calls) == describes, "no calls meanwhile"
         await stage.cloud.until_gone(stage.name, kind=stage.kind.name, step=5.0)
     reason = DELETE_FAILURE.rstrip(".")
-    assert told["message"] == f"SageMaker could not delete it: {reason}. It is tried again every 5 minutes."
+    assert reported["message"] == f"SageMaker could not delete it: {reason}. It is tried again every 5 minutes."
     assert stage.mutating() == [stage.kind.delete] * 2
-    assert statuses(stage, seen)[-3:] == ["Deleting", "DeleteFailed", "Deleting"]
+    assert statuses(stage, states)[-3:] == ["Deleting", "DeleteFailed", "Deleting"]
 
 
 @pytest.mark.parametrize("kind", RECORDS)
 async def test_a_record_deleted_outside_the_operator_does_not_run_the_job_again(kind: str) -> None:
     stage = Stage(kind)
     tagged(stage)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await stage.apply()
         await stage.settled()
         stage.cloud.forget()
         await stage.cloud.ask(stage.kind.delete or "", **named(stage))
         await stage.cloud.annotate(stage.name, {RECONCILE_REQUESTED: "now"}, kind=kind)
         await until(stage, "Deleting")
-        told = await stage.condition("ACK.Terminal")
+        reported = await stage.condition("ACK.Terminal")
         assert stage.mutating() == [stage.kind.delete], "not ours"
         await quiet(stage)
-    assert "A job is not run a second time by itself" in told["message"]
-    assert "Deleting" in statuses(stage, seen)
+    assert "A job is not run a second time by itself" in reported["message"]
+    assert "Deleting" in statuses(stage, states)
 
 
 async def test_a_tuning_job_whose_foreign_delete_failed_is_settled() -> None:

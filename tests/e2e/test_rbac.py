@@ -1,4 +1,4 @@
-"""manifests/rbac.yaml grants what the operator was seen to use, and nothing else."""
+"""manifests/rbac.yaml grants the requests that the operator makes, and nothing else."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def used(cloud: Cloud) -> set[Permission]:
             request.verb,
             request.group,
             f"{request.plural}/{request.subresource}" if request.subresource else request.plural,
-            # A create has its name in the body, where RBAC does not look; a list has one only if it selects by it.
+            # A create has its name in the body, which RBAC does not read; a list has one only if it selects by it.
             request.name if (request.plural, request.verb) in _BY_NAME else "",
         )
         for request in cloud.kubernetes.requests
@@ -84,7 +84,7 @@ async def everything() -> Cloud:
         manifest = job("refused")
         manifest["spec"]["stoppingCondition"]["maxRuntimeInSeconds"] = 0
         await cloud.apply(manifest)
-        # A second mistake beside the first, and then only the first again: that event is told a second time.
+        # A second mistake beside the first, and then only the first again: that event is recorded a second time.
         for count in (1, -1, 1):
             change = {"spec": {"resourceConfig": {"instanceCount": count}}}
             await cloud.user.merge_patch(cloud.job, "default", "refused", change)
@@ -114,21 +114,21 @@ async def _terminal(cloud: Cloud, generation: int) -> bool:
 @pytest.mark.asyncio
 @pytest.mark.looptime(end=100_000)
 async def test_every_grant_is_used_and_every_request_is_granted() -> None:
-    seen = used(await everything())
+    observed = used(await everything())
     # One code serves all kinds: what it does to one of them it may have to do to each.
-    jobs = {permission for permission in seen if permission.resource.partition("/")[0] == "trainingjobs"}
+    jobs = {permission for permission in observed if permission.resource.partition("/")[0] == "trainingjobs"}
     plurals = {kind.plural for kind in catalog().values()}
     others = {
         permission._replace(resource=permission.resource.replace("trainingjobs", plural))
         for permission in jobs
         for plural in plurals
     }
-    assert {permission for permission in seen if permission.group == GROUP} <= others
-    leases = {permission for permission in seen if permission.resource == "leases"}
-    exports = {permission for permission in seen if permission.resource.startswith("fieldexports")}
-    requests = {permission for permission in seen if permission.resource.startswith("adoptedresources")}
-    maps = {permission for permission in seen if permission.resource == "configmaps"} - exports
-    assert set(granted("ClusterRole", OPERATOR)) == (seen | others) - leases - exports - requests - maps
+    assert {permission for permission in observed if permission.group == GROUP} <= others
+    leases = {permission for permission in observed if permission.resource == "leases"}
+    exports = {permission for permission in observed if permission.resource.startswith("fieldexports")}
+    requests = {permission for permission in observed if permission.resource.startswith("adoptedresources")}
+    maps = {permission for permission in observed if permission.resource == "configmaps"} - exports
+    assert set(granted("ClusterRole", OPERATOR)) == (observed | others) - leases - exports - requests - maps
     assert set(granted("Role", f"{OPERATOR}-role-maps")) == maps
     assert set(granted("Role", f"{OPERATOR}-leader")) == leases
 
@@ -150,11 +150,14 @@ async def test_every_grant_for_field_exports_is_used_and_every_request_is_grante
     async with operator(cloud):
         await cloud.until_status("source", "Completed")
         await cloud.pass_time(60)
-    seen = used(cloud)
+    observed = used(cloud)
     mine = {FIELD_EXPORTS.plural, f"{FIELD_EXPORTS.plural}/status", CONFIG_MAPS.plural, SECRETS.plural}
-    asked = {permission for permission in seen if permission.resource in mine and not permission.name}
+    asked = {permission for permission in observed if permission.resource in mine and not permission.name}
     assert set(granted("ClusterRole", f"{OPERATOR}-field-export", file=FIELD_EXPORT)) == asked
-    assert seen - asked <= {*beside(), *granted("ClusterRole", f"{OPERATOR}-adopted-resource", file=ADOPTED_RESOURCE)}
+    assert observed - asked <= {
+        *beside(),
+        *granted("ClusterRole", f"{OPERATOR}-adopted-resource", file=ADOPTED_RESOURCE),
+    }
 
 
 def beside() -> set[Permission]:
@@ -181,15 +184,15 @@ async def test_every_grant_for_adopted_resources_is_used_and_every_request_is_gr
         await cloud.pass_time(60)
         await cloud.user.delete(ADOPTED_RESOURCES, "default", "churn")
         await cloud.pass_time(60)
-    seen = used(cloud)
+    observed = used(cloud)
     plurals = {kind.plural for kind in catalog().values()}
-    asked = {found for found in seen if found.resource.partition("/")[0] == ADOPTED_RESOURCES.plural}
-    creates = {found for found in seen if (found.verb, found.group) == ("create", GROUP)}
+    asked = {found for found in observed if found.resource.partition("/")[0] == ADOPTED_RESOURCES.plural}
+    creates = {found for found in observed if (found.verb, found.group) == ("create", GROUP)}
     assert {found.resource for found in creates} == {"models"}
     wanted = asked | {Permission("create", GROUP, plural) for plural in plurals}
     assert set(granted("ClusterRole", f"{OPERATOR}-adopted-resource", file=ADOPTED_RESOURCE)) == wanted
     exports = {*granted("ClusterRole", f"{OPERATOR}-field-export", file=FIELD_EXPORT)}
-    assert seen - asked - creates <= beside() | exports
+    assert observed - asked - creates <= beside() | exports
 
 
 def test_people_may_edit_every_kind_but_not_its_status() -> None:

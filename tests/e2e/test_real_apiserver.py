@@ -1,4 +1,4 @@
-"""The whole operator over HTTP on a real API server, and on the emulator: both must tell the same story."""
+"""The whole operator over HTTP on a real API server, and on the emulator: both must give the same result."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_a_job_runs_to_completed_and_no_field_of_its_status_is_pruned(
     async with operating(config(kubeconfig, somebody, aws), clock=simulated.now, through=recorder.through):
         await somebody.create(manifest)
         await somebody.until_ready(name)
-        await somebody.until_told(name, "Created", "Completed")
+        await somebody.until_events(name, "Created", "Completed")
         stored = await somebody.get(name)
         await somebody.client.delete(JOB, somebody.namespace, name)
         await somebody.until_gone(name)
@@ -166,11 +166,11 @@ async def test_edits_are_judged_and_a_running_job_is_stopped_before_its_object_g
         )
         await edit(somebody, name, tags=[*manifest["spec"]["tags"], {"key": "team", "value": "other"}])
 
-        async def seen() -> bool:
+        async def observed() -> bool:
             conditions = (await somebody.status(name))["conditions"]
             return all(condition["observedGeneration"] == 2 for condition in conditions)
 
-        await until(seen, "a word on the edit")
+        await until(observed, "conditions of the edit")
         types = {condition["type"] for condition in (await somebody.status(name))["conditions"]}
         assert "ACK.Terminal" not in types, "tags may change, as with ACK"
         await somebody.client.delete(JOB, somebody.namespace, name)

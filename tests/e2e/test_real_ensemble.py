@@ -1,4 +1,4 @@
-"""All kinds together on a real API server, through the shipped RBAC rules: from kubectl's side and from SageMaker's."""
+"""All kinds together on a real API server, through the shipped RBAC rules, checked in Kubernetes and in SageMaker."""
 
 from __future__ import annotations
 
@@ -167,8 +167,8 @@ async def test_defaults_are_written_into_specs_within_the_shipped_roles_and_rule
             for kind in KINDS:
                 stored = await ensemble.get(kind.lower())
                 conditions = {condition["type"]: condition for condition in stored["status"]["conditions"]}
-                told = conditions.get(LATE_INITIALIZED, {}).get("status")
-                assert told == ("True" if kind in LATE_INIT else None), conditions.get(LATE_INITIALIZED)
+                reported = conditions.get(LATE_INITIALIZED, {}).get("status")
+                assert reported == ("True" if kind in LATE_INIT else None), conditions.get(LATE_INITIALIZED)
                 written = stored["spec"] != ensemble.manifests[kind.lower()]["spec"]
                 assert written == (kind in LATE_INIT and kind not in FULL), kind
                 assert stored["metadata"]["generation"] == (2 if written else 1)
@@ -202,11 +202,11 @@ async def repeat_an_event(ensemble: Ensemble) -> None:
         await until(lambda generation=generation: refused(generation), f"a refusal of {config}")
     await ensemble.client.delete(endpoint, NAMESPACE, "refused")
 
-    async def told_twice() -> bool:
+    async def event_repeated() -> bool:
         items = (await ensemble.client.get_json(EVENTS.path(NAMESPACE)))["items"]
         return any(event["regarding"]["name"] == "refused" and event.get("series") for event in items)
 
-    await until(told_twice, "a series of events")
+    await until(event_repeated, "a series of events")
 
 
 async def export_a_field(ensemble: Ensemble) -> None:
@@ -256,18 +256,18 @@ async def adopt_everything(ensemble: Ensemble) -> None:
             "spec": {"aws": aws, "kubernetes": {"group": group, "kind": kind, "metadata": target}},
         }
         await client.create(ADOPTED_RESOURCES, NAMESPACE, body)
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
 
     async def adopted() -> bool:
         for item in (await client.get_json(ADOPTED_RESOURCES.path(NAMESPACE)))["items"]:
             conditions = item.get("status", {}).get("conditions", ())
-            told[item["metadata"]["name"]] = {found["type"]: found for found in conditions}.get("ACK.Adopted", {})
-        return all(condition.get("status") == "True" for condition in told.values())
+            reported[item["metadata"]["name"]] = {found["type"]: found for found in conditions}.get("ACK.Adopted", {})
+        return all(condition.get("status") == "True" for condition in reported.values())
 
     try:
         await until(adopted, "everything to be adopted")
     except AssertionError as error:
-        missing = {name: found for name, found in told.items() if found.get("status") != "True"}
+        missing = {name: found for name, found in reported.items() if found.get("status") != "True"}
         raise AssertionError(f"{error}: {missing}") from None
     for kind in KINDS:
         await client.delete(ADOPTED_RESOURCES, NAMESPACE, kind.lower())
@@ -309,7 +309,7 @@ async def test_kubectl_explains_tries_and_waits(server: ApiServer, tmp_path: Pat
             await kubectl("apply", "-n", NAMESPACE, "--server-side", "-f", path)
             await kubectl("wait", "-n", NAMESPACE, "--for=condition=Complete", "--timeout=30s", "-f", path)
             applied = await kubectl("apply", "-n", NAMESPACE, "--server-side", "-f", path)
-            assert "serverside-applied" in applied, "what the operator wrote conflicts with nobody's manifest"
+            assert "serverside-applied" in applied, "the operator's writes conflict with no manifest"
             assert (await ensemble.get("trainingjob"))["status"]["trainingJobStatus"] == "Completed"
             job = document("trainingjob")["spec"]["trainingJobName"]
             spec = {

@@ -1,4 +1,4 @@
-"""A namespace that is deleted and made again is another namespace: what the first one said does not hold for new objects."""
+"""A namespace that is deleted and created again is another namespace: annotations of the first do not apply to new objects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAG = 2.0
 
 
 class LateNamespaces(InMemoryTransport):
-    """While it is `late`, the watch of namespaces tells its news two seconds after the other watches."""
+    """While it is `late`, the watch of namespaces delivers events two seconds after the other watches."""
 
     late = False
 

@@ -1,4 +1,4 @@
-"""References between objects: resolved, waited for, woken; and remembered when the other object is gone."""
+"""References between objects: resolved, waited for, requeued; and recorded, for when the other object is gone."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def refer(stage: Stage) -> None:
 
 
 async def recoverable(cloud: Cloud, kind: str, name: str) -> str:
-    async def told() -> Any:
+    async def reported() -> Any:
         return (await cloud.conditions(name, kind=kind)).get("ACK.Recoverable")
 
-    return str((await cloud.until(told))["message"])
+    return str((await cloud.until(reported))["message"])
 
 
 @pytest.mark.parametrize("kind", USES)
@@ -136,10 +136,10 @@ async def test_a_reference_to_an_object_that_needs_an_edit_says_so() -> None:
         await cloud.apply(broken)
         await cloud.apply(CHAIN[1])
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return "has a terminal error" in await recoverable(cloud, "EndpointConfig", "churn-by-ref")
 
-        await cloud.until(told)
+        await cloud.until(reported)
         await cloud.patch(
             "churn-by-ref", {"spec": {"executionRoleARN": CHAIN[0]["spec"]["executionRoleARN"]}}, kind="Model"
         )
@@ -153,10 +153,10 @@ async def test_both_a_value_and_a_reference_are_refused() -> None:
         both["spec"]["endpointConfigName"] = "some"
         await cloud.apply(both)
 
-        async def told() -> Any:
+        async def reported() -> Any:
             return (await cloud.conditions("churn-by-ref", kind="Endpoint")).get("ACK.Terminal")
 
-        terminal = await cloud.until(told)
+        terminal = await cloud.until(reported)
         assert terminal["message"] == "spec.endpointConfigName and spec.endpointConfigRef: give one of them"
     assert not cloud.sagemaker.calls.mutating()
 
@@ -178,10 +178,10 @@ async def test_another_namespace_by_flag(allowed: bool) -> None:
             await cloud.until(lambda: cloud.sagemaker.calls.of("CreateEndpointConfig"), seconds=15)
             return
 
-        async def told() -> Any:
+        async def reported() -> Any:
             return (await cloud.conditions("churn-by-ref", kind="EndpointConfig")).get("ACK.Terminal")
 
-        terminal = await cloud.until(told)
+        terminal = await cloud.until(reported)
         assert "spec.productionVariants[0].modelRef.from.namespace: 'far'" in terminal["message"]
         assert not cloud.sagemaker.calls.of("CreateEndpointConfig")
 
@@ -200,11 +200,11 @@ async def test_errors_in_another_namespace_are_not_shown_in_this_one() -> None:
         config["spec"]["productionVariants"][0]["modelRef"]["from"]["namespace"] = "far"
         await cloud.apply(config)
 
-        async def told() -> str | None:
+        async def reported() -> str | None:
             text = await recoverable(cloud, "EndpointConfig", "churn-by-ref")
             return text if "has a terminal error" in text else None
 
-        assert (await cloud.until(told)).endswith("in namespace far, which has a terminal error.")
+        assert (await cloud.until(reported)).endswith("in namespace far, which has a terminal error.")
 
 
 def _namespaces() -> Any:
@@ -263,8 +263,8 @@ async def test_an_edit_waits_until_its_reference_resolves() -> None:
         await stage.settled()
         memory = {"computeResourceRequirements": {"minMemoryRequiredInMb": 2048}}
         await stage.edit({"specification": {"modelName": None, "modelRef": {"from": {"name": "late"}}, **memory}})
-        told = await stage.condition(RECOVERABLE)
-        assert told["message"] == "spec.specification.modelRef waits for Model late, which does not exist yet."
+        reported = await stage.condition(RECOVERABLE)
+        assert reported["message"] == "spec.specification.modelRef waits for Model late, which does not exist yet."
         await stage.cloud.pass_time(600)
         assert (await stage.conditions())[READY]["status"] == "False"
         assert "UpdateInferenceComponent" not in stage.mutating()
@@ -291,8 +291,8 @@ async def test_an_endpoint_whose_configuration_waits_is_not_updated(allowed: boo
         await stage.settled()
         elsewhere = {"from": {"name": "late", "namespace": "far"}}
         await stage.edit({"endpointConfigName": None, "endpointConfigRef": elsewhere, **_rollout(120)})
-        told = await stage.condition(RECOVERABLE if allowed else TERMINAL)
-        assert told["message"].startswith("spec.endpointConfigRef")
+        reported = await stage.condition(RECOVERABLE if allowed else TERMINAL)
+        assert reported["message"].startswith("spec.endpointConfigRef")
         assert stage.mutating().count("UpdateEndpoint") == 1
 
 

@@ -1,4 +1,4 @@
-"""An object that a backup brings back: a new UID, no status, and a resource whose name is AWS's."""
+"""An object restored from a backup: a new UID, no status, and a resource whose identifier AWS generated."""
 
 from __future__ import annotations
 
@@ -117,22 +117,22 @@ async def test_a_run_that_sagemaker_no_longer_has_is_not_run_again() -> None:
     marks[CREATED] = marks[CREATED][:-1] + ("0" if marks[CREATED][-1] != "0" else "1")
     async with operator(stage.cloud, identity="two"):
         await restore(stage, backup)
-        told = await stage.condition("ACK.Terminal")
-    assert told["reason"] == "Vanished"
+        reported = await stage.condition("ACK.Terminal")
+    assert reported["reason"] == "Vanished"
     assert stage.mutating() == []
 
 
 @OF_EACH
 async def test_the_annotation_costs_one_write_and_no_reconcile(kind: str) -> None:
     stage = Stage(kind)
-    async with operator(stage.cloud), stage.cloud.watching(kind) as seen:
+    async with operator(stage.cloud), stage.cloud.watching(kind) as states:
         await stage.prepare()
         await stage.apply()
         await stage.settled()
         described = len(stage.cloud.sagemaker.calls.of(stage.kind.describe))
         await stage.cloud.pass_time(1200)
         assert len(stage.cloud.sagemaker.calls.of(stage.kind.describe)) == described
-    marks = [obj["metadata"].annotations.get(CREATED) for obj in seen if obj["metadata"].name == stage.name]
+    marks = [obj["metadata"].annotations.get(CREATED) for obj in states if obj["metadata"].name == stage.name]
     assert len({mark for mark in marks if mark}) == 1
-    first = next(obj for obj in seen if obj["metadata"].annotations.get(CREATED))
+    first = next(obj for obj in states if obj["metadata"].annotations.get(CREATED))
     assert not first["status"], "who dies before the status finds the resource by it"

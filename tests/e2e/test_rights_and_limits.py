@@ -1,4 +1,4 @@
-"""Rights that are missing or taken away, a lease held by another, objects too large for etcd: all of it is reported."""
+"""Missing or revoked permissions, a lease held by another process, objects too large for etcd: all are reported."""
 
 from __future__ import annotations
 
@@ -215,10 +215,10 @@ async def test_an_adoption_that_the_rules_of_the_crd_refuse_quotes_the_rule() ->
         annotations = {ADOPTION_POLICY: "adopt", ADOPTION_FIELDS: fields}
         await cloud.apply({**kind, "metadata": {"name": "mine", "namespace": "default", "annotations": annotations}})
 
-        async def told() -> Any:
+        async def reported() -> Any:
             return (await cloud.conditions("mine", kind="Model")).get("Ready", {}).get("message", "")
 
         async def quoted() -> bool:
-            return "spec: exactly one of spec.primaryContainer, spec.containers must be set" in await told()
+            return "spec: exactly one of spec.primaryContainer, spec.containers must be set" in await reported()
 
         await cloud.until(quoted, seconds=120)

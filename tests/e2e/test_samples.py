@@ -1,4 +1,4 @@
-"""`kubectl apply -f manifests/samples/`, and `kubectl delete -f` after it: a newcomer's first two commands."""
+"""`kubectl apply -f manifests/samples/` and `kubectl delete -f`: the first commands of a new user."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def everything() -> dict[Identity, dict[str, Any]]:
 
 
 async def unready(cloud: Cloud, objects: dict[Identity, Any]) -> list[tuple[Identity, Any]]:
-    told = [(identity, await cloud.conditions(identity[1], kind=identity[0])) for identity in objects]
-    return [(identity, found) for identity, found in told if found.get("Ready", {}).get("status") != "True"]
+    reported = [(identity, await cloud.conditions(identity[1], kind=identity[0])) for identity in objects]
+    return [(identity, found) for identity, found in reported if found.get("Ready", {}).get("status") != "True"]
 
 
 async def test_all_samples_applied_at_once_become_ready_and_can_be_deleted_at_once() -> None:

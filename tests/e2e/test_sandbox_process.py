@@ -1,4 +1,4 @@
-"""Sandbox, operator and kubectl as three programs, the way the README puts them together."""
+"""Sandbox, operator and kubectl as three processes, as in the README."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def valid_log(operator: Process) -> list[dict[str, Any]]:
 
 
 async def test_a_job_from_apply_to_delete_with_three_programs(tmp_path: Path) -> None:
-    # A job of ten minutes is over in three seconds, before the operator's first look at it.
+    # A job of ten minutes is over in three seconds, before the operator's first poll.
     async with sandbox(tmp_path, "--speed", "200") as (sandboxed, env):
         kubectl = Kubectl(env)
         metrics, probes = free_port(), free_port()
@@ -79,11 +79,11 @@ async def test_a_job_from_apply_to_delete_with_three_programs(tmp_path: Path) ->
             assert cells["NAME"] == NAME
             assert (cells["STATUS"], cells["SECONDARY-STATUS"]) == ("Completed", "Completed")
 
-            async def told() -> bool:
+            async def reported() -> bool:
                 lines = (await kubectl("describe", JOB)).partition("\nEvents:")[2].splitlines()
                 return {"Created", "Completed"} <= {line.split()[1] for line in lines if line.split()[:1] == ["Normal"]}
 
-            await until(told, "the events Created and Completed")
+            await until(reported, "the events Created and Completed")
             status, text = await get(f"http://127.0.0.1:{metrics}/metrics")
             assert status == 200
             assert 'controller_runtime_reconcile_total{controller="trainingjob",result="success"}' in text
@@ -100,11 +100,11 @@ async def test_a_job_from_apply_to_delete_with_three_programs(tmp_path: Path) ->
             operator.signal(signal.SIGTERM)
             assert await operator.ended() == 0
             assert operator.err == []
-            assert await kubectl(*lease) == "", "whoever comes next need not wait for it"
+            assert await kubectl(*lease) == "", "the next leader need not wait for it"
 
         events = [line["event"] for line in valid_log(operator) if "event" in line]
         about = [name for name in events if name.startswith(("job.", "resource."))]
-        # What the job passed between two looks is told too, before its end.
+        # States between two polls are reported too, before the end.
         assert [name for name in about if name != "job.transition"] == [
             "job.submitted",
             "job.completed",
@@ -136,12 +136,12 @@ async def test_kill_9_loses_no_job_and_creates_none_twice(tmp_path: Path) -> Non
             assert await operator.ended() == -signal.SIGKILL
         born = {name: await created_at(sagemaker, name) for name in ("finishing", "deleted")}
         await kubectl("delete", "trainingjob/deleted", "--wait=false")
-        assert await status(sagemaker, "deleted") == "InProgress", "nobody is there to stop it"
+        assert await status(sagemaker, "deleted") == "InProgress", "no operator runs to stop it"
 
         async def over() -> bool:
             return await status(sagemaker, "finishing") == "Completed"
 
-        await until(over, "the end of a job that nobody watches")
+        await until(over, "the end of a job without an operator")
         async with started("sagemaker-operator", *command, env=env) as operator:
             await kubectl("wait", "trainingjob/finishing", "--for=condition=Complete", "--timeout=30s")
             await kubectl("wait", "trainingjob/deleted", "--for=delete", "--timeout=30s")

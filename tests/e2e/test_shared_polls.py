@@ -1,4 +1,4 @@
-"""One List call serves all objects that it can show: several of one resource, and resources that its defaults leave out."""
+"""One List call serves all objects that it can show: several objects of one resource, and resources left out by default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = VIRTUAL
 _TEN_MINUTES = 600.0
 
 
-async def test_a_read_only_object_makes_no_further_calls() -> None:
+async def test_a_second_object_of_a_resource_that_is_read_only_adds_no_calls() -> None:
     cloud = Cloud(kinds=["TrainingJob"])
     async with operator(cloud, feature_gates=FeatureGates(read_only_resources=True)):
         for name in ("a", "b"):
@@ -33,7 +33,9 @@ async def test_a_read_only_object_makes_no_further_calls() -> None:
         await cloud.pass_time(_TEN_MINUTES)
         operations = cloud.sagemaker.calls.operations
         asked = operations.get("ListTrainingJobs", 0) + operations.get("DescribeTrainingJob", 0)
-        assert 0 < asked <= 40, "two in half a minute; 1,100 when the sweep looked for the second object on every page"
+        assert 0 < asked <= 40, (
+            "two in half a minute; 1,100 when the sweep searched for the second object on every page"
+        )
 
 
 async def test_model_package_versions_are_found_by_list() -> None:

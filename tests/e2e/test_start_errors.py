@@ -1,4 +1,4 @@
-"""What an operator that cannot start says: one line on stderr that tells what to change, and exit code 1."""
+"""The error of an operator that cannot start: one line on stderr that says what to change, and exit code 1."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def forbidding(plural: str) -> Any:
     return intercept
 
 
-# The same later: the process lives on, and says what it misses.
+# The same later: the process continues, and reports what is missing.
 
 
 @pytest.mark.looptime(end=20_000)

@@ -1,4 +1,4 @@
-"""SIGTERM ends the program with 0 from its first moment on, with real processes."""
+"""SIGTERM ends the process with exit code 0 at any time after its start; real processes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_sigterm_while_the_api_server_does_not_answer(tmp_path: Path) -> N
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("stdout", [">/dev/full", ">&-"])
-async def test_sigterm_with_a_blocked_standard_output(tmp_path: Path, stdout: str) -> None:
+async def test_a_start_error_is_reported_though_standard_output_cannot_be_written(tmp_path: Path, stdout: str) -> None:
     """The program reports why it cannot start, and not that it could not write a line."""
     program = f"exec {sys.executable} -m sagemaker_operator run --aws-region us-west-2 --kubeconfig /nowhere {stdout}"
     result = await run("sh", "-c", program, env=environment(tmp_path))

@@ -1,4 +1,4 @@
-"""Tags of every kind follow spec, and nobody else's are touched."""
+"""Tags of every kind follow spec, and other tags are not changed."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ async def test_without_the_permission_it_says_so_and_does_everything_else(operat
         stage.cloud.forget()
         assert stage.story.edit is not None
         await stage.edit({**stage.story.edit.spec, **spec_tags(stage="prod", new="2")})
-        told = await stage.condition("ACK.Advisory")
-        assert f"sagemaker:{operation}" in told["message"]
+        reported = await stage.condition("ACK.Advisory")
+        assert f"sagemaker:{operation}" in reported["message"]
         await stage.cloud.pass_time(3600)
         assert (await stage.conditions())["Ready"]["status"] == "True"
         assert "UpdateEndpoint" in stage.mutating()

@@ -1,4 +1,4 @@
-"""A training job's life in virtual time: what the user sees, and what it costs."""
+"""A training job's lifecycle in virtual time: what the user sees, and the number of calls and writes."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ async def test_the_first_status_of_an_accepted_object_carries_the_arn() -> None:
     name = manifest["metadata"]["name"]
     async with operator(cloud):
         await cloud.apply(manifest)
-        async with cloud.watching() as seen:
+        async with cloud.watching() as watched:
             await cloud.until_status(name, "InProgress")
-    first = next(obj["status"] for obj in seen if obj.get("status"))
+    first = next(obj["status"] for obj in watched if obj.get("status"))
     assert first["ackResourceMetadata"]["arn"].startswith(ARN)
 
 
@@ -248,10 +248,10 @@ async def test_a_create_that_the_account_refuses_recovers_without_an_edit(kind: 
     async with operator(cloud):
         await cloud.apply(manifest)
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return (await cloud.conditions(name)).get("ACK.Recoverable", {}).get("reason") == category
 
-        await cloud.until(told)
+        await cloud.until(reported)
         assert "ACK.Terminal" not in await cloud.conditions(name)
         assert not (await cloud.get(name))["metadata"].get("finalizers"), "a refused create never blocks a deletion"
         await cloud.until_status(name, "Completed", seconds=7200)
@@ -264,10 +264,10 @@ async def test_a_burst_of_throttling_never_shows_in_a_condition() -> None:
     name = manifest["metadata"]["name"]
     for operation in ("CreateTrainingJob", "DescribeTrainingJob"):
         cloud.sagemaker.faults.add(Fault(operation=operation, kind=FaultKind.THROTTLE, times=5))
-    async with operator(cloud), cloud.watching() as seen:
+    async with operator(cloud), cloud.watching() as watched:
         await cloud.apply(manifest)
         await cloud.until_status(name, "Completed")
-    for obj in seen:
+    for obj in watched:
         types = {c["type"] for c in obj.get("status", {}).get("conditions", ())}
         assert not types & {"ACK.Recoverable", "ACK.Terminal", "Stalled"}
     assert cloud.creates() == 1
@@ -279,10 +279,10 @@ async def test_a_lost_reply_to_the_create_is_found_again(kind: FaultKind) -> Non
     manifest = sample()
     name = manifest["metadata"]["name"]
     cloud.sagemaker.faults.add(Fault(operation="CreateTrainingJob", kind=kind))
-    async with operator(cloud), cloud.watching() as seen:
+    async with operator(cloud), cloud.watching() as watched:
         await cloud.apply(manifest)
         await cloud.until_status(name, "Completed")
-    first = next(obj["status"] for obj in seen if obj.get("status"))
+    first = next(obj["status"] for obj in watched if obj.get("status"))
     assert first["ackResourceMetadata"]["arn"].startswith(ARN)
     assert len(cloud.sagemaker.calls.of("CreateTrainingJob")) == 1
 
@@ -319,10 +319,10 @@ async def test_a_job_that_vanished_is_not_run_again() -> None:
             )
         )
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return (await cloud.conditions(name)).get("ACK.Terminal", {}).get("reason") == "Vanished"
 
-        await cloud.until(told)
+        await cloud.until(reported)
         await cloud.pass_time(7200)
     assert cloud.creates() == 1
 
@@ -411,7 +411,7 @@ async def test_debug_rules_keep_it_unsynced_until_they_end() -> None:
     }
     manifest = sample(debugRuleConfigurations=[rule])
     name = manifest["metadata"]["name"]
-    async with operator(cloud), cloud.watching() as seen:
+    async with operator(cloud), cloud.watching() as watched:
         await cloud.apply(manifest)
 
         async def ready() -> bool:
@@ -420,7 +420,7 @@ async def test_debug_rules_keep_it_unsynced_until_they_end() -> None:
         await cloud.until(ready)
     texts = [
         c["message"]
-        for obj in seen
+        for obj in watched
         if obj.get("status", {}).get("trainingJobStatus") == "Completed"
         for c in obj["status"]["conditions"]
         if c["type"] == "ACK.ResourceSynced"

@@ -1,4 +1,4 @@
-"""A create without an answer may have made a resource: where it was sent is asked before anything is created elsewhere."""
+"""A create without an answer may have taken effect: the place that it was sent to is searched before a create elsewhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_an_object_deleted_after_a_lost_reply_stops_the_job_where_it_is() 
 
 
 async def test_a_create_that_never_took_effect_is_made_where_the_annotations_say() -> None:
-    """After a crash nobody knows: it is looked for where it was sent, and then made in the other region."""
+    """After a crash the outcome is unknown: the first region is searched, and then the resource is created in the other."""
     cloud = Cloud(kinds=["TrainingJob"])
     await cloud.apply(one_job())
     await killed(cloud, Wire("SageMaker.CreateTrainingJob", Mode.KILL_BEFORE))

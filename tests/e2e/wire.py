@@ -1,7 +1,6 @@
-"""Everything an operator sends, numbered in order, and one fault at a chosen number.
+"""Numbers every request of an operator, and injects one fault at a chosen number.
 
-Both ports of the operator pass here: requests to Kubernetes (lease renewals aside: they are a clock's work, and their
-number depends on nothing but time) and calls to AWS.
+It sees requests to Kubernetes (without lease renewals, whose number depends on time alone) and calls to AWS.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Mode(Enum):
 
 
 Script = Callable[[int, str], Mode | None]
-"""What goes wrong with a call, from its number and its name."""
+"""Decides the fault of a call from its number and its name; None: no fault."""
 
 
 def _once(at: int | str, mode: Mode) -> Script:
@@ -64,7 +63,7 @@ def _once(at: int | str, mode: Mode) -> Script:
 
 
 class Wire:
-    """Numbers calls from 1. With `at` 0 nothing goes wrong, and `calls` tells what there was to break.
+    """Numbers calls from 1. With `at` 0 there is no fault, and `calls` lists the calls of the run.
 
     `at` may also name a call ("SageMaker.CreateModel"): the first of that name is the one. A `script` decides on each.
     """

@@ -148,12 +148,12 @@ class Endurance:
                 asyncio.create_task(self._troubles(proxy)),
                 asyncio.create_task(self._restarts(proxy)),
             ]
-            lives = [asyncio.create_task(self._live(copy)) for copy in self.copies]
+            lifecycles = [asyncio.create_task(self._live(copy)) for copy in self.copies]
             _say(f"{len(self.copies)} copies of {len(self.copies[0])} objects, {self.seconds:.0f} s")
-            await self._wait(operator, lives)
-            for task in (*tasks, *lives):
+            await self._wait(operator, lifecycles)
+            for task in (*tasks, *lifecycles):
                 task.cancel()
-            for result in await asyncio.gather(*tasks, *lives, return_exceptions=True):
+            for result in await asyncio.gather(*tasks, *lifecycles, return_exceptions=True):
                 if isinstance(result, Exception):
                     self.problems.append(f"the run itself: {type(result).__name__}: {result}")
             ready = await get(f"http://127.0.0.1:{health}/readyz")
@@ -165,17 +165,19 @@ class Endurance:
             await self._judge()
             return self._summary(proxy)
 
-    async def _wait(self, operator: asyncio.subprocess.Process, lives: list[asyncio.Task[None]]) -> None:
+    async def _wait(self, operator: asyncio.subprocess.Process, lifecycles: list[asyncio.Task[None]]) -> None:
         """Until the time is over and everything is settled, or the operator has ended."""
         end = asyncio.create_task(operator.wait())
-        done = asyncio.gather(*lives)
-        told = 0.0
+        done = asyncio.gather(*lifecycles)
+        reported = 0.0
         while not end.done():
             await asyncio.sleep(1.0)
-            if self._at() - told > 60:
-                told = self._at()
+            if self._at() - reported > 60:
+                reported = self._at()
                 unsettled = len(self._unsettled())
-                _say(f"{told:5.0f} s: {sum(self.applied.values())} applied, {unsettled} not settled, {self.rss[-1:]}")
+                _say(
+                    f"{reported:5.0f} s: {sum(self.applied.values())} applied, {unsettled} not settled, {self.rss[-1:]}"
+                )
             over = self._at() - self.seconds
             if (over > 0 and done.done() and not self._unsettled()) or over > _SETTLE_SECONDS:
                 break

@@ -1,4 +1,4 @@
-"""The objects of a run: copies of the samples, each copy with names of its own in a namespace of its own."""
+"""The objects of a run: copies of the samples, each with unique names in its own namespace."""
 
 from __future__ import annotations
 

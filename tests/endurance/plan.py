@@ -1,4 +1,4 @@
-"""What goes wrong and when, and whether memory is flat: pure."""
+"""The schedule of faults, and whether memory grows: pure."""
 
 from __future__ import annotations
 

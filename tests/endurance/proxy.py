@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback between the operator and the API server, which answers nonsense on demand."""
+"""An HTTP proxy on loopback between the operator and the API server that returns wrong answers on demand."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Faults at every call: repeat one run, or run the whole matrix.
 
-python -m tests.faults --kind TrainingJob                                   the calls that there are to break
-python -m tests.faults --kind TrainingJob --mode kill-after --at 9          one run, and how it went
+python -m tests.faults --kind TrainingJob                                   the calls of a run, numbered
+python -m tests.faults --kind TrainingJob --mode kill-after --at 9          one run with a fault at call 9
 python -m tests.faults --kind TrainingJob --seed 7                          mixed faults, drawn from the seed
 python -m tests.faults --matrix [--kind Model] [--jobs 2] [--share 500]     every call, every mode; one table
 python -m tests.faults --seeds 1000                                         mixed faults, seeds 1 to 1000
-python -m tests.faults --soak 3                                             days of coming and going; what is still held
+python -m tests.faults --soak 3                                             days in which objects come and go; what is kept
 
 Each takes `--order answer-first`: the answers to the operator's own writes then come before their watch events.
 With `--report docs/faults.md` the last three write what they found into that page.
@@ -36,8 +36,8 @@ from tests.faults.table import Table, inserted
 from tests.faults.troubles import MIXED, MODES, NONE
 
 _SHOWN = 400
-# Parts of 50 runs, of 0.15 s each on an idle core, between two words about how far it is.
-_TELL = 10
+# Parts of 50 runs, of 0.15 s each on an idle core, between two lines of progress.
+_PROGRESS_EVERY = 10
 _FEWEST_DAYS = 3
 # A job, what has no life cycle, what is updated, and what needs others.
 _SOAKED = ("TrainingJob", "Model", "Pipeline", "Endpoint")
@@ -118,7 +118,7 @@ def _many(options: argparse.Namespace) -> int:
                     _say(f"FAILED {case}\n    " + "\n    ".join(problem[:_SHOWN] for problem in found))
                     if options.seeds:
                         keep(case)
-            if number % _TELL == 0:
+            if number % _PROGRESS_EVERY == 0:
                 _say(f"{table.runs} of {whole} runs, {table.failures} failures")
     _say(str(table))
     if options.report:
@@ -151,7 +151,7 @@ def _block(name: str, order: Order) -> str:
 
 
 def _days(kind: str, days: int, order: Order) -> list[Held]:
-    # The lives of the objects come on top of the pauses between them.
+    # The objects' lifecycles add to the pauses between them.
     living = soak(days, kind=kind, pause=DAY_SECONDS / OBJECTS, order=order)
     history: list[Held] = in_virtual_time(living, end=3 * days * DAY_SECONDS)
     return history
@@ -162,8 +162,8 @@ def _report(page: Path, block: str, text: str) -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
     command = " ".join(word for word in sys.argv[1:] if not word.startswith("--report") and word != str(page))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    told = f"`python -m tests.faults {command}`, {rfc3339(wall_clock())}, commit {commit.strip()}, {machine}:"
-    page.write_text(inserted(page.read_text(encoding="utf-8"), block, f"{told}\n\n{text}"), encoding="utf-8")
+    reported = f"`python -m tests.faults {command}`, {rfc3339(wall_clock())}, commit {commit.strip()}, {machine}:"
+    page.write_text(inserted(page.read_text(encoding="utf-8"), block, f"{reported}\n\n{text}"), encoding="utf-8")
 
 
 def _cases(kind: str, order: Order, share_of: int) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Bad specs from good ones, along the CRD's schema: what a user, or somebody who means harm, may write."""
+"""Invalid specs derived from valid ones along the CRD's schema: mistakes and attacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a run has passed: the one place that says so."""
+"""Decides whether a run has passed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def problems(run: Run, reference: Run) -> list[str]:
         *_of_the_run(run),
         *_of_the_end(run, reference),
         *_of_the_way(run, reference),
-        *bad_words(run.logs, run.told),
+        *leaks(run.logs, run.reported),
     ]
 
 
@@ -60,8 +60,8 @@ def _of_the_way(run: Run, reference: Run) -> Iterator[str]:
         yield f"{len(run.calls)} calls (at most {most})"
 
 
-def bad_words(logs: Iterable[str], told: str) -> Iterator[str]:
-    """What people must not read: in the log, or (`told`) in conditions and events."""
+def leaks(logs: Iterable[str], reported: str) -> Iterator[str]:
+    """Text that must not appear in the log, or (`reported`) in conditions and Events."""
     validator = _log_schema()
     for line in logs:
         if SECRET in line:
@@ -71,7 +71,7 @@ def bad_words(logs: Iterable[str], told: str) -> Iterator[str]:
             yield f"log line against the schema: {error.json_path}: {error.message}: {line}"
         if "exception" in decoded:
             yield f"a traceback in the log: {line}"
-    if SECRET in told:
+    if SECRET in reported:
         yield "a secret in a condition or an event"
 
 

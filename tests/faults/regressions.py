@@ -1,4 +1,4 @@
-"""Cases that failed once: tests/faults/regressions.txt, one per line, as the tool is told to repeat them."""
+"""Cases that failed once: tests/faults/regressions.txt has the arguments that repeat each, one per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run: a scenario, a trouble, as many processes as it takes, and everything that was seen of it."""
+"""One run: a scenario, a fault, as many processes as needed, and a record of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _END = 2_000_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What makes a run, entirely: the same case is the same run. Its text is how the tool is told to repeat it."""
+    """What makes a run, entirely: the same case is the same run. Its text is the arguments that repeat it."""
 
     kind: str
     scenario: str = "life"
@@ -57,7 +57,7 @@ class Case:
 
 @dataclass(kw_only=True)
 class Run:
-    """What was seen."""
+    """The record of a run."""
 
     case: Case
     budget: Budget
@@ -76,7 +76,7 @@ class Run:
     terminal: list[str] = field(default_factory=list)
     """Terminal conditions that the user could see."""
     logs: list[str] = field(default_factory=list)
-    told: str = ""
+    reported: str = ""
     """Everything that people can read of it in Kubernetes: statuses and events."""
 
 
@@ -113,7 +113,7 @@ async def _run(case: Case) -> Run:
     cloud.forget()
     made = Counter(cloud.sagemaker.made)
     calls: list[str] = []
-    async with cloud.watching(case.kind) as seen:
+    async with cloud.watching(case.kind) as states:
         planned = trouble(case.mode, at=case.at, seed=case.seed, cloud=cloud)
         user = asyncio.create_task(SCENARIOS[case.scenario].live(stage, trail))
         processes, troubles = await _operated(case, stage, planned, calls, user)
@@ -142,12 +142,12 @@ async def _run(case: Case) -> Run:
         applied=Counter(call.operation for call in cloud.sagemaker.calls.mutating() if call.applied),
         terminal=[
             str(condition["message"])
-            for state in seen
+            for state in states
             for condition in state["status"].get("conditions", ())
             if condition["type"] == TERMINAL and condition["status"] == "True"
         ],
         logs=out.getvalue().splitlines(),
-        told=json.dumps([[state["status"] for state in seen], cloud.kubernetes.list(EVENTS)], default=str),
+        reported=json.dumps([[state["status"] for state in states], cloud.kubernetes.list(EVENTS)], default=str),
     )
 
 

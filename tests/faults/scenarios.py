@@ -1,4 +1,4 @@
-"""What a user does with one object, from apply to gone: the lives that faults are thrown into."""
+"""What a user does with one object, from apply to its removal: the scenarios that faults are injected into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects that come and go, for rounds or for days, and what the operator still holds after each of them."""
+"""Objects that are created and deleted, for rounds or days, and what the operator still holds after each round."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _WARM = 1
 _BOUNDED = ("sagemaker_operator.kube.events", "sagemaker_operator.sandbox")
 _NOT_WEIGHED = (*_BOUNDED, "tests.")
 _SHARED = (type, ModuleType, asyncio.AbstractEventLoop, type(cache(len)))
-"""What everybody refers to; and caches of functions, which have a bound or are keyed by names of the service model."""
+"""Objects that are shared by all; and caches of functions, which have a bound or are keyed by names of the service model."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ async def soak(
     order: Order = Order.EVENT_FIRST,
     each: Callable[[Held], None] = lambda held: None,
 ) -> list[Held]:
-    """`pause` seconds of virtual time pass after each object; `each` is told of every round as it ends."""
+    """`pause` seconds of virtual time pass after each object; `each` is called after every round."""
     stage = Stage(kind)
     configure(level="error", format_="json", clock=stage.cloud.clock, stream=io.StringIO())
     history: list[Held] = []
@@ -136,13 +136,13 @@ def _held(manager: Manager) -> Held:
 
 def _weight(root: object) -> int:
     """Bytes of everything that hangs on it, the service models included."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     rest, total = [root], 0
     while rest:
         one = rest.pop()
-        if id(one) in seen or isinstance(one, _SHARED) or str(type(one).__module__).startswith(_NOT_WEIGHED):
+        if id(one) in visited or isinstance(one, _SHARED) or str(type(one).__module__).startswith(_NOT_WEIGHED):
             continue
-        seen.add(id(one))
+        visited.add(id(one))
         # msgspec's answer to getsizeof is an address.
         total += memoryview(one).nbytes if isinstance(one, msgspec.Raw) else sys.getsizeof(one)
         rest.extend(gc.get_referents(one))

@@ -1,6 +1,6 @@
-"""A Kubernetes API as a bad network and a lagging replica show it: what watches lose, repeat, delay; lists from the past.
+"""A Kubernetes API behind a bad network or a lagging replica: watches that lose, repeat and delay events; old lists.
 
-Everything here may happen with a healthy API server, and everything heals: after `until` (loop time) nothing goes wrong.
+Everything here may happen with a healthy API server, and ends: after `until` (loop time) there is no fault.
 An event is only lost together with the connection's history (410 Gone), because that is the only way in which one is.
 """
 
@@ -123,7 +123,7 @@ class StaleTransport(ForwardingTransport):
                         lost_at = lost_at or loop.time() + _LOST_SECONDS
                         continue
                     case Stale.DROPPED if lost_at is not None and bookmark:
-                        # A version after the lost event would make the loss last for ever.
+                        # A version after the lost event would make the loss permanent.
                         continue
                     case Stale.DUPLICATED if not bookmark:
                         yield line + line

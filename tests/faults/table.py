@@ -1,4 +1,4 @@
-"""How many runs there were of each case, and how many failed: as text while one works, as Markdown for docs/faults.md."""
+"""The number of runs and failures of each case: as text for progress, as Markdown for docs/faults.md."""
 
 from __future__ import annotations
 

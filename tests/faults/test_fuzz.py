@@ -1,4 +1,4 @@
-"""Good, bad, good again: the same state as before, nothing surfaces, and the neighbour never notices."""
+"""A valid spec, an invalid one, the valid one again: the same state, no secret is shown, a second object is unaffected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.e2e.harness import operator
 from tests.e2e.kinds import KINDS, VIRTUAL, Stage
 from tests.e2e.patches import reverse
 from tests.faults.fuzz import NASTY, spoiled
-from tests.faults.oracle import bad_words
+from tests.faults.oracle import leaks
 from tests.faults.scenarios import comparable, plant_secrets
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def test_a_bad_spec_affects_only_its_object_and_can_be_fixed(kind: str) ->
     plant_secrets(stage.manifest)
     schema = crd_manifest(stage.kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     rng = random.Random(kind)
-    async with operator(cloud, leader_election=False) as manager, cloud.watching(kind) as seen:
+    async with operator(cloud, leader_election=False) as manager, cloud.watching(kind) as states:
         await cloud.apply(_NEIGHBOUR)
         await stage.settled(_NEIGHBOUR)
         await stage.prepare()
@@ -83,8 +83,8 @@ async def test_a_bad_spec_affects_only_its_object_and_can_be_fixed(kind: str) ->
             assert await _state(stage) == before, changed
         assert await cloud.get("neighbour", kind="ModelPackageGroup") == neighbour
         await stage.delete()
-    told = json.dumps([[state["status"] for state in seen], cloud.kubernetes.list(EVENTS)], default=str)
-    assert list(bad_words(out.getvalue().splitlines(), told)) == []
+    reported = json.dumps([[state["status"] for state in states], cloud.kubernetes.list(EVENTS)], default=str)
+    assert list(leaks(out.getvalue().splitlines(), reported)) == []
     assert tried
 
 

@@ -1,4 +1,4 @@
-"""Two processes, one lease, clocks apart: never two creates, a standby that takes over, a lease that is given back."""
+"""Two processes, one lease, different clocks: never two creates, a standby that takes over, a lease that is released."""
 
 from __future__ import annotations
 

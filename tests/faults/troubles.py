@@ -1,4 +1,4 @@
-"""What goes wrong in a run, by name. A trouble plays on the three stages at once: calls, watches, SageMaker itself."""
+"""The faults of a run, by name. A fault can affect calls, watches and SageMaker itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A path that a user wrote can be wrong, endless, huge or curious: it ends in one line that says so, and nothing else."""
+"""A user's path can be wrong, endless, huge or probing: the result is one line that says so, and no other effect."""
 
 from __future__ import annotations
 

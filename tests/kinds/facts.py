@@ -1,4 +1,4 @@
-"""What was read from ACK's CRDs and from the service model by hand: the tests' own source, independent of the rules."""
+"""Facts read by hand from ACK's CRDs and the service model, independent of the rules under test."""
 
 from __future__ import annotations
 

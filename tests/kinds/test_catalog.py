@@ -230,8 +230,8 @@ def test_the_meaning_of_a_status_depends_on_the_kind(name: str) -> None:
     meanings = {"Good": good, "Running": StatusClass.IN_PROGRESS if job else StatusClass.STEADY}
     if kind.status_member is not None:
         for value, meaning in facts["statuses"].items():
-            told = meanings.get(meaning, meaning) if value != "OutOfService" else StatusClass.FAILED
-            assert kind.classify(value) == told, value
+            reported = meanings.get(meaning, meaning) if value != "OutOfService" else StatusClass.FAILED
+            assert kind.classify(value) == reported, value
     assert kind.log_lines_kind == "job" if job else kind.log_lines_kind in ("resource", "endpoint")
 
 

@@ -75,7 +75,7 @@ def test_after_a_failed_rollback_the_old_configuration_can_be_deployed_again() -
     request = {"EndpointName": "churn", "EndpointConfigName": "good", "RetainAllVariantProperties": True}
     assert verdict == Verdict(request=request, annotations={LAST_CONFIG: "good"})
     assert endpoint({}, mixed, "good") == Verdict(), "that failed too"
-    assert endpoint({}, mixed) == Verdict(), "nobody here began what went wrong"
+    assert endpoint({}, mixed) == Verdict(), "the failed update was not this spec's"
     assert endpoint({}, {"FailureReason": "No capacity"}, "new") == Verdict(), "SageMaker went back by itself"
     first = endpoint({"DeploymentConfig": DEPLOYMENT}, mixed, "new").request
     assert first == {**request, "DeploymentConfig": DEPLOYMENT}
@@ -153,7 +153,9 @@ def test_a_variable_taken_out_of_a_components_environment_is_an_edit() -> None:
         wanted = container(kept, Image="image:1")
         assert component(wanted, there).request == {"InferenceComponentName": "llm", **wanted}
     assert component(container({"A": "1", "B": "2"}, Image="image:1"), there) == Verdict()
-    assert component({"Specification": {"Container": {"Image": "image:1"}}}, there) == Verdict(), "never set, no wish"
+    assert component({"Specification": {"Container": {"Image": "image:1"}}}, there) == Verdict(), (
+        "never set, not compared"
+    )
 
 
 def test_only_changed_members_of_a_component_are_sent_and_the_spec_is_recorded_without_tags() -> None:

@@ -1,4 +1,4 @@
-"""Hooks of the kinds that need only one, each through the comparison that calls it."""
+"""Hooks of kinds with only one, each through the comparison that calls it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_one_change_at_a_time() -> None:
     online = {"EnableOnlineStore": True}
     assert group(wanted, {"OnlineStoreConfig": online}).request == GROUP | {"FeatureAdditions": [NAME]}
     added = {"FeatureDefinitions": [AGE, NAME], "OnlineStoreConfig": online}
-    # Whether there is an online store at all is no part of the update.
+    # Whether there is an online store is not part of the update.
     assert group(wanted, added).request == GROUP | {"OnlineStoreConfig": {"TtlDuration": {"Unit": "Days", "Value": 1}}}
     assert group(wanted, added | store).request == GROUP | rate
     assert group(wanted, added | store | rate) == Verdict()
@@ -211,7 +211,7 @@ def test_a_template_provider_is_recognised_in_the_wrapping_of_describe() -> None
     assert plan("Project", PROJECT, wanted, {"TemplateProviderDetails": [there]}) == Verdict()
     there["CfnTemplateProviderDetail"] = TEMPLATE | {"TemplateURL": "https://bucket/old.yaml"}
     request = plan("Project", PROJECT, wanted, {"TemplateProviderDetails": [there]}).request
-    # The role is no part of the update.
+    # The role is not part of the update.
     kept = {"TemplateName": "t", "TemplateURL": "https://bucket/t.yaml"}
     assert request == PROJECT | {"TemplateProvidersToUpdate": [{"CfnTemplateProvider": kept}]}
 

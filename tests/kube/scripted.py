@@ -93,7 +93,7 @@ def streaming(*chunks: bytes, then: str = "end", left: asyncio.Event | None = No
 
 
 async def hang(_: web.Request) -> web.StreamResponse:
-    """Says nothing, for ever."""
+    """Never answers."""
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
 

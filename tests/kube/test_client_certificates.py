@@ -1,4 +1,4 @@
-"""Client certificates: in memory only, renewed before they expire, and after a connection that failed for them."""
+"""Client certificates: in memory only, renewed before they expire and after a connection that they caused to fail."""
 
 from __future__ import annotations
 

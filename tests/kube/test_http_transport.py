@@ -232,7 +232,7 @@ async def test_a_cancelled_request_frees_its_slot() -> None:
 async def test_closing_leaves_no_connection_however_its_request_ended(
     run: Callable[[Coroutine[Any, Any, None]], None], tmp_path: Path
 ) -> None:
-    """A watch that was left says farewell in TLS, and whoever answers late keeps it open; so does a cancelled request."""
+    """A closed watch sends a TLS close, and a server that answers late keeps the connection open; so does a cancelled request."""
     ca = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("127.0.0.1").configure_cert(tls)
@@ -261,10 +261,10 @@ async def test_closing_leaves_no_connection_however_its_request_ended(
                     group.create_task(watch())
 
     gc.collect()
-    with warnings.catch_warnings(record=True) as seen:
+    with warnings.catch_warnings(record=True) as observed:
         warnings.simplefilter("always")
         async with serve(streaming(b"{}\n", then="stall"), ssl_context=tls) as server:
             for turns in range(0, 60, 6):
                 await asyncio.to_thread(run, leave(server.url, turns))
             gc.collect()
-    assert [str(warning.message) for warning in seen if warning.category is ResourceWarning] == []
+    assert [str(warning.message) for warning in observed if warning.category is ResourceWarning] == []

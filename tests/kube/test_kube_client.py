@@ -296,11 +296,11 @@ async def test_a_read_is_left_to_its_caller_to_repeat() -> None:
 
 
 async def test_the_observer_sees_every_request_and_its_outcome() -> None:
-    seen: list[tuple[str, str, str, int]] = []
+    observed: list[tuple[str, str, str, int]] = []
 
     def observe(method: str, plural: str, subresource: str, status: int, seconds: float) -> None:
         assert seconds >= 0
-        seen.append((method, plural, subresource, status))
+        observed.append((method, plural, subresource, status))
 
     async with serve(answer(job("a", 3)), answer(b"", 404), streaming(line("ADDED", job("a", 2)))) as server:
         async with HttpTransport(ClusterAccess(server=server.url)) as transport:
@@ -313,7 +313,7 @@ async def test_the_observer_sees_every_request_and_its_outcome() -> None:
             await client.get(JOBS, "ml", "a")
         with pytest.raises(Unavailable, match="closed"):
             await watch_all(client)
-    assert seen == [
+    assert observed == [
         ("PATCH", "trainingjobs", "status", 200),
         ("GET", "", "", 404),
         ("WATCH", "trainingjobs", "", 200),

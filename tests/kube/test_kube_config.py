@@ -102,7 +102,7 @@ async def test_a_half_written_ca_or_token_file_changes_nothing(tmp_path: Path) -
 
 
 @pytest.mark.looptime
-async def test_the_token_is_read_again_each_minute_even_if_the_file_looks_the_same(tmp_path: Path) -> None:
+async def test_the_token_is_read_again_each_minute_even_if_the_file_seems_unchanged(tmp_path: Path) -> None:
     mount(tmp_path, token="one", ca=trustme.CA())
     access = await load_config(environ=in_pod("https://10.0.0.1:443"), service_account=tmp_path)
     file = (tmp_path / "token").resolve()

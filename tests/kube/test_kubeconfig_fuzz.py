@@ -143,20 +143,20 @@ async def check(path: Path, content: Any, what: str, caplog: pytest.LogCaptureFi
     """Whether the file is accepted; otherwise the error must be fit for people and hold nothing of the file's values."""
     path.write_text(json.dumps(content))  # noqa: ASYNC240
     access: Any = None
-    told = ""
+    reported = ""
     try:
         access = await load_config(kubeconfig=str(path), environ={})
     except ConfigurationError as error:
-        told = str(error)
-        assert told.startswith(f"kubeconfig {path}"), what
-        assert len(told.splitlines()) == 1, what
-        told += "".join(traceback.format_exception(error))
-    told = (told + repr(access) + caplog.text + (f"{access.server} {access.source}" if access else "")).replace(
+        reported = str(error)
+        assert reported.startswith(f"kubeconfig {path}"), what
+        assert len(reported.splitlines()) == 1, what
+        reported += "".join(traceback.format_exception(error))
+    reported = (reported + repr(access) + caplog.text + (f"{access.server} {access.source}" if access else "")).replace(
         str(path), ""
     )
-    # The host of an accepted server is no secret, and every report of a failure needs it.
-    told = told.replace("http://planted-text", "")
-    for line in told.splitlines():
+    # The host of an accepted server is not a secret, and every error message needs it.
+    reported = reported.replace("http://planted-text", "")
+    for line in reported.splitlines():
         # The names of contexts, and the user's own name for a plug-in, are shown as kubectl shows them.
         if "has no context" not in line and "the credential plug-in" not in line:
             assert PLANTED not in line, f"{what}: {line}"
@@ -164,7 +164,11 @@ async def check(path: Path, content: Any, what: str, caplog: pytest.LogCaptureFi
     return access is not None
 
 
-@pytest.mark.parametrize("auth", ["token", "basic", "certificate", "exec", "oidc"])
+# 5 CPU seconds each.
+_SLOW = [pytest.param(auth, marks=pytest.mark.slow) for auth in ("basic", "certificate", "exec", "oidc")]
+
+
+@pytest.mark.parametrize("auth", ["token", *_SLOW])
 async def test_no_field_ends_in_a_traceback_or_shows_its_value(
     auth: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

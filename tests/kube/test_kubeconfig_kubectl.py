@@ -1,4 +1,4 @@
-"""The same file, read by the real kubectl and by us: the same server, path, credentials, certificate and impersonation.
+"""The same kubeconfig read by the real kubectl and the operator: same server, path, credentials, certificate and impersonation.
 
 Where kubectl refuses a file we refuse it too, in one line that names the file and the field.
 """
@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 
-class Seen(NamedTuple):
+class RecordedRequest(NamedTuple):
     """What a server sees of a client."""
 
     path: str
@@ -52,7 +52,7 @@ class Recorder:
     def __init__(self, path: str) -> None:
         self._path = path
         self.url = ""
-        self.seen: list[Seen] = []
+        self.requests: list[RecordedRequest] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith(self._path):
@@ -67,8 +67,10 @@ class Recorder:
             )
             tls = request.get_extra_info("ssl_object")
             name = getattr(tls, "asked", "") or ""
-            self.seen.append(
-                Seen(request.rel_url.raw_path, tuple(headers), subject.get("organizationalUnitName", ""), name)
+            self.requests.append(
+                RecordedRequest(
+                    request.rel_url.raw_path, tuple(headers), subject.get("organizationalUnitName", ""), name
+                )
             )
         return web.json_response({"major": "1", "minor": "32", "gitVersion": "v1.32.4"})
 
@@ -127,7 +129,7 @@ def content(url: str, user: Any, cluster: Mapping[str, Any] = {}, context: Mappi
 async def kubectl(
     env: Mapping[str, str], home: Path, *flags: str, command: tuple[str, ...] = ("get", "--raw", "/probe")
 ) -> str:
-    """ "" if it got its answer, else what it said."""
+    """ "" if it got its answer, else its error."""
     process = await asyncio.create_subprocess_exec(
         "kubectl",
         *(*command, "--request-timeout=10s", *flags),
@@ -150,13 +152,15 @@ async def ours(env: Mapping[str, str], home: Path, *, request: str = "/probe", *
         return str(error)
 
 
-async def both(server: Recorder, paths: str, home: Path) -> tuple[list[Seen], list[Seen], str, str]:
-    """What kubectl's requests were and what ours were, and what each of them said."""
+async def both(
+    server: Recorder, paths: str, home: Path
+) -> tuple[list[RecordedRequest], list[RecordedRequest], str, str]:
+    """The requests of kubectl and of the operator, and the error of each."""
     env = {"KUBECONFIG": paths}
     theirs = await kubectl(env, home)
-    wanted, server.seen = server.seen, []
+    wanted, server.requests = server.requests, []
     mine = await ours(env, home)
-    return wanted, server.seen, theirs, mine
+    return wanted, server.requests, theirs, mine
 
 
 PROBE_CERT, PROBE_KEY = "CERT", "KEY"
@@ -211,8 +215,8 @@ USERS: dict[str, Any] = {
         "client-key-data": PROBE_KEY,
     },
     "key twice": {"client-certificate-data": PROBE_CERT, "client-key": "key.pem", "client-key-data": PROBE_KEY},
-    "certificate is no PEM": {"client-certificate-data": "YWJj", "client-key-data": PROBE_KEY},
-    "certificate is no base64": {"client-certificate-data": "%%%", "client-key-data": PROBE_KEY},
+    "certificate is not PEM": {"client-certificate-data": "YWJj", "client-key-data": PROBE_KEY},
+    "certificate is not base64": {"client-certificate-data": "%%%", "client-key-data": PROBE_KEY},
     "key of another": {"client-certificate-data": PROBE_CERT, "client-key-data": "OTHER"},
     "missing certificate file": {"client-certificate": "missing", "client-key": "key.pem"},
     "exec": {"exec": {}},
@@ -338,7 +342,7 @@ def prepare(directory: Path, user: Any) -> Any:
     return user
 
 
-def same(wanted: list[Seen], got: list[Seen], theirs: str, mine: str, *, where: str) -> None:
+def same(wanted: list[RecordedRequest], got: list[RecordedRequest], theirs: str, mine: str, *, where: str) -> None:
     assert bool(theirs) == bool(mine), f"kubectl: {theirs or 'accepts'}; ours: {mine or 'accepts'}"
     assert got == wanted
     assert "\n" not in mine
@@ -373,7 +377,7 @@ CLUSTERS: dict[str, dict[str, Any]] = {
     "server name": {"tls-server-name": "api.example"},
     "wrong server name": {"tls-server-name": "other.example"},
     "server name null": {"tls-server-name": None},
-    "proxy is no URL": {"proxy-url": "localhost:3128"},
+    "proxy is not a URL": {"proxy-url": "localhost:3128"},
     "proxy of another kind": {"proxy-url": "ftp://localhost"},
     "proxy null": {"proxy-url": None},
     "compression": {"disable-compression": True},
@@ -414,9 +418,9 @@ async def test_a_path_of_the_server_comes_before_every_path(suffix: str, tmp_pat
     async with recorder(record="/version") as server:
         path.write_text(json.dumps(content(server.url + suffix, {"token": "t"})))
         assert not await kubectl({"KUBECONFIG": str(path)}, tmp_path, command=("version",))
-        wanted, server.seen = server.seen, []
+        wanted, server.requests = server.requests, []
         assert not await ours({"KUBECONFIG": str(path)}, tmp_path, request="/version")
-    assert server.seen[0] in wanted
+    assert server.requests[0] in wanted
 
 
 @pytest.mark.parametrize(
@@ -507,9 +511,9 @@ async def test_files_are_merged_as_kubectl_merges_them(order: str, tmp_path: Pat
             (tmp_path / name / "config").write_text(text)
         paths = os.pathsep.join(str(tmp_path / name / "config") for name in order)
         theirs = await kubectl({"KUBECONFIG": paths}, tmp_path)
-        wanted, one.seen, two.seen = (one.seen, two.seen), [], []
+        wanted, one.requests, two.requests = (one.requests, two.requests), [], []
         mine = await ours({"KUBECONFIG": paths}, tmp_path)
-        assert (one.seen, two.seen) == wanted
+        assert (one.requests, two.requests) == wanted
         assert bool(theirs) == bool(mine)
 
 
@@ -520,7 +524,7 @@ async def test_an_explicit_file_is_one_path_and_hides_the_variable(tmp_path: Pat
         env = {"KUBECONFIG": str(tmp_path / "missing")}
         assert not await kubectl(env, tmp_path, "--kubeconfig", str(path))
         assert not await ours(env, tmp_path, kubeconfig=str(path))
-    assert server.seen[0] == server.seen[1]
+    assert server.requests[0] == server.requests[1]
 
 
 @pytest.mark.parametrize(
@@ -590,7 +594,7 @@ async def test_the_output_of_kubectl_config_view_means_the_same(minified: Any, t
         (tmp_path / "elsewhere").mkdir()
         for file in (path, printed):
             assert not await ours({"KUBECONFIG": str(file)}, tmp_path)
-    assert server.seen[0] == server.seen[1]
+    assert server.requests[0] == server.requests[1]
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ async def test_a_standby_waits_and_takes_over_a_dead_leaders_lease(candidates: l
     await one.stop()
     stopped = asyncio.get_running_loop().time()
     await two.elector.leading.wait()
-    # The lease of 30 s, seen at most 4.8 s late, and asked about each 4.8 s.
+    # The lease of 30 s, observed at most 4.8 s late, and polled every 4.8 s.
     assert 24 <= asyncio.get_running_loop().time() - stopped <= 30 + 2 * 4.8
     assert leases.writes[-1]["leaseTransitions"] == 1
     assert leases.writes[-1]["acquireTime"] > leases.writes[0]["acquireTime"]

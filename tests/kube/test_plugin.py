@@ -1,4 +1,4 @@
-"""Credential plug-ins as processes: missing, hanging, talkative, failing, and what is never quoted of them."""
+"""Credential plug-ins as processes: missing, hanging, verbose, failing, and what is never quoted of them."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def outcome(loop: Any, plugin: Exec, limit: float = 30) -> PluginCredentials | s
 @LOOPS
 def test_a_missing_plug_in_shows_its_install_hint(loop: Any) -> None:
     plugin = Exec(command="no-such", api_version=V1, install_hint="\x1b[31mGet it:\n  brew install it\n")
-    said = outcome(loop, plugin)
-    assert said == "the credential plug-in 'no-such' is not installed: [31mGet it: brew install it"
+    message = outcome(loop, plugin)
+    assert message == "the credential plug-in 'no-such' is not installed: [31mGet it: brew install it"
     plugin = Exec(command="/no/such", api_version=V1)
     assert outcome(loop, plugin) == "the credential plug-in '/no/such' is not installed: install it or put it on PATH"
 
@@ -56,10 +56,10 @@ def test_a_missing_plug_in_shows_its_install_hint(loop: Any) -> None:
 def test_much_on_stderr_and_stdout_at_once_does_not_block(loop: Any, tmp_path: Path) -> None:
     noise = "head -c 700000 /dev/zero | tr '\\0' x"
     assert outcome(loop, script(tmp_path, f"{noise} >&2; echo '{TOKEN}'")) == PluginCredentials(token="t")
-    said = outcome(loop, script(tmp_path, f"{noise} >&2; {noise}; exit 3"))
-    assert isinstance(said, str)
-    assert "failed with exit code 3: xxx" in said
-    assert len(said) < 1000
+    message = outcome(loop, script(tmp_path, f"{noise} >&2; {noise}; exit 3"))
+    assert isinstance(message, str)
+    assert "failed with exit code 3: xxx" in message
+    assert len(message) < 1000
     assert "wrote more than" in str(outcome(loop, script(tmp_path, f"{noise}; {noise}")))
 
 
@@ -101,12 +101,12 @@ def test_no_argument_variable_or_output_is_quoted(loop: Any, tmp_path: Path) -> 
         "env": [EnvVar(name="PASSWORD", value="planted-two"), EnvVar(name="SHORT", value="us")],
     }
     echo = 'echo "$1 $PASSWORD $SHORT us-west" >&2; exit 1'
-    said = str(outcome(loop, script(tmp_path, echo, **secrets)))
-    assert said.endswith("failed with exit code 1: *** *** us us-west")
+    message = str(outcome(loop, script(tmp_path, echo, **secrets)))
+    assert message.endswith("failed with exit code 1: *** *** us us-west")
     for output in ("planted: [", "planted", "[planted]", '{"status": {"token": {"planted": 1}}}', '{"planted": 1}'):
-        said = str(outcome(loop, script(tmp_path, f"cat <<'X'\n{output}\nX")))
-        assert "its output" in said
-        assert "planted" not in said.replace(str(tmp_path), "")
+        message = str(outcome(loop, script(tmp_path, f"cat <<'X'\n{output}\nX")))
+        assert "its output" in message
+        assert "planted" not in message.replace(str(tmp_path), "")
     kept = outcome(loop, script(tmp_path, f"echo '{TOKEN}'"))
     assert repr(kept) == "<PluginCredentials>"
 
@@ -116,7 +116,7 @@ def test_no_argument_variable_or_output_is_quoted(loop: Any, tmp_path: Path) -> 
     ("text", "says"),
     [
         ("#!/no/such/interpreter\n", "cannot be run: No such file"),
-        # uvloop starts it as execvp does, which hands what is no program to the shell.
+        # uvloop starts it as execvp does, which runs a file without an executable format in the shell.
         ("\x7fELF", "(cannot be run: Exec format error|failed with exit code 127: .*not found)"),
     ],
 )

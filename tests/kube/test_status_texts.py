@@ -1,4 +1,4 @@
-"""What people read of a refusal: the server's rule, and never the value that it refuses."""
+"""Messages for refused writes: the server's rule, and never the refused value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOBS = Resource("sagemaker.services.k8s.aws", "v1alpha1", "trainingjobs", "Train
 
 
 def refusal(field: str, cause: str, reason: str = "FieldValueInvalid") -> str:
-    """What is told of a 422 with this cause, after the name of the object."""
+    """The message for a 422 with this cause, after the name of the object."""
     causes = [{"field": field, "reason": reason, "message": cause}]
     body = status_body(422, "Invalid", f'TrainingJob "a" is invalid: {field}: {cause}', causes=causes)
     error = error_of_answer("PATCH /x", 422, {}, json.dumps(body).encode())
@@ -26,7 +26,7 @@ def refusal(field: str, cause: str, reason: str = "FieldValueInvalid") -> str:
 
 
 @pytest.mark.parametrize(
-    ("cause", "told"),
+    ("cause", "reported"),
     [
         ('Invalid value: "object": exactly one of a, b', "spec: exactly one of a, b"),
         ("Invalid value: exactly one of spec.a, spec.b must be set", "spec: exactly one of spec.a, spec.b must be set"),
@@ -49,10 +49,10 @@ def refusal(field: str, cause: str, reason: str = "FieldValueInvalid") -> str:
         ('Duplicate value: "hunter2"', "spec (FieldValueInvalid)"),
     ],
 )
-def test_a_violated_rule_is_reported_with_the_servers_text_without_the_value(cause: str, told: str) -> None:
+def test_a_violated_rule_is_reported_with_the_servers_text_without_the_value(cause: str, reported: str) -> None:
     text = refusal("spec", cause) if "value: " in cause else refusal("spec", f'{cause}, Invalid value: "x"')
     assert "hunter2" not in text
-    assert text == told or cause == "Required value"
+    assert text == reported or cause == "Required value"
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ class TestRefusals:
     def test_a_write_that_is_refused_counts_until_one_is_accepted(self) -> None:
         refusals = Refusals(lambda: 0.0)
         refusals.note("PATCH", JOBS, "ml", "status", RBAC)
-        told = refusals.current()
-        assert told == (
+        reported = refusals.current()
+        assert reported == (
             "not allowed to patch trainingjobs/status in namespace ml: apply manifests/rbac.yaml for this identity"
         )
         refusals.note("PATCH", JOBS, "other", "status", None)
-        assert refusals.current() == told
+        assert refusals.current() == reported
         refusals.note("PATCH", JOBS, "ml", "status", None)
         assert refusals.current() is None
 

@@ -1,4 +1,4 @@
-"""What is counted as it happens: one thing done, one number changed."""
+"""Counters: each action changes one number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KEY = ObjectKey("TrainingJob", "default", "a")
 
 
-def told(metrics: Metrics) -> dict[tuple[str, ...], float]:
+def reported(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """(name, values of the labels in the order of their names) -> value, of everything that is not 0."""
     return {
         (sample.name, *(sample.labels[label] for label in sorted(sample.labels))): sample.value
@@ -45,7 +45,7 @@ def test_a_request_to_the_api_server(method: str, status: int, code: str, verb: 
     expected = {("rest_client_requests_total", code, "server:6443", verb): 1}
     if timed:
         expected[("rest_client_request_duration_seconds_count", "server:6443", verb)] = timed
-    assert told(metrics) == expected
+    assert reported(metrics) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_request_to_the_api_server(method: str, status: int, code: str, verb: 
 def test_ack_names_the_types_of_operations(operation: str, op_type: str) -> None:
     metrics = Metrics()
     metrics.aws_call(operation, requests=1, failures=(), seconds=0.1)
-    assert told(metrics)["ack_outbound_api_requests_total", operation, op_type, "sagemaker"] == 1
+    assert reported(metrics)["ack_outbound_api_requests_total", operation, op_type, "sagemaker"] == 1
 
 
 def test_every_attempt_of_a_read_is_a_request() -> None:
     metrics = Metrics()
     failures = [("Transient", "InternalFailure", 500), ("Transient", "", 0)]
     metrics.aws_call("DescribeModel", requests=3, failures=failures, seconds=0.1)
-    assert told(metrics) == {
+    assert reported(metrics) == {
         ("ack_outbound_api_requests_total", "DescribeModel", "READ_ONE", "sagemaker"): 3,
         ("ack_outbound_api_requests_error_total", "DescribeModel", "sagemaker", "500"): 1,
         ("ack_outbound_api_requests_error_total", "DescribeModel", "sagemaker", "-1"): 1,
@@ -78,7 +78,7 @@ def test_every_attempt_of_a_read_is_a_request() -> None:
 def test_a_call_refused_by_the_own_rate_limit_is_not_a_request() -> None:
     metrics = Metrics()
     metrics.aws_call("CreateModel", requests=0, failures=(), seconds=0.0)
-    assert told(metrics) == {}
+    assert reported(metrics) == {}
 
 
 class _Nowhere:
@@ -97,7 +97,7 @@ class _Nowhere:
 
 
 class _Pass:
-    """A pass that ends as it is told to."""
+    """A reconcile with a given result."""
 
     def __init__(self, end: Requeue | Exception | float) -> None:
         self._end = end
@@ -152,4 +152,4 @@ async def test_a_reconcile_is_counted(end: Requeue | Exception | float, result: 
     queue = ("workqueue_adds_total", "workqueue_queue_duration_seconds_count", "workqueue_work_duration_seconds_count")
     once |= {(metric, name, name) for metric in (*queue, *also) if metric.startswith("workqueue_")}
     once |= {(metric, name) for metric in also if metric.startswith("controller_")}
-    assert told(metrics) == dict.fromkeys(once, 1)
+    assert reported(metrics) == dict.fromkeys(once, 1)

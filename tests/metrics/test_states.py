@@ -1,4 +1,4 @@
-"""The state that metrics tell of an object is the one that kstatus reads."""
+"""Metrics report the state that kstatus reads from an object."""
 
 from __future__ import annotations
 

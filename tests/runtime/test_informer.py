@@ -1,4 +1,4 @@
-"""Who is told of which change."""
+"""Which listeners are notified of which change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def job(version: int) -> KubeObject:
 
 
 class Scripted:
-    """An empty collection, and a watch that tells what the test puts into it."""
+    """An empty collection, and a watch that delivers the events that the test adds."""
 
     name = "trainingjobs"
 
@@ -46,7 +46,7 @@ class Scripted:
 
 
 class Heard:
-    """An informer that runs, and what its two sorts of listeners are told: the versions, in order."""
+    """A running informer, and the versions that its two sorts of listeners receive, in order."""
 
     def __init__(self) -> None:
         self.source = Scripted()
@@ -63,7 +63,7 @@ class Heard:
 
         return listener
 
-    async def watch_tells(self, obj: KubeObject) -> None:
+    async def watch_reports(self, obj: KubeObject) -> None:
         await self.source.news.put(WatchEvent(EventType.MODIFIED, obj))
         await asyncio.sleep(1)
 
@@ -83,18 +83,18 @@ async def running() -> AsyncIterator[Heard]:
 async def test_an_own_write_notifies_only_listeners_that_asked_for_own_writes() -> None:
     """The writer knows already: a reconcile after each of its own writes would never end."""
     async with running() as heard:
-        await heard.watch_tells(job(1))
+        await heard.watch_reports(job(1))
         heard.informer.apply_own_write(job(2))
-        await heard.watch_tells(job(2))
+        await heard.watch_reports(job(2))
         assert heard.others == ["1"], "nor does the watch's echo of it"
         assert heard.everything == ["1", "2"]
-        await heard.watch_tells(job(3))
+        await heard.watch_reports(job(3))
         assert heard.others == ["1", "3"]
         assert heard.everything == ["1", "2", "3"]
 
 
 async def test_a_write_that_the_watch_reported_first_is_reported_once() -> None:
     async with running() as heard:
-        await heard.watch_tells(job(2))
+        await heard.watch_reports(job(2))
         heard.informer.apply_own_write(job(2))
         assert (heard.others, heard.everything) == (["2"], ["2"])

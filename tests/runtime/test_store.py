@@ -238,7 +238,7 @@ def test_an_object_that_still_has_finalizers_is_not_gone() -> None:
     assert store.get("ns", "a") is marked
 
 
-# Versions that are no numbers
+# Versions that are not numbers
 
 
 def test_versions_that_are_not_numbers_count_as_newer_unless_repeated() -> None:

@@ -72,7 +72,7 @@ class Watched(NamedTuple):
 
 
 class Server:
-    """Answers from a script, the last answer for ever; keeps the requests with their times."""
+    """Answers from a script, repeating its last answer; records the requests with their times."""
 
     def __init__(self, lists: list[ListPage | KubeError], watches: list[list[Step]]) -> None:
         self.lists = lists
@@ -106,20 +106,20 @@ class Server:
 
 
 class Log:
-    """A handler that keeps what it is told, as text."""
+    """A handler that records its calls as text."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     def replaced(self, objects: list[KubeObject], resource_version: str, *, rewound: bool) -> None:
         names = " ".join(f"{obj.metadata.name}@{obj.metadata.resource_version}" for obj in objects)
-        self.told.append(f"replaced [{names}] at {resource_version}{' although older' if rewound else ''}")
+        self.reported.append(f"replaced [{names}] at {resource_version}{' although older' if rewound else ''}")
 
     def applied(self, obj: KubeObject) -> None:
-        self.told.append(f"applied {obj.metadata.name}@{obj.metadata.resource_version}")
+        self.reported.append(f"applied {obj.metadata.name}@{obj.metadata.resource_version}")
 
     def deleted(self, obj: KubeObject) -> None:
-        self.told.append(f"deleted {obj.metadata.name}@{obj.metadata.resource_version}")
+        self.reported.append(f"deleted {obj.metadata.name}@{obj.metadata.resource_version}")
 
 
 class Case(NamedTuple):
@@ -184,7 +184,7 @@ async def test_a_list_is_handed_over_and_followed_by_a_watch_from_its_version() 
         assert it.watcher.state is State.WATCHING
         assert it.watcher.synced
         assert it.watcher.degraded is None
-    assert it.log.told == ["replaced [a@3] at 7", "applied b@8", "applied a@9", "deleted b@10"]
+    assert it.log.reported == ["replaced [a@3] at 7", "applied b@8", "applied a@9", "deleted b@10"]
     assert [request.resource_version for request in it.server.watched] == ["7"]
     assert it.server.open == 0
 
@@ -199,7 +199,7 @@ async def test_pages_are_put_together_before_anything_is_handed_over() -> None:
         [QUIET_WATCH],
     )
     await run_for(1, it)
-    assert it.log.told == ["replaced [a@1 b@2 c@3] at 7"]
+    assert it.log.reported == ["replaced [a@1 b@2 c@3] at 7"]
     assert [(request.continue_, request.limit) for request in it.server.listed] == [
         (None, 500),
         ("t1", 500),
@@ -213,7 +213,7 @@ async def test_an_expired_continue_token_restarts_the_list_once_and_whole() -> N
         [QUIET_WATCH],
     )
     await run_for(1, it)
-    assert it.log.told == ["replaced [a@8 b@2] at 9"]
+    assert it.log.reported == ["replaced [a@8 b@2] at 9"]
     assert [(request.continue_, request.limit) for request in it.server.listed] == [
         (None, 500),
         ("t1", 500),
@@ -226,13 +226,13 @@ async def test_a_410_of_the_full_list_backs_off_instead_of_looping() -> None:
     it = case([page(at=7, continue_="t1"), Gone("expired"), Gone("again"), page(at=9)], [QUIET_WATCH])
     await run_for(30, it)
     assert [str(error) for error, _ in it.errors] == ["again"]
-    assert it.log.told == ["replaced [] at 9"]
+    assert it.log.reported == ["replaced [] at 9"]
 
 
 async def test_a_list_that_fails_half_way_hands_over_nothing() -> None:
     it = case([page(new("a", 1), at=7, continue_="t1"), unavailable(), page(new("b", 2), at=8)], [QUIET_WATCH])
     await run_for(30, it)
-    assert it.log.told == ["replaced [b@2] at 8"]
+    assert it.log.reported == ["replaced [b@2] at 8"]
 
 
 # Watching and resuming
@@ -262,7 +262,7 @@ async def test_a_watch_that_ends_is_resumed_at_the_last_version_without_a_list()
 async def test_bookmarks_never_reach_the_handler() -> None:
     it = case([page(at=7)], [[bookmark(9), added("a", 10), FOREVER]])
     await run_for(1, it)
-    assert it.log.told == ["replaced [] at 7", "applied a@10"]
+    assert it.log.reported == ["replaced [] at 7", "applied a@10"]
 
 
 @pytest.mark.parametrize("error", [Unavailable("500"), Unauthorized("401"), TooManyRequests("429"), KubeError("400")])
@@ -314,13 +314,13 @@ async def test_an_exception_of_the_handler_propagates() -> None:
 
 async def test_a_long_burst_of_events_yields_to_the_event_loop() -> None:
     it = case([page(at=7)], [[*(added(f"a{number}", 8 + number) for number in range(2560)), FOREVER]])
-    told = []
+    reported = []
     async with running(it.watcher):
         for _ in range(50):
-            told.append(len(it.log.told))
+            reported.append(len(it.log.reported))
             await asyncio.sleep(0)
-    assert told[-1] == 2561
-    assert max(later - earlier for earlier, later in pairwise(told)) <= 257
+    assert reported[-1] == 2561
+    assert max(later - earlier for earlier, later in pairwise(reported)) <= 257
 
 
 # Failing
@@ -469,28 +469,28 @@ async def test_a_kind_whose_crd_appears_is_watched_from_then_on() -> None:
         await asyncio.sleep(61)
         assert it.watcher.synced
         assert it.watcher.degraded is None
-    assert it.log.told == ["replaced [a@1] at 7"]
+    assert it.log.reported == ["replaced [a@1] at 7"]
 
 
 async def test_a_watch_that_finds_the_collection_gone_lists_again() -> None:
     it = case([page(new("a", 1), at=7), page(at=9)], [[5.0, NotFound("no such kind")], QUIET_WATCH])
     await run_for(100, it)
-    assert it.log.told == ["replaced [a@1] at 7", "replaced [] at 9"]
+    assert it.log.reported == ["replaced [a@1] at 7", "replaced [] at 9"]
 
 
 async def test_only_a_lasting_failure_is_degraded_until_it_ends() -> None:
     it = case([unavailable(), unavailable(), unavailable(), page(at=7)], [QUIET_WATCH])
-    seen: list[str | None] = []
+    observed: list[str | None] = []
 
     async def watch_failures() -> None:
-        while len(seen) < 3:
-            if len(it.errors) > len(seen):
-                seen.append(it.watcher.degraded)
+        while len(observed) < 3:
+            if len(it.errors) > len(observed):
+                observed.append(it.watcher.degraded)
             await asyncio.sleep(0.05)
 
     async with running(it.watcher):
         await watch_failures()
-        assert seen == [None, None, "Unavailable: cut"]
+        assert observed == [None, None, "Unavailable: cut"]
         await asyncio.sleep(30)
         assert it.watcher.degraded is None
 
@@ -504,7 +504,7 @@ async def test_a_degraded_watch_recovers_with_the_first_event() -> None:
         assert it.watcher.degraded is None
 
 
-# Looking
+# Inspection
 
 
 async def test_the_last_contact_is_the_time_of_the_last_list_or_event() -> None:
@@ -560,7 +560,7 @@ async def test_a_resource_version_that_went_back_lists_everything_again(signs: l
     """Servers differ in how they answer a watch at a version that a restored etcd does not know."""
     it = case([page(new("a", 90), at=100), page(new("a", 40), at=50)], [*signs, QUIET_WATCH])
     await run_for(2000.0, it)
-    assert it.log.told[:2] == ["replaced [a@90] at 100", "replaced [a@40] at 50 although older"]
+    assert it.log.reported[:2] == ["replaced [a@90] at 100", "replaced [a@40] at 50 although older"]
     assert it.server.watched[-1].resource_version == "50"
     assert it.watcher.degraded is None
 
@@ -569,11 +569,11 @@ async def test_a_list_after_a_410_does_not_force_older_versions() -> None:
     gone = Gone("too old", status=410, reason="Expired")
     it = case([page(new("a", 90), at=100), page(new("a", 40), at=50)], [[gone], QUIET_WATCH])
     await run_for(60.0, it)
-    assert it.log.told[-1] == "replaced [a@40] at 50", "the store decides, and drops it"
+    assert it.log.reported[-1] == "replaced [a@40] at 50", "the store decides, and drops it"
 
 
 async def test_a_proxys_404_does_not_delay_a_watch_for_minutes() -> None:
     missing = NotServed("404 page not found", status=404)
     it = case([page(at=5), page(new("a", 6), at=7)], [[missing], QUIET_WATCH])
     await run_for(30.0, it)
-    assert it.log.told[-1] == "replaced [a@6] at 7"
+    assert it.log.reported[-1] == "replaced [a@6] at 7"

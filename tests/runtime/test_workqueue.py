@@ -25,22 +25,22 @@ A, B, C = key("a"), key("b"), key("c")
 
 
 class Recorder:
-    """An observer that keeps what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
+        self.reported: list[tuple[object, ...]] = []
 
     def on_add(self, key: ObjectKey) -> None:
-        self.told.append(("add", key))
+        self.reported.append(("add", key))
 
     def on_get(self, key: ObjectKey, queue_seconds: float) -> None:
-        self.told.append(("get", key, queue_seconds))
+        self.reported.append(("get", key, queue_seconds))
 
     def on_done(self, key: ObjectKey, work_seconds: float) -> None:
-        self.told.append(("done", key, work_seconds))
+        self.reported.append(("done", key, work_seconds))
 
     def on_retry(self, key: ObjectKey) -> None:
-        self.told.append(("retry", key))
+        self.reported.append(("retry", key))
 
 
 def new_queue(workers: int = 10, observer: Recorder | None = None) -> Queue:
@@ -541,7 +541,7 @@ async def test_the_observer_is_notified_of_adds_gets_ends_and_retries() -> None:
     queue.add_rate_limited(A, EXACT)
     queue.done(A)
     await queue.get()
-    assert recorder.told == [
+    assert recorder.reported == [
         ("add", A),
         ("get", A, pytest.approx(2)),
         ("add", A),

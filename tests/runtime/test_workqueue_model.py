@@ -1,4 +1,4 @@
-"""Any order of adds, delays, gets, cancellations and ends, against a model that is too simple to be wrong."""
+"""Any order of adds, delays, gets, cancellations and ends, against a simple model."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Model:
 
     def take(self, key: ObjectKey) -> None:
         assert key not in self.processing, "a key is in two hands"
-        assert key in self.ready, "a key that nobody wanted, or before its time"
+        assert key in self.ready, "a key that was not added, or before its time"
         priority, place = self.ready[key]
         line = (priority, key.namespace)
         assert place == min(at for other, (lane, at) in self.ready.items() if (lane, other.namespace) == line)

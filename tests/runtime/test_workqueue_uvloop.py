@@ -1,4 +1,4 @@
-"""uvloop rounds timers to milliseconds and may call them early: virtual time cannot show that."""
+"""uvloop rounds timers to milliseconds and may call them early, which virtual time cannot show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny client for the contract tests, with no more opinion than HTTP has."""
+"""A minimal HTTP client for the contract tests."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Client:
         return str((await self.get(self.jobs)).body["metadata"]["resourceVersion"])
 
     async def served(self, path: str) -> None:
-        """Waits until a new CRD's collection is there: no event tells when a server has made up its handlers."""
+        """Waits until a new CRD's collection is served: there is no event for it."""
         async with asyncio.timeout(_SECONDS):
             while (await self.get(path)).status != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

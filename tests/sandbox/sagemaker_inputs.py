@@ -1,4 +1,4 @@
-"""A Create input for each of the 26 kinds, what it needs to exist first, and an update where there is one."""
+"""A Create input for each of the 26 kinds, the resources that it depends on, and an update where there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-side apply: asked of the emulator and of a real server alike."""
+"""Server-side apply, against the emulator and a real server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_an_apply_creates_what_is_not_there_and_owns_what_it_says(api: Cli
         api, job({"labels": {"team": "a"}, "finalizers": [FINALIZER]}, env={"a": "1"}, tags=[{"key": "k"}])
     )
     assert (answer.status, answer.body["metadata"]["generation"]) == (201, 1)
-    assert answer.body["spec"]["managed"] is False, "a default, and nobody's"
+    assert answer.body["spec"]["managed"] is False, "a default, without an owner"
     assert managed(answer) == {
         ("one", "Apply", ""): {
             "f:metadata": {"f:finalizers": {f'v:"{FINALIZER}"': {}}, "f:labels": {"f:team": {}}},

@@ -1,4 +1,4 @@
-"""The built-in types: config maps, secrets, leases, events: asked of the emulator and of a real server alike."""
+"""The built-in types (config maps, secrets, leases, events), against the emulator and a real server."""
 
 from __future__ import annotations
 

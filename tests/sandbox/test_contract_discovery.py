@@ -1,4 +1,4 @@
-"""Discovery, tables, OpenAPI, and the definitions of custom resources: asked of the emulator and of a real server alike."""
+"""Discovery, tables, OpenAPI and custom resource definitions, against the emulator and a real server."""
 
 from __future__ import annotations
 

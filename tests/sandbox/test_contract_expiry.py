@@ -1,4 +1,4 @@
-"""A list whose pages take longer than etcd keeps history: asked of the emulator and of a real server alike."""
+"""A list whose pages take longer than etcd keeps history, against the emulator and a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists: order, selectors, pages, options: asked of the emulator and of a real server alike."""
+"""Lists: order, selectors, pages, options, against the emulator and a real server."""
 
 from __future__ import annotations
 

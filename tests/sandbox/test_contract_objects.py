@@ -1,4 +1,4 @@
-"""Creating, replacing and deleting objects: asked of the emulator and of a real server alike."""
+"""Creating, replacing and deleting objects, against the emulator and a real server."""
 
 from __future__ import annotations
 

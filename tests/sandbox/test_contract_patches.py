@@ -1,4 +1,4 @@
-"""The three kinds of patch that are no apply: asked of the emulator and of a real server alike."""
+"""The three kinds of patch that are not apply, against the emulator and a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schema does to an object: defaults, pruning, validation, rules: asked of the emulator and of a real server alike."""
+"""The effects of a schema: defaults, pruning, validation, rules, against the emulator and a real server."""
 
 from __future__ import annotations
 

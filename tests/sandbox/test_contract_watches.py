@@ -1,4 +1,4 @@
-"""Watches: order, replay, bookmarks, selectors, expiry: asked of the emulator and of a real server alike."""
+"""Watches: order, replay, bookmarks, selectors, expiry, against the emulator and a real server."""
 
 from __future__ import annotations
 

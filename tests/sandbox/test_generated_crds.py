@@ -1,4 +1,4 @@
-"""Our own CRDs on the emulator and on a real API server: both take them, and both hold users to their rules."""
+"""The operator's CRDs on the emulator and on a real API server: both accept them, and both enforce their rules."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_the_sample_is_taken_under_strict_validation(api: Client) -> None:
     answer = await api.create(path, sample, fieldValidation="Strict")
     assert answer.status == 201, answer.body
     name = answer.body["metadata"]["name"]
-    # Until SageMaker has the job, everything may still be mended; from then on, only what an update can change.
+    # Until SageMaker has accepted the job every field can be edited; from then on, only those that an update can change.
     edit = {"spec": {"roleARN": "arn:aws:iam::111122223333:role/other"}}
     assert (await api.merge(f"{path}/{name}", edit)).status == 200
     arn = "arn:aws:sagemaker:us-west-2:111122223333:training-job/x"

@@ -67,14 +67,14 @@ class Kubectl:
         return Result(process.returncode, out.decode(), err.decode())
 
     async def __call__(self, *arguments: str, stdin: Any = None) -> str:
-        """The output of a command that must succeed without a word on stderr."""
+        """The output of a command that must succeed with an empty stderr."""
         result = await self.run(*arguments, stdin=stdin)
         assert (result.code, result.err) == (0, ""), (arguments, result)
         return result.out.strip()
 
     @asynccontextmanager
     async def lines(self, *arguments: str) -> AsyncIterator[Callable[[], Awaitable[str]]]:
-        """A command that goes on for ever: each call returns its next line."""
+        """A command that does not end: each call returns its next line."""
         process = await asyncio.create_subprocess_exec(
             "kubectl",
             *self._arguments,

@@ -1,4 +1,4 @@
-"""The emulator's own: faults, log, determinism, controllers; and the in-memory transport in virtual time."""
+"""Features of the emulator alone: faults, log, determinism, controllers; and the in-memory transport in virtual time."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Api:
     async def merge(self, name: str, patch: Any, **query: str) -> tuple[int, Any]:
         return await self.ask("PATCH", f"{PATH}/{name}", patch, MERGE, **query)
 
-    async def watch(self, seen: list[tuple[str, str]], **query: str) -> None:
+    async def watch(self, observed: list[tuple[str, str]], **query: str) -> None:
         """Collects (type, name) until the watch ends. Bookmarks count by their version."""
         async with self.transport.stream(PATH, query=[("watch", "true"), *query.items()], timeout=5) as stream:
             async for chunk in stream.chunks():
                 for line in chunk.splitlines():
                     event = json.loads(line)
                     metadata = event["object"].get("metadata", {})
-                    seen.append((event["type"], metadata.get("name") or metadata.get("resourceVersion") or ""))
+                    observed.append((event["type"], metadata.get("name") or metadata.get("resourceVersion") or ""))
 
 
 async def settle() -> None:
@@ -148,15 +148,15 @@ async def test_bookmarks_come_in_their_interval_and_before_the_end() -> None:
 
 async def test_a_bookmark_never_overtakes_an_event() -> None:
     api = Api(emulator_of(bookmark_seconds=10))
-    seen: list[tuple[str, str]] = []
+    observed: list[tuple[str, str]] = []
     watching = asyncio.create_task(
-        api.watch(seen, allowWatchBookmarks="true", timeoutSeconds="25", resourceVersion="0")
+        api.watch(observed, allowWatchBookmarks="true", timeoutSeconds="25", resourceVersion="0")
     )
     await asyncio.sleep(9)
     api.emulator.install(training_job("a"))
     await watching
     version = api.emulator.list(JOBS)[0]["metadata"]["resourceVersion"]
-    assert seen == [("ADDED", "a"), ("BOOKMARK", version), ("BOOKMARK", version), ("BOOKMARK", version)]
+    assert observed == [("ADDED", "a"), ("BOOKMARK", version), ("BOOKMARK", version), ("BOOKMARK", version)]
 
 
 async def test_an_expired_history_makes_old_watches_410_and_pages_too() -> None:
@@ -165,31 +165,31 @@ async def test_an_expired_history_makes_old_watches_410_and_pages_too() -> None:
         api.emulator.install(training_job(name))
     _, page = await api.ask("GET", PATH, limit="2")
     api.emulator.expire_history()
-    seen: list[tuple[str, str]] = []
-    await api.watch(seen, resourceVersion=str(int(page["metadata"]["resourceVersion"]) - 1))
-    assert seen == [("ERROR", "")]
+    observed: list[tuple[str, str]] = []
+    await api.watch(observed, resourceVersion=str(int(page["metadata"]["resourceVersion"]) - 1))
+    assert observed == [("ERROR", "")]
     status, expired = await api.ask("GET", PATH, limit="2", **{"continue": page["metadata"]["continue"]})
     assert (status, expired["reason"]) == (410, "Expired")
     # The token in that answer goes on, without the promise of one moment.
     _, rest = await api.ask("GET", PATH, limit="2", **{"continue": expired["metadata"]["continue"]})
     assert [item["metadata"]["name"] for item in rest["items"]] == ["c"]
-    watching = asyncio.create_task(api.watch(seen := [], resourceVersion=page["metadata"]["resourceVersion"]))
+    watching = asyncio.create_task(api.watch(observed := [], resourceVersion=page["metadata"]["resourceVersion"]))
     await settle()
     api.emulator.install(training_job("d"))
     await settle()
-    assert seen == [("ADDED", "d")]
+    assert observed == [("ADDED", "d")]
     watching.cancel()
 
 
 async def test_a_short_history_forgets_the_oldest_changes() -> None:
     api = Api(emulator_of(history=2))
     versions = [api.emulator.install(training_job(name))["metadata"]["resourceVersion"] for name in "abcd"]
-    seen: list[tuple[str, str]] = []
-    await api.watch(seen, resourceVersion=versions[0])
-    assert seen == [("ERROR", "")]
-    seen.clear()
-    await api.watch(seen, resourceVersion=versions[1], timeoutSeconds="1")
-    assert seen == [("ADDED", "c"), ("ADDED", "d")]
+    observed: list[tuple[str, str]] = []
+    await api.watch(observed, resourceVersion=versions[0])
+    assert observed == [("ERROR", "")]
+    observed.clear()
+    await api.watch(observed, resourceVersion=versions[1], timeoutSeconds="1")
+    assert observed == [("ADDED", "c"), ("ADDED", "d")]
 
 
 async def test_a_cut_watch_is_unavailable() -> None:
@@ -234,10 +234,10 @@ async def test_an_abandoned_watch_leaves_nothing_behind() -> None:
 
 async def test_an_intercept_can_answer_break_or_delay() -> None:
     api = Api(emulator_of())
-    seen: list[Request] = []
+    observed: list[Request] = []
 
     async def refuse(request: Request) -> Response | None:
-        seen.append(request)
+        observed.append(request)
         if request.verb == "create":
             return Response(429, {"Retry-After": "1"}, b"{}")
         if request.verb == "patch":
@@ -253,8 +253,8 @@ async def test_an_intercept_can_answer_break_or_delay() -> None:
     with pytest.raises(Unavailable, match="no answer within 5 s"):
         await api.ask("DELETE", f"{PATH}/one")
     assert (await api.ask("GET", f"{PATH}/one"))[0] == 404
-    assert [request.verb for request in seen] == ["create", "patch", "delete", "get"]
-    assert (seen[1].name, seen[1].headers["content-type"]) == ("one", MERGE["Content-Type"])
+    assert [request.verb for request in observed] == ["create", "patch", "delete", "get"]
+    assert (observed[1].name, observed[1].headers["content-type"]) == ("one", MERGE["Content-Type"])
     assert [record.status for record in api.emulator.requests] == [429, 0, 0, 404]
     assert not api.emulator.writes
 
@@ -284,7 +284,7 @@ async def test_a_definition_goes_when_its_last_object_is_gone() -> None:
     api = Api(emulator_of())
     name = CRD["metadata"]["name"]
     api.emulator.install(training_job(metadata={"finalizers": [FINALIZER]}))
-    watching = asyncio.create_task(api.watch(seen := [], resourceVersion="0"))
+    watching = asyncio.create_task(api.watch(observed := [], resourceVersion="0"))
     await settle()
     await api.ask("DELETE", CRDS.path(name=name))
     held = api.emulator.get(CRDS, name=name)
@@ -294,7 +294,7 @@ async def test_a_definition_goes_when_its_last_object_is_gone() -> None:
     await api.merge("one", {"metadata": {"finalizers": None}})
     await watching
     assert asyncio.get_running_loop().time() == started
-    assert seen == [("ADDED", "one"), ("MODIFIED", "one"), ("DELETED", "one")]
+    assert observed == [("ADDED", "one"), ("MODIFIED", "one"), ("DELETED", "one")]
     assert api.emulator.get(CRDS, name=name) is None
     answer = await api.transport.request("GET", PATH, timeout=5)
     assert answer.status == 404

@@ -1,4 +1,4 @@
-"""Accounts, regions, STS, the socket and the in-process door."""
+"""Accounts, regions, STS, the socket and the in-process session."""
 
 from __future__ import annotations
 

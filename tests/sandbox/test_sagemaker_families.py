@@ -1,4 +1,4 @@
-"""What one family of kinds does and no other: deployments, versions, tokens, tenants, executions."""
+"""Behaviour of single families of kinds: deployments, versions, tokens, tenants, executions."""
 
 from __future__ import annotations
 
@@ -75,28 +75,28 @@ async def test_a_failed_deployment_leaves_the_endpoint_unchanged_and_the_next_on
         await config(account, "good", count=7)
         await account.client.update_endpoint(EndpointName="endpoint", EndpointConfigName="good")
         await asyncio.sleep(AFTER_CHANGE)
-        healed = await account.describe("Endpoint")
+        recovered = await account.describe("Endpoint")
     assert (during["EndpointStatus"], "FailureReason" in during) == ("Updating", False)
     assert (back["EndpointStatus"], back["EndpointConfigName"]) == ("RollingBack", "config")
     assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "config")
     assert after["FailureReason"]
     assert variant(after)["CurrentInstanceCount"] == 2
     if by == "name":
-        assert healed["EndpointConfigName"] == "good"
-        assert "FailureReason" not in healed
+        assert recovered["EndpointConfigName"] == "good"
+        assert "FailureReason" not in recovered
 
 
 async def test_a_rollback_can_fail_and_the_next_update_recovers_it() -> None:
     async with fresh_account() as account:
         await made(account, "Endpoint", Tags=tagged(**{"update-outcome": "RollbackFailed"}))
         await config(account, "next", count=5)
-        seen = []
+        observed = []
         for _ in range(2):
             await account.client.update_endpoint(EndpointName="endpoint", EndpointConfigName="next")
             await asyncio.sleep(2 * AFTER_CHANGE)
             found = await account.describe("Endpoint")
-            seen.append((found["EndpointStatus"], found["EndpointConfigName"], "FailureReason" in found))
-    assert seen == [("UpdateRollbackFailed", "config", True), ("InService", "next", False)]
+            observed.append((found["EndpointStatus"], found["EndpointConfigName"], "FailureReason" in found))
+    assert observed == [("UpdateRollbackFailed", "config", True), ("InService", "next", False)]
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ async def test_a_rollback_can_fail_and_the_next_update_recovers_it() -> None:
 async def test_aws_maintains_what_its_tags_ask_it_to(name: str, statuses: list[str], refused: str) -> None:
     async with fresh_account() as account:
         await made(account, name, Tags=tagged(**{"maintenance-after": "600"}))
-        seen = [await account.status(name)]
+        observed = [await account.status(name)]
         await asyncio.sleep(600)
         _, message = await refusal(account.delete(name))
         for _ in statuses:
-            seen.append(await account.status(name))
+            observed.append(await account.status(name))
             await asyncio.sleep(CHANGE_SECONDS)
-        seen.append(await account.status(name))
-    assert seen == ["InService", *statuses, "InService"]
+        observed.append(await account.status(name))
+    assert observed == ["InService", *statuses, "InService"]
     assert refused in message
 
 
@@ -131,7 +131,7 @@ async def test_variant_properties_are_retained_if_asked() -> None:
         await asyncio.sleep(AFTER_CHANGE)
         await config(account, "next", count=9, weight=2.0)
         update = {"EndpointName": "endpoint", "EndpointConfigName": "next"}
-        seen = []
+        observed = []
         for extra in (
             {"RetainAllVariantProperties": True},
             {
@@ -143,9 +143,9 @@ async def test_variant_properties_are_retained_if_asked() -> None:
             await account.client.update_endpoint(**update, **extra)
             await asyncio.sleep(AFTER_CHANGE)
             found = variant(await account.describe("Endpoint"))
-            seen.append((found["CurrentInstanceCount"], found["CurrentWeight"]))
+            observed.append((found["CurrentInstanceCount"], found["CurrentWeight"]))
     assert scaling == {"CurrentInstanceCount": 2, "DesiredInstanceCount": 4, "CurrentWeight": 1.0}
-    assert seen == [(4, 0.5), (9, 0.5), (9, 2.0)]
+    assert observed == [(4, 0.5), (9, 0.5), (9, 2.0)]
 
 
 async def test_a_deployment_configuration_is_described_as_the_last_one() -> None:

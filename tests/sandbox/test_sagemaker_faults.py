@@ -1,4 +1,4 @@
-"""Scripted faults: what the caller is told, and what took effect all the same."""
+"""Scripted faults: the error that the caller gets, and whether the call took effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every kind's behaviour does without a subclass: required outputs, and updates of structures."""
+"""Generic behaviour of all kinds: required outputs, and updates of structures."""
 
 from __future__ import annotations
 

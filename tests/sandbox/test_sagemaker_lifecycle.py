@@ -1,4 +1,4 @@
-"""A training job's life at exact virtual times, seen through a real aiobotocore client."""
+"""A training job's lifecycle at exact virtual times, observed with a real aiobotocore client."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ async def test_every_status_of_the_model_occurs_in_some_lifecycle() -> None:
 async def test_a_job_enters_every_state_at_its_time() -> None:
     async with client_of(make_simulator()) as client:
         await client.create_training_job(**job())
-        seen = []
+        observed = []
         for pause in (0, 59.5, 1, 29, 1, 478, 2, 28, 2):
             await asyncio.sleep(pause)
             now = await client.describe_training_job(TrainingJobName="train")
-            seen.append((now["TrainingJobStatus"], now["SecondaryStatus"]))
+            observed.append((now["TrainingJobStatus"], now["SecondaryStatus"]))
     running = [("InProgress", word) for word in ("Starting", "Downloading", "Training", "Uploading")]
-    assert seen == [*[state for state in running for _ in range(2)], ("Completed", "Completed")]
+    assert observed == [*[state for state in running for _ in range(2)], ("Completed", "Completed")]
 
 
 async def test_a_completed_job_reports_times_bill_model_and_metric() -> None:
@@ -164,7 +164,7 @@ async def test_a_job_that_names_no_duration_fits_in_its_runtime() -> None:
     assert done["TrainingJobStatus"] == "Completed"
 
 
-async def test_an_unknown_sandbox_tag_is_refused() -> None:
+async def test_an_invalid_value_of_a_sandbox_tag_is_refused() -> None:
     async with client_of(make_simulator()) as client:
         code, message = await refusal(client.create_training_job(**job(Tags=tagged(outcome="Sometimes"))))
     assert code == "ValidationException"

@@ -1,4 +1,4 @@
-"""Create, describe, update, delete, tags and validation, as a real aiobotocore client meets them."""
+"""Create, describe, update, delete, tags and validation, called with a real aiobotocore client."""
 
 from __future__ import annotations
 

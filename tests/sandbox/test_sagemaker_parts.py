@@ -78,16 +78,16 @@ async def test_every_operation_that_names_a_resource_of_the_kinds_is_simulated()
 async def test_steps_run_one_after_another() -> None:
     async with fresh_account() as account:
         arn = await started(account)
-        seen = [await steps(account, arn)]
+        observed = [await steps(account, arn)]
         for _ in range(3):
             await asyncio.sleep(JOB_SECONDS / 3 + 1)
-            seen.append(await steps(account, arn))
+            observed.append(await steps(account, arn))
         page = await account.client.list_pipeline_execution_steps(PipelineExecutionArn=arn)
         first = await account.client.list_pipeline_execution_steps(PipelineExecutionArn=arn, MaxResults=2)
         rest = await account.client.list_pipeline_execution_steps(
             PipelineExecutionArn=arn, MaxResults=2, NextToken=first["NextToken"]
         )
-    assert seen == [
+    assert observed == [
         {"Prepare": "Executing"},
         {"Prepare": "Succeeded", "Good": "Executing"},
         {"Prepare": "Succeeded", "Good": "Succeeded", "Ask": "Executing"},
@@ -131,12 +131,12 @@ async def test_a_stopped_execution_stops_its_step_and_can_be_retried_from_there(
 async def test_a_failing_execution_fails_in_its_last_step_and_again_when_it_is_retried() -> None:
     async with fresh_account() as account:
         arn = await started(account, Tags=tagged(outcome="Failed"))
-        seen = []
+        observed = []
         for _ in range(2):
             await asyncio.sleep(JOB_SECONDS + 1)
-            seen.append((await steps(account, arn), await execution_status(account, arn)))
+            observed.append((await steps(account, arn), await execution_status(account, arn)))
             await account.client.retry_pipeline_execution(PipelineExecutionArn=arn)
-    assert seen == [({"Prepare": "Succeeded", "Good": "Succeeded", "Ask": "Failed"}, "Failed")] * 2
+    assert observed == [({"Prepare": "Succeeded", "Good": "Succeeded", "Ask": "Failed"}, "Failed")] * 2
 
 
 async def test_a_callback_step_receives_success_or_failure_while_it_runs() -> None:
@@ -149,20 +149,20 @@ async def test_a_callback_step_receives_success_or_failure_while_it_runs() -> No
         ]
         token = ask["Metadata"]["Callback"]["CallbackToken"]
         parameters = [{"Name": "answer", "Value": "42"}]
-        told = await account.client.send_pipeline_execution_step_success(
+        reported = await account.client.send_pipeline_execution_step_success(
             CallbackToken=token, OutputParameters=parameters
         )
         [ask, *_] = (await account.client.list_pipeline_execution_steps(PipelineExecutionArn=arn))[
             "PipelineExecutionSteps"
         ]
-        await account.client.send_pipeline_execution_step_failure(CallbackToken=token, FailureReason="nobody knows")
+        await account.client.send_pipeline_execution_step_failure(CallbackToken=token, FailureReason="unknown")
         described = await account.client.describe_pipeline_execution(PipelineExecutionArn=arn)
         failed = await steps(account, arn)
         late = await refusal(account.client.send_pipeline_execution_step_success(CallbackToken=token))
     assert early[0] == late[0] == "ResourceNotFound"
-    assert told["PipelineExecutionArn"] == arn
+    assert reported["PipelineExecutionArn"] == arn
     assert ask["Metadata"]["Callback"]["OutputParameters"] == parameters
-    assert (described["PipelineExecutionStatus"], described["FailureReason"]) == ("Failed", "nobody knows")
+    assert (described["PipelineExecutionStatus"], described["FailureReason"]) == ("Failed", "unknown")
     assert failed == {"Prepare": "Succeeded", "Good": "Succeeded", "Ask": "Failed"}
 
 
@@ -224,9 +224,9 @@ async def test_a_group_has_a_policy_or_says_that_it_has_none() -> None:
         policy = await account.client.get_model_package_group_policy(**named)
         await account.client.delete_model_package_group_policy(**named)
         gone = await refusal(account.client.delete_model_package_group_policy(**named))
-        nobody = await refusal(account.client.get_model_package_group_policy(ModelPackageGroupName="nobody"))
+        missing = await refusal(account.client.get_model_package_group_policy(ModelPackageGroupName="missing"))
     assert none == gone
-    assert none[0] == nobody[0] == "ValidationException"
+    assert none[0] == missing[0] == "ValidationException"
     assert none[1].startswith("Cannot find resource policy")
     assert put["ModelPackageGroupArn"] == account.arns["ModelPackageGroup"]
     assert policy["ResourcePolicy"] == "{}"
@@ -258,10 +258,10 @@ async def test_a_feature_can_be_described_by_people() -> None:
         ):
             await account.client.update_feature_metadata(**named, **change)
         after = await account.client.describe_feature_metadata(**named)
-        nobody = await refusal(account.client.describe_feature_metadata(FeatureGroupName=group, FeatureName="nobody"))
+        missing = await refusal(account.client.describe_feature_metadata(FeatureGroupName=group, FeatureName="missing"))
     assert (before["FeatureType"], before["Parameters"]) == (features[0]["FeatureType"], [])
     assert (after["Description"], after["Parameters"]) == ("who", [{"Key": "b", "Value": "2"}])
-    assert nobody[0] == "ResourceNotFound"
+    assert missing[0] == "ResourceNotFound"
 
 
 async def test_a_schedules_executions_and_alert_are_listed() -> None:
@@ -277,7 +277,7 @@ async def test_a_schedules_executions_and_alert_are_listed() -> None:
         [alert] = alerts["MonitoringAlertSummaries"]
         change = {"MonitoringScheduleName": name, "DatapointsToAlert": 2, "EvaluationPeriod": 3}
         await account.client.update_monitoring_alert(MonitoringAlertName=alert["MonitoringAlertName"], **change)
-        unknown = await refusal(account.client.update_monitoring_alert(MonitoringAlertName="nobody", **change))
+        unknown = await refusal(account.client.update_monitoring_alert(MonitoringAlertName="missing", **change))
         alerts = await account.client.list_monitoring_alerts(MonitoringScheduleName=name)
         history = await account.client.list_monitoring_alert_history(MonitoringScheduleName=name)
     runs = every["MonitoringExecutionSummaries"]
@@ -341,10 +341,10 @@ async def test_studio_and_notebooks_give_sign_in_urls_once_they_are_ready() -> N
         opened = await account.client.create_presigned_notebook_instance_url(NotebookInstanceName=notebook)
         user = account.given("UserProfile")["UserProfileName"]
         studio = await account.client.create_presigned_domain_url(DomainId=account.domain, UserProfileName=user)
-        nobody = await refusal(
-            account.client.create_presigned_domain_url(DomainId=account.domain, UserProfileName="nobody")
+        missing = await refusal(
+            account.client.create_presigned_domain_url(DomainId=account.domain, UserProfileName="missing")
         )
     assert early[0] == "ValidationException"
     assert notebook in opened["AuthorizedUrl"]
     assert account.domain in studio["AuthorizedUrl"]
-    assert nobody[0] == "ResourceNotFound"
+    assert missing[0] == "ResourceNotFound"

@@ -1,4 +1,4 @@
-"""Quotas: how many instances of a type may be used at once, and who is told that there are none left."""
+"""Quotas: how many instances of a type may be used at once, and which creates are refused."""
 
 from __future__ import annotations
 

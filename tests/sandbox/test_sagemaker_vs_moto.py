@@ -1,4 +1,4 @@
-"""The simulator against moto, somebody else's idea of SageMaker: where both accept, both say the same."""
+"""The simulator against moto: where both accept a call, both return the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from users and from AWS cannot make a second log line, nor speak to the terminal that shows it."""
+"""Text from users and from AWS cannot forge a log line or control the terminal that shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line that cannot be made or written costs nothing but itself."""
+"""A log line that cannot be formatted or written is dropped and counted, without other effects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stubborn:
 
 
 @pytest.mark.parametrize("make", [closed, Full])
-def test_a_blocked_stream_is_counted(make: Callable[[], TextIO]) -> None:
+def test_a_line_for_a_stream_that_cannot_be_written_is_counted(make: Callable[[], TextIO]) -> None:
     assert say(make(), name="x") == 1
 
 
@@ -94,4 +94,4 @@ def test_an_exception_is_logged_without_its_text() -> None:
     line = json.loads(out.getvalue())
     assert line["exception"].endswith("KeyError")
     assert "in test_an_exception_is_logged_without_its_text" in line["exception"]
-    assert line["exception"].count("hunter2") == 1  # the source line of this test, which is no value
+    assert line["exception"].count("hunter2") == 1  # the source line of this test, not a value

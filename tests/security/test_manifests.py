@@ -1,4 +1,4 @@
-"""What the manifests must never say, whichever files there come to be: each workload, image, account and role in them."""
+"""Rules for all shipped manifests: each workload, image, account and role in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS is verified, towards AWS as towards Kubernetes, unless somebody has said in so many words that it shall not be."""
+"""TLS certificates of AWS and of Kubernetes are verified unless a setting explicitly turns it off."""
 
 from __future__ import annotations
 

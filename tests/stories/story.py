@@ -1,4 +1,4 @@
-"""What the suite knows of one kind, in one place: every test that runs over all kinds reads it from here.
+"""Test data of one kind: every test that runs over all kinds reads it from here.
 
 The sample itself is `manifests/samples/<kind in lower case>.yaml`. A new kind needs a sample and a `Story`
 (docs/adding-a-kind.md).
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 OTHER_ROLE = "arn:aws:iam::123456789012:role/sagemaker-other"
 NEW_ROLE = "arn:aws:iam::123456789012:role/made-a-second-ago"
-"""A role that IAM has not spread yet."""
+"""A role that IAM has not propagated yet."""
 
 ROLE: Mapping[str, Any] = {"roleARN": NEW_ROLE}
 EXECUTION_ROLE: Mapping[str, Any] = {"executionRoleARN": NEW_ROLE}
@@ -31,14 +31,14 @@ NETWORK: Mapping[str, Any] = {"networkConfig": VPC}
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """One change that SageMaker can make."""
+    """A change of the spec that SageMaker can apply."""
 
     spec: Mapping[str, Any]
     """Merge patch of the spec."""
     calls: tuple[str, ...]
-    """The mutating calls that it takes, in order."""
+    """The mutating calls that it needs, in order."""
     at: str
-    """Path in the Describe output."""
+    """Path of the changed value in the Describe output."""
     value: Any
 
 
@@ -49,41 +49,41 @@ class BadValue:
     spec: Mapping[str, Any]
     """Merge patch of the sample's spec."""
     at: str
-    """Path of the field that the refusal names."""
+    """Path of the field that the error names."""
     newer: bool = False
-    """SageMaker might have learned the value since this version: under ACK's CRDs it is asked."""
+    """The value may be valid in a newer version of SageMaker: under ACK's CRDs it is sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """What is particular about the lifecycle of a kind's sample. Patches are merge patches of its spec."""
+    """What differs by kind in the lifecycle of its sample. Patches are merge patches of its spec."""
 
     needs: tuple[str, ...] = ()
-    """Documents, as `<file>` or `<file>#<number>`, that must be settled before."""
+    """Sample documents, as `<file>` or `<file>#<number>`, that must be settled first."""
     ends: str = ""
-    """The status in which it settles; empty: it has none."""
+    """The status value in which it settles; empty: the kind has no status."""
     status: tuple[str, ...] = ()
     """Fields of the settled status, beside the status value itself."""
     nameless: bool = False
-    """AWS makes the identifier: nothing in spec finds the resource."""
+    """AWS generates the identifier: no field of spec identifies the resource."""
     absent: str = ""
-    """SageMaker's text for a resource that does not exist; empty: the error's code says so."""
+    """SageMaker's error text for a resource that does not exist; empty: the error code is enough."""
     bad: BadValue
     edit: Edit | None = None
     """None: SageMaker has no update for the kind."""
     also: tuple[str, ...] = ()
-    """Documents that the edit needs."""
+    """Sample documents that must be settled before the edit."""
     frozen: Mapping[str, Any] = field(default_factory=dict)
-    """A change that SageMaker cannot make."""
+    """A change of an immutable field."""
     frozen_inside: tuple[str, Mapping[str, Any]] | None = None
-    """A field that the update takes, and changes inside of it that the update has no place for; None: there are none."""
+    """A field that the update accepts, and a change of an immutable member inside of it; None: there is none."""
     sets: Mapping[str, Any] = field(default_factory=dict)
-    """Lists of more than one element whose order SageMaker does not keep; empty: the kind has none."""
+    """Lists of several elements whose order does not matter, so that SageMaker may reorder them; empty: the kind has none."""
     no_op: Mapping[str, Any] = field(default_factory=dict)
-    """An edit after which the spec still asks for the same, for kinds without tags to reorder."""
+    """An edit that does not change the desired state, for kinds without tags to reorder."""
     not_in_status: Mapping[str, str] = field(default_factory=dict)
     """Members of the Describe output that status leaves out, with the reason."""
     unreached: frozenset[str] = frozenset()
-    """Status values that no simulated lifecycle passes: the service model does not say what leads to them."""
+    """Status values that no simulated lifecycle enters: the service model does not document how they are reached."""
     role: Mapping[str, Any] = field(default_factory=dict)
-    """Sets the role that SageMaker assumes to `NEW_ROLE`; empty: the kind has no role."""
+    """Patch that sets the role that SageMaker assumes to `NEW_ROLE`; empty: the kind has no role."""

@@ -1,4 +1,4 @@
-"""Domains and what lives in them, and notebook instances."""
+"""Domains with their users, spaces and apps, and notebook instances."""
 
 from __future__ import annotations
 
