@@ -120,32 +120,40 @@ def _executable(plugin: Exec, name: str) -> str:
 
 
 async def _run(command: list[str], *, env: Mapping[str, str], interactive: bool) -> tuple[int, bytes, bytes]:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=dict(env),
-        stdin=None if interactive else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        # A session of its own can be killed as a whole; an interactive plug-in needs the terminal's session.
-        start_new_session=not interactive,
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            env=dict(env),
+            stdin=None if interactive else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # A session of its own can be killed as a whole; an interactive plug-in needs the terminal's session.
+            start_new_session=not interactive,
+        )
     )
     try:
+        # Shielded: asyncio kills the leader alone when its start is cancelled, and the child processes would run on.
+        process = await asyncio.shield(starting)
         output, stderr = await asyncio.gather(
             _read(process.stdout, _OUTPUT_LIMIT + 1), _read(process.stderr, _STDERR_KEPT)
         )
         return await process.wait(), output, stderr
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            if interactive:
-                process.kill()
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        with contextlib.suppress(TimeoutError):
-            # Read to the end so that the pipes' transports close; a process that escaped the kill may keep them open.
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await asyncio.gather(_read(process.stdout, 0), _read(process.stderr, 0))
+        await _kill(await starting, whole_session=not interactive)
         raise
+
+
+async def _kill(process: asyncio.subprocess.Process, *, whole_session: bool) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if whole_session:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    await process.wait()
+    with contextlib.suppress(TimeoutError):
+        # Read to the end so that the pipes' transports close; a process that escaped the kill may keep them open.
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await asyncio.gather(_read(process.stdout, 0), _read(process.stderr, 0))
 
 
 async def _read(stream: asyncio.StreamReader | None, limit: int) -> bytes:

@@ -85,6 +85,40 @@ def test_a_plug_in_that_hangs_is_ended_with_what_it_started(loop: Any, tmp_path:
     assert outcome(loop, plugin, limit=0.5) == f"the credential plug-in {plugin.command!r} gave no answer in 0.5 s"
 
 
+@LOOPS
+def test_a_plug_in_that_is_cancelled_while_it_starts_is_ended_with_its_child_processes(
+    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "pids"
+    plugin = script(tmp_path, f"sleep 1000 & echo $$ $! > {started}.tmp; mv {started}.tmp {started}; wait")
+    create = asyncio.create_subprocess_exec
+
+    async def slowly(*args: Any, **kwargs: Any) -> asyncio.subprocess.Process:
+        process = await create(*args, **kwargs)
+        await until(exists, "the plug-in to start")
+        await asyncio.sleep(0.05)
+        return process
+
+    async def exists() -> bool:
+        return started.exists()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+
+    async def run() -> None:
+        running = asyncio.create_task(run_plugin(plugin, None, limit=30))
+        await until(exists, "the plug-in to start")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    loop(run())
+
+    async def all_ended() -> bool:
+        return all(ended(int(pid)) for pid in started.read_text().split())
+
+    loop(until(all_ended, "its child processes to end"))
+
+
 def ended(pid: int) -> bool:
     """A killed orphan may be a zombie of a container's first process."""
     try:
