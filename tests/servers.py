@@ -132,6 +132,11 @@ def real_apiserver(directory: Path, *, compaction: str = "") -> Iterator[ApiServ
         yield server
 
 
+def is_written(file: Path) -> bool:
+    """Whether another process has written it: it exists, empty, a moment before."""
+    return file.exists() and file.stat().st_size > 0
+
+
 @contextmanager
 def _scripted(script: Path, directory: Path, compaction: str) -> Iterator[ApiServer]:
     where, flags = directory / "server", ["-compaction", compaction, "-watch-cache=false"]
@@ -146,7 +151,7 @@ def _scripted(script: Path, directory: Path, compaction: str) -> Iterator[ApiSer
     with _process(command, directory / "server.log") as process:
         kubeconfig = directory / "server" / "kubeconfig"
         deadline = time.monotonic() + _READY_SECONDS
-        while not kubeconfig.exists():
+        while not is_written(kubeconfig):
             _check_alive([process], deadline, directory)
             time.sleep(0.05)
         server = ApiServer.from_kubeconfig(kubeconfig)

@@ -43,7 +43,7 @@ from tests.e2e.processes import environment, free_port, get
 from tests.endurance.company import Copy, Key
 from tests.endurance.plan import FLAT_MB, LAST, RESTARTS, growth, windows
 from tests.endurance.proxy import Proxy, proxying
-from tests.servers import ApiServer, program
+from tests.servers import ApiServer, is_written, program
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,7 +89,7 @@ class ApiServerProcess:
                 *self._command, stdout=log, stderr=log, start_new_session=True
             )
         async with asyncio.timeout(60):
-            while not self._kubeconfig.exists():  # noqa: ASYNC110  another process writes it
+            while not is_written(self._kubeconfig):  # noqa: ASYNC110  another process writes it
                 await asyncio.sleep(0.1)
             server = ApiServer.from_kubeconfig(self._kubeconfig)
             access = await load_config(kubeconfig=str(self._kubeconfig))

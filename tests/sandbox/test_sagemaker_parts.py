@@ -24,6 +24,7 @@ OF_OTHERS = {
     *("CreateEdgePackagingJob", "ListDevices"),  # of edge devices, which have a model
     "CreateInferenceExperiment",  # has an endpoint
     "CreateTrainingSession",  # has a model package group
+    *("AssociateTrialComponent", "DisassociateTrialComponent", "ListTrials"),  # of trials, which have components
     "GetScalingConfigurationRecommendation",  # of an inference recommendations job
 }
 """Operations that name a resource of our kinds and are of another."""
