@@ -37,19 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 SHIPPED = (
-    *(
-        "Action",
-        "App",
-        "Artifact",
-        "CodeRepository",
-        "CompilationJob",
-        "Context",
-        "DataQualityJobDefinition",
-        "Domain",
-        "Endpoint",
-        "EndpointConfig",
-        "FeatureGroup",
-    ),
+    *("Action", "App", "Artifact", "CodeRepository", "CompilationJob", "Context", "DataQualityJobDefinition"),
+    *("Domain", "Endpoint", "EndpointConfig", "FeatureGroup"),
     *("HyperParameterTuningJob", "InferenceComponent", "LabelingJob", "Model", "ModelBiasJobDefinition"),
     *("ModelExplainabilityJobDefinition", "ModelPackage", "ModelPackageGroup", "ModelQualityJobDefinition"),
     *("MonitoringSchedule", "NotebookInstance", "NotebookInstanceLifecycleConfig", "Pipeline", "PipelineExecution"),

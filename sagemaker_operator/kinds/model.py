@@ -12,6 +12,8 @@ from botocore.loaders import create_loader
 from botocore.model import OperationModel, OperationNotFoundError, ServiceModel
 from botocore.model import Shape as Shape
 
+from sagemaker_operator.kinds.services import SAGEMAKER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,7 +30,7 @@ def service_model() -> ServiceModel:
     Without a session, which would require the environment's AWS_PROFILE to exist.
     """
     loader = create_loader(os.environ.get("AWS_DATA_PATH"))
-    return ServiceModel(loader.load_service_model("sagemaker", "service-2"), "sagemaker")
+    return ServiceModel(loader.load_service_model(SAGEMAKER.name, "service-2"), SAGEMAKER.name)
 
 
 @cache

@@ -11,67 +11,13 @@ from functools import cache
 from sagemaker_operator.kinds.model import Shape, members, name_parts
 
 _SINGULAR = (
-    *(
-        "Acl",
-        "Acp",
-        "Ami",
-        "Api",
-        "Arn",
-        "Asn",
-        "Aws",
-        "Az",
-        "Bgp",
-        "Cidr",
-        "Cors",
-        "Cpu",
-        "Db",
-        "Dhcp",
-        "Dns",
-        "Ebs",
-        "Ec2",
-    ),
-    *(
-        "Ecmp",
-        "Ecr",
-        "Efs",
-        "Eks",
-        "Ena",
-        "Fpga",
-        "Gid",
-        "Gpu",
-        "Html",
-        "Http",
-        "Https",
-        "Iam",
-        "Icmp",
-        "Id",
-        "Io",
-        "Iops",
-    ),
-    *(
-        "Ip",
-        "Json",
-        "Jwt",
-        "Kms",
-        "Ldap",
-        "Mfa",
-        "Nat",
-        "Oidc",
-        "Sdk",
-        "Sns",
-        "Sqs",
-        "Sse",
-        "Ssl",
-        "Tcp",
-        "Tde",
-        "Tls",
-        "Udp",
-    ),
-    *("Ui", "Uid", "Uri", "Url", "Uuid", "Vlan", "Vpc", "Vpn", "Waf", "Xml", "Yaml"),
+    "Acl Acp Ami Api Arn Asn Aws Az Bgp Cidr Cors Cpu Db Dhcp Dns Ebs Ec2 Ecmp Ecr Efs Eks Ena Fpga Gid Gpu Html "
+    "Http Https Iam Icmp Id Io Iops Ip Json Jwt Kms Ldap Mfa Nat Oidc Sdk Sns Sqs Sse Ssl Tcp Tde Tls Udp Ui Uid "
+    "Uri Url Uuid Vlan Vpc Vpn Waf Xml Yaml"
 )
 _INITIALISMS = (
-    {word: word.upper() for word in _SINGULAR}
-    | {f"{word}s": f"{word.upper()}s" for word in _SINGULAR}
+    {word: word.upper() for word in _SINGULAR.split()}
+    | {f"{word}s": f"{word.upper()}s" for word in _SINGULAR.split()}
     # ACK replaces parts of words: Id and Io begin these two.
     | {"Https": "HTTPS", "Idc": "IDc", "Iot": "IOt"}
 )
